@@ -1,0 +1,66 @@
+"""Every exception that smsbridge raises on purpose.
+
+The class carries the decision (what the other side is told), the text carries the sentence for
+the operator; nobody parses strings. A text never holds a secret, a number or a message's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class BridgeError(Exception):
+    """Any fault that smsbridge foresees; its text is a sentence that an operator can act on."""
+
+
+class ConfigError(BridgeError):
+    """A setting that cannot be used.
+
+    `key` is the dotted path as in TOML (`endpoints.0.secret`), `problem` the sentence without
+    file and key, which the loader puts in front.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}" if key else problem)
+        self.key = key
+        self.problem = problem
+
+
+class ConfigErrors(BridgeError):
+    """All that is wrong with a config file, one line each: `config.toml: line 12: key: problem`."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
+class StoreError(BridgeError):
+    """The store could not do what was asked; nothing of it was committed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot commit right now (locked, read-only, I/O error, server away): try again."""
+
+
+class StoreFull(StoreUnavailable):
+    """Free space is under the low-water mark, or the disk is full: take nothing more in."""
+
+
+class StoreUnusable(StoreError):
+    """The database is newer than this program, damaged, or not ours: do not start on it."""
+
+
+class NotFound(BridgeError):
+    """What the operator named is not in the store."""
+
+
+class NotPossible(BridgeError):
+    """What the operator asked cannot be done to this thing in its present state."""
+
+
+class ListenError(BridgeError):
+    """An address cannot be listened on."""
+
+
+class SigningError(BridgeError):
+    """A secret is malformed, or the self-test of the signature failed."""
