@@ -1,0 +1,57 @@
+# smsbridge. Python 3.11 and make are enough: `make demo` and `make test` fetch the rest.
+#
+# PYTHON=python3.12   another Python to make .venv with
+# KEEP=1              `make demo` stays up
+# CONFIG=config.toml  the config of `make run`
+# TESTS=tests/store   a part of the tests
+# ARGS="--help"       more arguments for the command of `make run`, `bench`, `test`, `lock`
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+export PYTHON
+CONFIG ?= config.toml
+TESTS ?= tests
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo run test check servers bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## .venv with everything that requirements.lock names
+
+$(READY): requirements.lock pyproject.toml scripts/setup
+	@scripts/setup
+	@touch $@
+
+demo: $(READY) ## real mails in, verified webhooks out; KEEP=1 stays up
+	@$(BIN)/smsbridge demo $(if $(KEEP),--keep) $(ARGS)
+
+run: $(READY) ## the daemon with CONFIG=config.toml
+	@exec $(BIN)/smsbridge run -c $(CONFIG) $(ARGS)
+
+test: $(READY) servers ## everything that must hold: check, and all tests with real servers
+	@$(MAKE) check
+	$(BIN)/python -m pytest -n auto $(TESTS) $(ARGS)
+
+check: $(READY) ## format, lint, types, and which room may import which
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+servers: $(READY) # the real servers that the tests talk to, as far as they can be installed
+	@$(BIN)/python -m tests.servers.install
+
+bench: $(READY) ## the figures of the README, measured on this machine
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade for the newest of all
+	@scripts/lock $(ARGS)
+
+clean: ## away with .venv and all caches
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
