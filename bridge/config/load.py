@@ -1,0 +1,172 @@
+"""Finds and reads the config file, and says all that is wrong with it at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from bridge.config.explain import path_of, problem_of, unknown_key
+from bridge.config.folder import beside
+from bridge.config.lines import key_lines, line_of
+from bridge.config.settings import Settings
+from bridge.errors import ConfigError, ConfigErrors
+
+ENVIRONMENT: Final = "SMSBRIDGE_CONFIG"
+PLACES: Final = (Path("config.toml"), Path("/etc/smsbridge/config.toml"))
+
+_MAX_BYTES: Final = 1024**2
+_POSITION: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|(end of document))\)")
+# The parser's sentences that an operator would not understand at once.
+_SYNTAX: Final[Mapping[str, str]] = {
+    "Invalid value": "a value is expected here; texts stand in quotes",
+    "Cannot overwrite a value": "this key is there twice",
+    "Invalid statement": "a key, a [table] or a # comment is expected here",
+    "Expected newline or end of document after a statement": (
+        "the line should end here; texts stand in quotes, comments begin with #"
+    ),
+}
+_DECLARED_TWICE: Final = re.compile(r"Cannot declare \((.*?),?\) twice")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A config as read: the settings, and the file for telling where something stands."""
+
+    path: Path
+    settings: Settings
+    data: Mapping[str, object]  # the TOML as it stands: secrets are not read from their places
+    text: str
+
+    def explain(self, error: ConfigError) -> ConfigErrors:
+        """Put file and line in front of an error that was found after loading."""
+        key = tuple(int(part) if part.isdigit() else part for part in error.key.split(".") if part)
+        return ConfigErrors(_sentences(self.path, self.text, self.data, [(key, error.problem)]))
+
+
+def find_config(explicit: Path | None) -> Path | None:
+    """Say which config is meant: `-c`, else `SMSBRIDGE_CONFIG`, else the first that is there.
+
+    Only the last kind may be absent: None. A file that is named but not there is for `load` to
+    refuse, never silently another one.
+    """
+    if explicit is not None:
+        return explicit
+    if named := os.environ.get(ENVIRONMENT):
+        return Path(named)
+    return next((place for place in PLACES if place.exists()), None)
+
+
+def load(path: Path) -> Settings:
+    """Read and check a config; raise ConfigErrors with one line for each problem."""
+    return load_file(path).settings
+
+
+def load_file(path: Path) -> ConfigFile:
+    """Like `load`, and keep what is needed to explain errors that are found later."""
+    text = _read(path)
+    data = _parse(path, text)
+    # pydantic-settings would take keys that begin with _ as options to itself.
+    private = [key for key in data if key.startswith("_")]
+    problems: list[tuple[tuple[str | int, ...], str]] = [
+        ((key,), unknown_key((key,))) for key in private
+    ]
+    settings: Settings | None = None
+    try:
+        with beside(path.absolute().parent):
+            settings = Settings.model_validate(
+                {key: value for key, value in data.items() if key not in private}
+            )
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        problems += [(path_of(each), problem_of(each)) for each in found]
+    if settings is None or problems:
+        raise ConfigErrors(_sentences(path, text, data, problems))
+    return ConfigFile(path, settings, data, text)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        why = (error.strerror or "cannot be read").lower()
+        raise ConfigErrors([f"{path}: {why}"]) from None
+    if len(content) > _MAX_BYTES:
+        raise ConfigErrors([f"{path}: is over 1 MiB: is this a config file?"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigErrors([f"{path}: line {line}: is not UTF-8 text"]) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigErrors([f"{path}: {_syntax_problem(str(error), text)}"]) from None
+    except RecursionError:
+        raise ConfigErrors([f"{path}: lists or tables are nested too deep"]) from None
+
+
+def _syntax_problem(said: str, text: str) -> str:
+    """Say where TOML's syntax is broken; the text there may be a secret and is not repeated."""
+    found = _POSITION.fullmatch(said)
+    if found is None:
+        return f"is not TOML: {said}"
+    line, column = found[2], found[3]
+    if found[4]:
+        where = f"line {text.count(chr(10)) + 1} (the end)"
+    else:
+        where = f"line {line}, column {column}"
+    problem = _SYNTAX.get(found[1], found[1][:1].lower() + found[1][1:])
+    if twice := _DECLARED_TWICE.fullmatch(found[1]):
+        name = ".".join(part.strip().strip("'\"") for part in twice[1].split(","))
+        problem = f"the table [{name}] is there twice"
+    return f"{where}: is not TOML: {problem}"
+
+
+def _sentences(
+    path: Path,
+    text: str,
+    data: Mapping[str, object],
+    problems: Iterable[tuple[tuple[str | int, ...], str]],
+) -> list[str]:
+    lines = key_lines(text)
+    placed = [(line_of(key, lines), key, problem) for key, problem in problems]
+    placed.sort(key=lambda each: each[0] or 0)
+    return [
+        ": ".join(
+            part
+            for part in (str(path), f"line {line}" if line else "", _shown(key, data), problem)
+            if part
+        )
+        for line, key, problem in placed
+    ]
+
+
+def _shown(key: tuple[str | int, ...], data: object) -> str:
+    """Write a path as an operator thinks of it: `endpoints.crm.url`, or `endpoints[0].url`."""
+    shown = ""
+    for part in key:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            data = None
+        name = data.get("name") if isinstance(data, dict) else None
+        if isinstance(part, str):
+            shown += f".{part}" if shown else part
+        elif isinstance(name, str) and name.isprintable():
+            shown += f".{name}"
+        else:
+            shown += f"[{part}]"
+    return shown

@@ -1,0 +1,268 @@
+"""Every setting, its type and its default: the one place that says what a config may hold.
+
+Sizes are bytes (`"10MiB"` is read too), durations seconds (`"20s"`, `"5m"`, `"6h"`, `"7d"` are
+read too). All models are frozen and refuse a key that they do not know.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bridge.config.address import parse_listen
+from bridge.config.folder import anchored
+from bridge.config.secret import read_secret
+from bridge.config.values import (
+    AddressOrDomain,
+    ConfigPath,
+    Count,
+    FullAddress,
+    Listen,
+    Name,
+    Network,
+    PositiveSeconds,
+    PositiveSize,
+    Region,
+    Seconds,
+    Secret,
+    Size,
+    Zone,
+    nearest,
+)
+
+
+class Strict(BaseModel):
+    """A table of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class StoreSettings(Strict):
+    """`[store]`: where arrivals, messages and deliveries are kept."""
+
+    # A database's URL may hold its password, so it may come from where secrets come from.
+    url: Annotated[str, BeforeValidator(read_secret)] = Field(
+        "sqlite:///bridge.db", repr=False, validate_default=True
+    )
+    min_free: Size = ByteSize(256 * 1024**2)  # below this much free disk, mail is deferred
+    busy_timeout: PositiveSeconds = 5.0  # how long a commit waits for another process's lock
+
+    @field_validator("url")
+    @classmethod
+    def _known_kind(cls, url: str) -> str:
+        if url.startswith("postgresql://"):
+            return url
+        kind, found, rest = url.partition("sqlite:///")
+        if kind or not found:
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        path, mark, options = rest.partition("?")
+        if not path or path.startswith((":memory:", "file:")):
+            raise ValueError("must name a file after sqlite:///: nothing is kept in memory only")
+        return f"sqlite:///{anchored(Path(path))}{mark}{options}"
+
+
+class SmtpSettings(Strict):
+    """`[smtp]`: the listener that takes mail from other mail servers.
+
+    An address is `127.0.0.1:2525`, `[::1]:2525`, `:2525` (every address) or `systemd:NAME`
+    (a socket that systemd hands over).
+    """
+
+    listen: tuple[Listen, ...] = ("127.0.0.1:2525",)
+    tls_listen: tuple[Listen, ...] = ()  # implicit TLS
+    tls_certificate: ConfigPath | None = None  # with tls_key: STARTTLS is offered on `listen`
+    tls_key: ConfigPath | None = None
+    hostname: str | None = None  # what we call ourselves; default: the machine's name
+    recipients: tuple[AddressOrDomain, ...] = ()  # "sms@example.com" or "@example.com"; empty: any
+    max_message: PositiveSize = ByteSize(10 * 1024**2)
+    max_line: PositiveSize = ByteSize(64 * 1024)
+    max_recipients: Count = 100
+    max_connections: Count = 200
+    max_connections_per_peer: Count = 50
+    idle_timeout: PositiveSeconds = 60.0
+    session_timeout: PositiveSeconds = 600.0
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both or none")
+        if self.tls_listen and self.tls_certificate is None:
+            raise ValueError("tls_listen needs tls_certificate and tls_key")
+        return self
+
+
+class HttpSettings(Strict):
+    """`[http]`: health and metrics; `listen = ""` turns it off."""
+
+    listen: str = "127.0.0.1:8080"
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, listen: str) -> str:
+        if listen:
+            parse_listen(listen)
+        return listen
+
+
+class LogSettings(Strict):
+    """`[log]`: one line an event on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, else JSON
+
+
+DEFAULT_SCHEDULE: tuple[float, ...] = (
+    0.0, 2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0,
+)  # fmt: skip
+
+
+class DeliverySettings(Strict):
+    """`[delivery]`: how webhooks are sent, for every endpoint that does not say otherwise."""
+
+    concurrency: Count = 10  # calls at a time, each endpoint
+    timeout: PositiveSeconds = 20.0  # one deadline over the whole attempt
+    schedule: tuple[Seconds, ...] = Field(
+        default=DEFAULT_SCHEDULE, min_length=1
+    )  # wait before each try
+    repeat: PositiveSeconds = 6 * 3600.0  # then every so often
+    give_up: PositiveSeconds = 7 * 86400.0  # until the delivery is dead
+    max_retry_after: Seconds = 24 * 3600.0  # the longest Retry-After that is obeyed
+    grace: PositiveSeconds = 25.0  # on shutdown: how long running attempts may finish
+
+
+class TrustSettings(Strict):
+    """`[providers.trust]`: the evidence that makes a provider's mail believed; any one suffices."""
+
+    networks: tuple[Network, ...] = ()  # the peer's address is in one of these
+    recipients: tuple[FullAddress, ...] = ()  # the mail came to this secret address
+    anyone: StrictBool = False  # believe everybody: said out loud, `check` warns
+
+    @model_validator(mode="after")
+    def _some_evidence(self) -> Self:
+        if not (self.networks or self.recipients or self.anyone):
+            raise ValueError(
+                "name at least one kind of evidence: networks, recipients, or anyone = true"
+            )
+        return self
+
+
+class ProviderSettings(Strict):
+    """`[[providers]]`: one company whose mails are read."""
+
+    name: Name
+    preset: str | None = None  # which built-in format; default: the one called `name`
+    time_zone: Zone | None = None
+    region: Region | None = None  # ISO 3166, for numbers
+    senders: tuple[AddressOrDomain, ...] | None = (
+        None  # "a@b.c" or "@b.c"; default: the preset's own
+    )
+    trust: TrustSettings
+
+
+class EndpointSettings(Strict):
+    """`[[endpoints]]`: one internal service that gets the webhooks."""
+
+    name: Name
+    url: AnyHttpUrl
+    secret: Secret | None = None
+    secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+    providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
+    to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
+    concurrency: Count | None = None  # else [delivery]'s
+    timeout: PositiveSeconds | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_fragment(cls, url: AnyHttpUrl) -> AnyHttpUrl:
+        if url.fragment is not None:
+            raise ValueError("has a #fragment, which is never sent: leave it out")
+        return url
+
+    @model_validator(mode="after")
+    def _one_way_to_say_secrets(self) -> Self:
+        if (self.secret is None) == (not self.secrets):
+            raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        return self
+
+    @property
+    def signing_secrets(self) -> tuple[SecretStr, ...]:
+        """The secrets to sign with, newest first."""
+        return self.secrets or ((self.secret,) if self.secret else ())
+
+
+class Settings(BaseSettings):
+    """The whole config; `bridge.config.load.load` builds it from a TOML file."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    # A factory, because the default URL too starts from the config's folder.
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    smtp: SmtpSettings = SmtpSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    providers: tuple[ProviderSettings, ...] = ()
+    endpoints: tuple[EndpointSettings, ...] = ()
+
+    @field_validator("providers")
+    @classmethod
+    def _unique_providers(
+        cls, providers: tuple[ProviderSettings, ...]
+    ) -> tuple[ProviderSettings, ...]:
+        _unique([provider.name for provider in providers])
+        return providers
+
+    @field_validator("endpoints")
+    @classmethod
+    def _endpoints_fit(
+        cls, endpoints: tuple[EndpointSettings, ...], info: ValidationInfo
+    ) -> tuple[EndpointSettings, ...]:
+        _unique([endpoint.name for endpoint in endpoints])
+        if "providers" not in info.data:  # they have an error of their own
+            return endpoints
+        known = [provider.name for provider in info.data["providers"]]
+        for endpoint in endpoints:
+            for name in endpoint.providers:
+                if name not in known:
+                    near = nearest(name, known)
+                    meant = f", did you mean {near!r}?" if near else ""
+                    raise ValueError(
+                        f"{endpoint.name} wants messages of provider {name!r}, "
+                        f"which is not in [[providers]]{meant}"
+                    )
+        return endpoints
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the TOML file alone: what runs is what the file says."""
+        return (init_settings,)
+
+
+def _unique(names: Sequence[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"the name {name!r} is used {count} times: names tell them apart")

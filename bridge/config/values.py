@@ -1,0 +1,137 @@
+"""The types of the config's values: durations, sizes, addresses, networks, names, secrets.
+
+Each takes what an operator may write, and says in a sentence what it wants instead. Validators
+raise ValueError, never TypeError: pydantic collects the former only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
+
+from bridge.config.address import parse_listen
+from bridge.config.folder import anchored
+from bridge.config.secret import read_secret
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
+_BYTES: Final = {"b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
+_SIZE: Final = re.compile(r"(\d+)\s*(b|kib|mib|gib|tib)", re.ASCII | re.IGNORECASE)
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_REGION: Final = re.compile(r"[A-Z]{2}")
+_ADDRESS_OR_DOMAIN: Final = re.compile(r"[^\s@<>]*@[^\s@<>]+")
+MAX_SECONDS: Final = 366 * 86400.0
+
+
+def _seconds(value: object) -> object:
+    """Read `"20s"`, `"5m"`, `"6h"`, `"7d"` as seconds; take plain numbers as they are."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('must be a number of seconds, or like "20s", "5m", "6h", "7d"')
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _size(value: object) -> object:
+    """Read `"10MiB"` as bytes; take plain whole numbers as they are."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError("must be at least 0")
+        return value
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('must be a whole number of bytes, or like "64KiB", "10MiB", "1GiB"')
+    return int(found[1]) * _BYTES[found[2].lower()]
+
+
+def _not_zero(size: ByteSize) -> ByteSize:
+    if size == 0:
+        raise ValueError("must be more than 0")
+    return size
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no IANA time zone (like Europe/Rome)") from None
+    return name
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name: lower-case letters, digits, - and _, at most 63 of them"
+        )
+    return name
+
+
+def _region(region: str) -> str:
+    if not _REGION.fullmatch(region):
+        raise ValueError(f"{region!r} is no region: two capital letters, like IT (ISO 3166)")
+    return region
+
+
+def _listen(text: str) -> str:
+    parse_listen(text)
+    return text
+
+
+def _address_or_domain(text: str) -> str:
+    if not _ADDRESS_OR_DOMAIN.fullmatch(text):
+        # Not repeated: a recipient may be a secret.
+        raise ValueError('must be an address ("sms@example.com") or a domain ("@example.com")')
+    return text.lower()
+
+
+def _address(text: str) -> str:
+    text = _address_or_domain(text)
+    if text.startswith("@"):
+        raise ValueError('must be a whole address ("sms-7f3a@example.com"): it is the evidence')
+    return text
+
+
+def _network(value: object) -> object:
+    """Read a network; a union's own errors would come once for each kind of address."""
+    if not isinstance(value, str):
+        raise ValueError('must be a network in quotes, like "192.0.2.0/24" or "::1/128"')  # noqa: TRY004
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        hint = ": some bits after the prefix are set" if "host bits" in str(error) else ""
+        raise ValueError(f'{value!r} is no network like "192.0.2.0/24"{hint}') from None
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """Find the known word that was most likely meant."""
+    by_form = {_form(name): name for name in known}
+    found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=0.7)
+    return by_form[found[0]] if found else None
+
+
+def _form(word: str) -> str:
+    return word.lower().replace("-", "_")
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=MAX_SECONDS)]
+PositiveSeconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=MAX_SECONDS)]
+Size = Annotated[ByteSize, BeforeValidator(_size)]
+PositiveSize = Annotated[ByteSize, BeforeValidator(_size), AfterValidator(_not_zero)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Name = Annotated[str, AfterValidator(_name)]
+Region = Annotated[str, AfterValidator(_region)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Secret = Annotated[SecretStr, BeforeValidator(read_secret)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Listen = Annotated[str, AfterValidator(_listen)]
+AddressOrDomain = Annotated[str, AfterValidator(_address_or_domain)]
+FullAddress = Annotated[str, AfterValidator(_address)]
+ConfigPath = Annotated[Path, AfterValidator(anchored)]

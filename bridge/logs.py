@@ -1,0 +1,286 @@
+"""One line an event on standard error: JSON for machines, plain text on a terminal.
+
+Numbers are masked and texts and secrets dropped here once more, whatever a caller passes:
+redaction by field name is the last resort, not the plan. Libraries' log records and warnings
+leave by the same door.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, MutableMapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final, Literal, Protocol, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from bridge.errors import BridgeError
+
+_NUMBER_FIELDS: Final = frozenset(
+    {"from", "to", "sender", "recipient", "recipients", "number", "envelope_from", "rcpt"}
+)
+_HIDDEN_FIELDS: Final = frozenset(
+    {
+        "answer", "authorization", "body", "content", "password", "raw", "secret", "secrets",
+        "signature", "subject", "text", "token",
+    }
+)  # fmt: skip
+_HIDDEN: Final = "[hidden]"
+_MAX_TEXT: Final = 4000  # characters of one value; a stack is cut by frames instead
+_MAX_FRAMES: Final = 30  # of each exception in a chain
+
+# Libraries put addresses and numbers into their sentences: seven digits in a row are masked.
+_ADDRESS: Final = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
+_DIGITS: Final = re.compile(r"\+?\d{7,}")
+
+# Errors whose text names types, files or our own sentences. Any other's text may quote a value
+# (`int("+39…")`, a KeyError's key, a driver's parameters), so its class and stack must do.
+_TELLING: Final = (BridgeError, OSError, TypeError, AttributeError, NameError, ImportError)
+
+# These print what passes through them (commands with secret recipients, bodies, tokens, URLs)
+# below WARNING.
+_TALKATIVE: Final = ("mail.log", "aiohttp.access", "aioimaplib", "httpx", "httpcore", "sqlalchemy")
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_PLAIN: Final = re.compile(r"[\w.,:;/@+*<>\[\]()%-]+", re.ASCII)
+
+
+class LogChoice(Protocol):
+    """What `configure` needs to know: `bridge.config.settings.LogSettings` has it."""
+
+    @property
+    def level(self) -> Literal["debug", "info", "warning", "error"]:
+        """The least level that is written."""
+        ...
+
+    @property
+    def format(self) -> Literal["auto", "json", "console"]:
+        """How a line looks; auto is console on a terminal, else JSON."""
+        ...
+
+
+def mask(number: str) -> str:
+    """Hide the middle of a number (`+39******4567`) or an address (`s***@example.com`)."""
+    name, at, domain = number.rpartition("@")
+    if at:
+        return f"{name[:1]}***@{domain}"
+    if len(number) < 10:  # short codes and sender IDs: two ends would give away nearly all
+        return "***"
+    return f"{number[:3]}{'*' * (len(number) - 7)}{number[-4:]}"
+
+
+def logger(room: str) -> FilteringBoundLogger:
+    """Give the logger of a room: `log.info("arrival.stored", arrival=12)`."""
+    return cast("FilteringBoundLogger", structlog.get_logger(room=room))
+
+
+class _Output:
+    """The stream that lines go to, and how they look; replaced by `configure`."""
+
+    def __init__(self) -> None:
+        self.stream: TextIO = sys.stderr
+        self.render = _json_line
+        self._lock = threading.Lock()
+
+    def line(self, text: str) -> None:
+        """Write one line with one call; a broken stderr must not take the daemon down."""
+        try:
+            with self._lock:
+                self.stream.write(text + "\n")
+                self.stream.flush()
+        except (OSError, ValueError):  # closed, full, or nobody reads
+            return
+
+
+class _LibraryLines(logging.Handler):
+    """Turns the log records of libraries into our lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; one that cannot be formatted is named instead of raised."""
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            said = "a record that cannot be formatted"
+        fields: dict[str, object] = {
+            "ts": _now(),
+            "level": record.levelname.lower(),
+            "event": "library",
+            "room": record.name,
+            "message": _without_numbers(said)[:_MAX_TEXT],
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["stack"] = stack(record.exc_info[1])
+        _output.line(_output.render(fields))
+
+
+def configure(settings: LogChoice, stream: TextIO | None = None) -> None:
+    """Send our lines and those of libraries to `stream` (standard error) as the config says.
+
+    Called once, before the first line of a process: a logger keeps the level at which it was
+    first used.
+    """
+    _output.stream = stream if stream is not None else sys.stderr
+    as_json = settings.format == "json" or (
+        settings.format == "auto" and not _output.stream.isatty()
+    )
+    _output.render = _json_line if as_json else _console_line
+    _structlog(_LEVELS[settings.level], cache=True)
+
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(_LibraryLines())
+    root.setLevel(logging.WARNING)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    # Each place warns once: a warning in the line that every mail takes must not fill the disk.
+    if not sys.warnoptions:
+        warnings.simplefilter("default")
+
+
+def stack(error: BaseException) -> str:
+    """Tell where an error came from: classes and places, oldest call first, without values."""
+    return "\n".join(_stack(error, set()))
+
+
+def _stack(error: BaseException, seen: set[int]) -> Iterator[str]:
+    seen.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in seen:
+        yield from _stack(before, seen)
+        yield "which led to:"
+    for frame in traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]:
+        yield f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
+    said = _without_numbers(str(error))[:_MAX_TEXT] if isinstance(error, _TELLING) else ""
+    yield f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            if id(inner) not in seen:
+                yield "of which one is:"
+                yield from _stack(inner, seen)
+
+
+def _without_numbers(said: str) -> str:
+    """Mask what looks like a number or an address in a sentence that is not ours."""
+    said = _ADDRESS.sub(lambda found: mask(found[0]), said)
+    return _DIGITS.sub(lambda found: mask(found[0]), said)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _arrange(
+    _logger: object, level: str, fields: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Put the fixed fields first, make every value printable, hide what must not be seen."""
+    arranged: dict[str, object] = {
+        "ts": _now(),
+        "level": "error" if level == "exception" else level,
+        "event": fields.pop("event", ""),
+        "room": fields.pop("room", ""),
+    }
+    exc_info = fields.pop("exc_info", None)
+    for name, value in fields.items():
+        arranged[name] = _value(name, value)
+    error = _error_of(exc_info)
+    if error is not None:
+        arranged["stack"] = stack(error)
+    return arranged
+
+
+def _error_of(exc_info: object) -> BaseException | None:
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    if isinstance(exc_info, tuple):
+        return cast("BaseException | None", exc_info[1])
+    return sys.exc_info()[1] if exc_info else None
+
+
+def _value(name: str, value: object) -> object:
+    """Give what a line may hold of a field: hidden, masked, or made printable."""
+    if name in _HIDDEN_FIELDS:
+        return _HIDDEN
+    match value:
+        case None | bool() | int() | float():
+            return value if name not in _NUMBER_FIELDS else mask(str(value))
+        case str():
+            # StrEnum is a str too, and is written as its value.
+            text = mask(value) if name in _NUMBER_FIELDS else str(value)
+            return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
+        case Mapping():
+            return {str(key): _value(str(key), inner) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_value(name, inner) for inner in value]
+        case date():  # datetime is one
+            return value.isoformat()
+        case Path():
+            return str(value)
+        case BaseException():
+            return type(value).__qualname__
+        case _:
+            # Never repr(): a message's would print its text.
+            return f"<{type(value).__name__}>"
+
+
+# ASCII only: no escape sequence of a sender reaches a terminal, no surrogate breaks the stream.
+_encode: Final = json.JSONEncoder(ensure_ascii=True, default=lambda _: _HIDDEN).encode
+
+
+def _json_line(fields: Mapping[str, object]) -> str:
+    return _encode(fields)
+
+
+def _console_line(fields: Mapping[str, object]) -> str:
+    rest = dict(fields)
+    stack_lines = rest.pop("stack", None)
+    moment = str(rest.pop("ts"))[11:23]
+    head = f"{moment} {rest.pop('level')!s:<7} {rest.pop('room')!s:<9} {rest.pop('event')}"
+    line = " ".join([head, *(f"{name}={_console(value)}" for name, value in rest.items())])
+    return f"{line}\n{stack_lines}" if stack_lines else line
+
+
+def _console(value: object) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    return _encode(value)
+
+
+def _write(_logger: object, _level: str, fields: MutableMapping[str, object]) -> str:
+    return _output.render(fields)
+
+
+class _Line:
+    """What structlog calls with the finished line, whatever its level."""
+
+    def msg(self, line: str) -> None:
+        _output.line(line)
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+# One list for the life of the process, so that loggers which were bound early see every change.
+_PROCESSORS: Final[list[Processor]] = [_arrange, _write]
+
+
+def _structlog(level: int, *, cache: bool) -> None:
+    structlog.configure(
+        processors=_PROCESSORS,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_Line,
+        cache_logger_on_first_use=cache,
+    )
+
+
+_output: Final = _Output()
+# Until `configure`: warnings and errors only, so that a command's output stays its own.
+_structlog(logging.WARNING, cache=False)

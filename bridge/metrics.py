@@ -1,0 +1,122 @@
+"""What smsbridge counts, in one registry of its own, served at `/metrics`.
+
+Counters and histograms are moved where the thing happens. The gauges in the last block are read
+from the store at each scrape (`bridge.web` asks for a refresh first).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+# A `_created` twin for every series doubles the page and answers no question that we have.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REGISTRY: Final = CollectorRegistry(auto_describe=True)
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+
+# A synced commit takes 0.1 ms on a fast disk, 5 to 20 ms on a plain one, seconds when it is ill.
+_COMMIT_BUCKETS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
+# An attempt's deadline is 20 s by default: the buckets end a little above it.
+_ATTEMPT_BUCKETS: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0,
+)  # fmt: skip
+_BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+ARRIVALS: Final = Counter(
+    "smsbridge_arrivals",
+    "Arrivals that were stored, by source and by what they became.",
+    ("source", "outcome"),
+    registry=REGISTRY,
+)
+QUARANTINE: Final = Counter(
+    "smsbridge_quarantine",
+    "Arrivals that became no message, by reason and provider (empty: none was found).",
+    ("reason", "provider"),
+    registry=REGISTRY,
+)
+ATTEMPTS: Final = Counter(
+    "smsbridge_attempts",
+    "HTTP calls to an endpoint, by how they were judged: delivered, retry, held or dead.",
+    ("endpoint", "result"),
+    registry=REGISTRY,
+)
+ATTEMPT_SECONDS: Final = Histogram(
+    "smsbridge_attempt_seconds",
+    "How long an HTTP call to an endpoint took, connecting included.",
+    ("endpoint",),
+    buckets=_ATTEMPT_BUCKETS,
+    registry=REGISTRY,
+)
+COMMIT_SECONDS: Final = Histogram(
+    "smsbridge_commit_seconds",
+    "How long a committed and synced transaction took.",
+    buckets=_COMMIT_BUCKETS,
+    registry=REGISTRY,
+)
+COMMIT_BATCH: Final = Histogram(
+    "smsbridge_commit_batch",
+    "How many items shared one transaction.",
+    buckets=_BATCH_BUCKETS,
+    registry=REGISTRY,
+)
+ACCEPT_SECONDS: Final = Histogram(
+    "smsbridge_accept_seconds",
+    "From having an arrival whole to having its receipt: what a sender waits for.",
+    ("source",),
+    buckets=_COMMIT_BUCKETS,
+    registry=REGISTRY,
+)
+SMTP_CONNECTIONS: Final = Gauge(
+    "smsbridge_smtp_connections",
+    "SMTP connections that are open now.",
+    registry=REGISTRY,
+)
+SMTP_REJECTED: Final = Counter(
+    "smsbridge_smtp_rejected",
+    "SMTP replies that turned a sender away, by code.",
+    ("code",),
+    registry=REGISTRY,
+)
+
+# Read from the store at each scrape.
+DELIVERIES: Final = Gauge(
+    "smsbridge_deliveries",
+    "Deliveries in the store now, by endpoint and state.",
+    ("endpoint", "state"),
+    registry=REGISTRY,
+)
+OLDEST_DUE_SECONDS: Final = Gauge(
+    "smsbridge_oldest_due_seconds",
+    "How long the oldest due delivery of an endpoint has been waiting to be tried.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
+FREE_BYTES: Final = Gauge(
+    "smsbridge_free_bytes",
+    "Free space on the disk that holds the store.",
+    registry=REGISTRY,
+)
+QUARANTINED: Final = Gauge(
+    "smsbridge_quarantined",
+    "Arrivals that are in quarantine now, by reason.",
+    ("reason",),
+    registry=REGISTRY,
+)
+STORE_UP: Final = Gauge(
+    "smsbridge_store_up",
+    "1 when the store answered at this scrape, else 0; the gauges above are then old.",
+    registry=REGISTRY,
+)

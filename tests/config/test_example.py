@@ -1,0 +1,109 @@
+"""config.example.toml is the reference: it loads, names every setting, and equals the defaults."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from bridge.config.explain import tables
+from bridge.config.folder import beside
+from bridge.config.load import load
+from bridge.config.settings import EndpointSettings, ProviderSettings, Settings, TrustSettings
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+SECRET = "whsec_" + base64.b64encode(b"example-" * 4).decode()
+
+
+@pytest.fixture
+def uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Switch on every setting and every example, with the secrets in place."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "crm-secret").write_text(SECRET)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    monkeypatch.setenv("ARCHIVE_OLD_SECRET", SECRET)
+    secret = tmp_path / "archive-new.secret"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    text = re.sub(r"^#(?=[\[a-z])", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_example_equals_the_defaults() -> None:
+    """The example as shipped gives the very settings that an empty config gives."""
+    with beside(EXAMPLE.parent):
+        defaults = Settings()
+    assert load(EXAMPLE) == defaults
+
+
+def test_the_example_names_every_setting(uncommented: Path) -> None:
+    """Each field of each table stands in the example, switched on or commented out."""
+    data = tomllib.loads(uncommented.read_text(encoding="utf-8"))
+    for header, model in tables():
+        assert set(model.model_fields) <= _keys(data, header), header
+
+
+def test_the_example_loads_with_all_examples_switched_on(uncommented: Path) -> None:
+    """Taking away every comment mark leaves a config that works."""
+    settings = load(uncommented)
+    assert [provider.name for provider in settings.providers] == ["agile"]
+    crm, archive = settings.endpoints
+    assert [secret.get_secret_value() for secret in crm.signing_secrets] == [SECRET]
+    assert len(archive.signing_secrets) == 2
+    assert settings.smtp.tls_certificate == uncommented.parent / "tls/cert.pem"
+
+
+def test_commented_settings_show_their_defaults(uncommented: Path) -> None:
+    """Where an optional setting has a default, the commented line shows that default."""
+    settings = load(uncommented)
+    crm = settings.endpoints[0]
+    for model, shown in (
+        (EndpointSettings, crm),
+        (TrustSettings, settings.providers[0].trust),
+        (ProviderSettings, settings.providers[0]),
+    ):
+        for name, field in model.model_fields.items():
+            # These have no default that means anything: an example stands there.
+            if field.default in (None, PydanticUndefined) or name in ("networks", "recipients"):
+                continue
+            assert getattr(shown, name) == field.default, f"{model.__name__}.{name}"
+    assert crm.concurrency == settings.delivery.concurrency
+    assert crm.timeout == settings.delivery.timeout
+
+
+def test_every_setting_is_explained() -> None:
+    """The line above each first mention of a setting is a comment that says what it is."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    bare = {'#name = "archive"', '#url = "http://127.0.0.1:9000/sms"'}  # explained a table earlier
+    for above, line in itertools.pairwise(lines):
+        if re.match(r"#?[a-z_]+ = ", line) and line not in bare:
+            assert above.startswith("# "), line
+
+
+def _keys(data: object, header: str) -> set[str]:
+    """Collect the keys that any table of this header has in the data."""
+    found = [data]
+    for part in header.strip("[]").split("."):
+        inner: list[object] = []
+        for table in found:
+            assert isinstance(table, dict)
+            value = table.get(part, [])
+            inner += value if isinstance(value, list) else [value]
+        found = inner
+    return {key for table in found if isinstance(table, dict) for key in table}
+
+
+def test_tables_lists_them_all() -> None:
+    """The table list that this test walks is not empty by accident."""
+    headers = {header for header, _ in tables()}
+    assert {"[store]", "[[providers]]", "[providers.trust]", "[[endpoints]]"} <= headers
+    assert all(issubclass(model, BaseModel) for _, model in tables())

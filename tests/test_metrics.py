@@ -1,0 +1,45 @@
+"""The metrics' names are a contract with dashboards and alerts."""
+
+from __future__ import annotations
+
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge import metrics
+
+LABELS = {
+    "smsbridge_arrivals": ("source", "outcome"),
+    "smsbridge_quarantine": ("reason", "provider"),
+    "smsbridge_attempts": ("endpoint", "result"),
+    "smsbridge_attempt_seconds": ("endpoint",),
+    "smsbridge_commit_seconds": (),
+    "smsbridge_commit_batch": (),
+    "smsbridge_accept_seconds": ("source",),
+    "smsbridge_smtp_connections": (),
+    "smsbridge_smtp_rejected": ("code",),
+    "smsbridge_deliveries": ("endpoint", "state"),
+    "smsbridge_oldest_due_seconds": ("endpoint",),
+    "smsbridge_free_bytes": (),
+    "smsbridge_quarantined": ("reason",),
+    "smsbridge_store_up": (),
+}
+
+
+def test_names_and_labels() -> None:
+    """Every metric has its name, its labels and a help text."""
+    ours = {
+        value._name: value
+        for value in vars(metrics).values()
+        if getattr(value, "_name", "").startswith("smsbridge_")
+    }
+    assert {name: value._labelnames for name, value in ours.items()} == LABELS
+    assert all(value._documentation.endswith(".") for value in ours.values())
+
+
+def test_the_registry_is_ours_and_tells_of_the_process() -> None:
+    """The page holds our metrics and the process's own, and no `_created` twins."""
+    metrics.ARRIVALS.labels("smtp", "message").inc(0)
+    page = generate_latest(metrics.REGISTRY).decode()
+    names = {family.name for family in text_string_to_metric_families(page)}
+    assert {"smsbridge_arrivals", "process_open_fds", "process_resident_memory_bytes"} <= names
+    assert "_created" not in page
