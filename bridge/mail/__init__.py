@@ -1,0 +1,12 @@
+"""Turns a mail's raw bytes into an `Email`: pure, bounded in time and memory, and never raising.
+
+The bytes come from strangers. The headers and the parts are split here, not by the standard
+library's parser: its cost grows with lines times nesting, and it ends the headers at a line like
+`From :`, both of which a stranger may choose. Everything here is linear in the mail's size, and
+what is not (the HTML parser) only sees what `limits` lets through.
+"""
+
+from bridge.mail.decoding import decode
+from bridge.mail.repairs import Repair
+
+__all__ = ["Repair", "decode"]

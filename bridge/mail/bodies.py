@@ -1,0 +1,111 @@
+"""Chooses the mail's text and turns its bytes into characters."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.mail.charsets import decode as decode_charset
+from bridge.mail.html_text import to_text
+from bridge.mail.mime import Group, Leaf
+from bridge.mail.repairs import Repair
+
+_PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
+_BAD_QUOTED: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
+_BLANKS: Final = b" \t\r\n"
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The text to read, its line ends all LF, and how it was come by."""
+
+    text: str
+    charset: str
+    from_html: bool
+    repairs: tuple[Repair, ...]
+
+
+def choose(groups: Sequence[Group]) -> Body:
+    """Take the first text that is not blank, plain before HTML where it comes in versions.
+
+    Raises NotReadError where an HTML text that is needed is over its bound.
+    """
+    blank: Body | None = None
+    for index, versions in enumerate(groups):
+        for leaf in versions:
+            body = _read(leaf)
+            if body.text.strip():
+                more = any(
+                    other.content.strip() for group in groups[index + 1 :] for other in group
+                )
+                skipped = (Repair.TEXT_PARTS_SKIPPED,) if more else ()
+                return Body(body.text, body.charset, body.from_html, body.repairs + skipped)
+            blank = blank or body
+    return blank or Body("", "us-ascii", from_html=False, repairs=(Repair.NO_TEXT,))
+
+
+def _read(leaf: Leaf) -> Body:
+    repairs: list[Repair] = []
+    data = _undo_transfer(leaf, repairs)
+    text, charset, repair = decode_charset(data, leaf.charset)
+    if repair is not None:
+        repairs.append(repair)
+    if text.startswith("\ufeff"):
+        text = text[1:]
+        repairs.append(Repair.BOM_REMOVED)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        # PostgreSQL stores no NUL in a text; removing it would hide that something was there.
+        text = text.replace("\0", _REPLACEMENT)
+        repairs.append(Repair.NUL_REPLACED)
+    if leaf.is_html:
+        text = to_text(text)
+    elif leaf.flowed:
+        text = _unflow(text, delsp=leaf.delsp)
+    return Body(text, charset, leaf.is_html, tuple(repairs))
+
+
+def _undo_transfer(leaf: Leaf, repairs: list[Repair]) -> bytes:
+    if leaf.encoding in _PLAIN_ENCODINGS:
+        return leaf.content
+    if leaf.encoding == "quoted-printable":
+        if _BAD_QUOTED.search(leaf.content):
+            repairs.append(Repair.QUOTED_PRINTABLE_DEFECT)
+        return binascii.a2b_qp(leaf.content)
+    if leaf.encoding == "base64":
+        return _undo_base64(leaf.content, repairs)
+    repairs.append(Repair.ENCODING_UNKNOWN)
+    return leaf.content
+
+
+def _undo_base64(content: bytes, repairs: list[Repair]) -> bytes:
+    packed = content.translate(None, _BLANKS)
+    try:
+        return binascii.a2b_base64(packed, strict_mode=True)
+    except ValueError:
+        repairs.append(Repair.BASE64_DEFECT)
+    for padding in (b"", b"=", b"=="):
+        try:
+            return binascii.a2b_base64(packed + padding)
+        except ValueError:
+            continue
+    return content  # not base64 at all
+
+
+def _unflow(text: str, *, delsp: bool) -> str:
+    """Join the flowed lines of RFC 3676; quoted lines are left as they are."""
+    pieces: list[str] = []
+    joining = False
+    for line in text.split("\n"):
+        quoted = line.startswith(">")
+        if pieces and (quoted or not joining):
+            pieces.append("\n")
+        stuffed = line.removeprefix(" ")
+        joining = stuffed.endswith(" ") and not quoted and stuffed != "-- "
+        pieces.append(stuffed[:-1] if joining and delsp else stuffed)
+    return "".join(pieces)

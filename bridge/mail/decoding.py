@@ -1,0 +1,90 @@
+"""The one door of this room: raw bytes in, an `Email` or the reason why not out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from bridge.mail import bodies
+from bridge.mail.fingerprint import of_content
+from bridge.mail.headers import HeaderBlock, Headers, decode_value, split
+from bridge.mail.limits import MAX_STRUCTURED, MAX_SUBJECT, NotReadError
+from bridge.mail.mime import Splitter
+from bridge.mail.repairs import Repair
+from bridge.mail.sender import read_sender
+from bridge.model import Email, Reason, Unreadable
+
+_BOUNDS: Final = {
+    "from": MAX_STRUCTURED,
+    "date": MAX_STRUCTURED,
+    "message-id": MAX_STRUCTURED,
+    "subject": MAX_SUBJECT,
+}
+_ONCE: Final = ("subject", "date", "message-id", "content-type", "content-transfer-encoding")
+
+
+def decode(raw: bytes) -> Email | Unreadable:
+    """Decode a mail within the bounds of `limits`; what is over one is Unreadable.
+
+    Never raises. A mail without one clean From is still an Email, with `sender_defect` set.
+    """
+    try:
+        return _decode(raw)
+    except NotReadError as over:
+        return Unreadable(Reason.UNDECODABLE, str(over))
+    except Exception as error:  # noqa: BLE001  a mail that finds a bug must wait, not be lost
+        return Unreadable(Reason.UNDECODABLE, f"reading the mail failed: {type(error).__name__}")
+
+
+def _decode(raw: bytes) -> Email | Unreadable:
+    block, content = split(raw, 0, len(raw))
+    if not block.count:
+        return Unreadable(Reason.UNDECODABLE, "this is no mail: it begins with no header")
+    for name, bound in _BOUNDS.items():
+        if any(len(value) > bound for value in block.fields.get(name, ())):
+            raise NotReadError(f"a {name} header is longer than {bound} bytes")
+    repairs = []
+    if block.defect is not None:
+        repairs.append(Repair.HEADER_MALFORMED)
+    if any(len(block.fields.get(name, ())) > 1 for name in _ONCE):
+        repairs.append(Repair.HEADER_REPEATED)
+    splitter = Splitter(raw)
+    body = bodies.choose(splitter.groups(block, content, len(raw)))
+    sender, sender_defect = read_sender(block)
+    message_id = _message_id(block)
+    date = _date(block)
+    repairs += splitter.repairs
+    repairs += body.repairs
+    if date is None and block.first("date"):
+        repairs.append(Repair.DATE_UNREADABLE)
+    return Email(
+        sender=sender,
+        sender_defect=sender_defect,
+        subject=decode_value(block.first("subject")),
+        message_id=message_id,
+        date=date,
+        text=body.text,
+        charset=body.charset,
+        from_html=body.from_html,
+        fingerprint=message_id or of_content(block, raw[content:]),
+        headers=Headers(block.fields),
+        warnings=tuple(dict.fromkeys(repair.value for repair in repairs)),
+    )
+
+
+def _message_id(block: HeaderBlock) -> str | None:
+    values = block.fields.get("message-id", ())
+    return (decode_value(values[0]) or None) if len(values) == 1 else None
+
+
+def _date(block: HeaderBlock) -> datetime | None:
+    raw = block.first("date")
+    if not raw:
+        return None
+    try:
+        date = parsedate_to_datetime(decode_value(raw))
+        # "-0000" says that the zone is unknown and the time is UTC's (RFC 5322, 3.3).
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

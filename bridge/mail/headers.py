@@ -1,0 +1,174 @@
+"""Splits a header block and decodes its values, the latter only when somebody asks."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.mail.charsets import decode as decode_charset
+from bridge.mail.limits import MAX_HEADER_BYTES, MAX_HEADERS, NotReadError
+
+_END: Final = re.compile(rb"\n\r?\n")
+_FIELD: Final = re.compile(rb"([!-9;-~]+):([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
+_JUNK: Final = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)")
+_MBOX_LINE: Final = re.compile(rb"From [^\s:]\S* [^\n]*\n")
+_ENCODED_WORD: Final = re.compile(r"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?=")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderBlock:
+    """The unfolded raw values by lower-case name, in order, and what is wrong with the block.
+
+    A block with a `defect` may look different to another mail program (one that ends a line at
+    a bare CR, or takes `From :` for a From): what it says about the sender must not be believed.
+    """
+
+    fields: Mapping[str, Sequence[bytes]]
+    count: int
+    defect: str | None
+
+    def first(self, name: str) -> bytes:
+        """Give the first raw value of a header, or nothing as b""."""
+        values = self.fields.get(name)
+        return values[0] if values else b""
+
+
+def split(raw: bytes, start: int, end: int) -> tuple[HeaderBlock, int]:
+    """Read the headers that begin at `start`; give them and where the content begins.
+
+    Raises NotReadError where the block is over a bound.
+    """
+    if raw.startswith((b"\n", b"\r\n"), start, end):  # a part without headers
+        return HeaderBlock({}, 0, None), raw.index(b"\n", start) + 1
+    blank = _END.search(raw, start, min(end, start + MAX_HEADER_BYTES))
+    if blank is not None:
+        return _parse(raw[start : blank.start() + 1]), blank.end()
+    if end - start > MAX_HEADER_BYTES:
+        raise NotReadError(f"the headers are longer than {MAX_HEADER_BYTES} bytes")
+    return _parse(raw[start:end]), end
+
+
+def _parse(block: bytes) -> HeaderBlock:
+    fields: dict[str, list[bytes]] = {}
+    count = 0
+    malformed = False
+    # A mailbox file's separator line, kept by some programs, is no header.
+    separator = _MBOX_LINE.match(block)
+    at = separator.end() if separator else 0
+    while at < len(block):
+        field = _FIELD.match(block, at)
+        if field is None:
+            malformed = True
+            field = _JUNK.match(block, at)
+            assert field is not None  # it matches anything
+            at = field.end()
+            continue
+        count += 1
+        if count > MAX_HEADERS:
+            raise NotReadError(f"there are more than {MAX_HEADERS} headers")
+        name, value = field.groups()
+        at = field.end()
+        if b"\n" in value:
+            value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+        fields.setdefault(name.decode("ascii").lower(), []).append(value.strip(b" \t\r"))
+    return HeaderBlock(fields, count, _defect(block, malformed=malformed))
+
+
+def _defect(block: bytes, *, malformed: bool) -> str | None:
+    if malformed:
+        return "a header line is malformed (no name and colon at its start)"
+    if b"\0" in block:
+        return "the headers hold a NUL byte"
+    returns, pairs, feeds = block.count(b"\r"), block.count(b"\r\n"), block.count(b"\n")
+    if returns != pairs:
+        return "the headers hold a bare CR"
+    if pairs not in {0, feeds}:
+        return "the headers hold bare LF line ends among CRLF ones"
+    return None
+
+
+def decode_value(raw: bytes) -> str:
+    """Decode a header for people: encoded words read, no line end or other control in it."""
+    text = decode_charset(raw, None).text
+    if "=?" in text:
+        text = _decode_words(text)
+    return _CONTROL.sub(" ", text).strip()
+
+
+def decodes_to_control(raw: bytes) -> bool:
+    """Tell if a header holds a control character, in the open or inside an encoded word."""
+    text = decode_charset(raw, None).text.replace("\t", " ")
+    return _CONTROL.search(_decode_words(text)) is not None
+
+
+def _decode_words(text: str) -> str:
+    """Read the encoded words of RFC 2047.
+
+    Blanks between two of them vanish, and neighbours of one charset are joined before they are
+    decoded: programs split long words in the middle of a character.
+    """
+    out: list[str] = []
+    pending = b""
+    charset = ""
+    end = 0
+    for word in _ENCODED_WORD.finditer(text):
+        data = _word_bytes(word[2], word[3])
+        if data is None:  # not an encoded word after all
+            continue
+        between = text[end : word.start()]
+        neighbour = bool(charset) and not between.strip(" \t")
+        if not (neighbour and word[1].lower() == charset):
+            out.append(decode_charset(pending, charset).text)
+            pending = b""
+            if not neighbour:
+                out.append(between)
+        pending += data
+        charset = word[1].lower()
+        end = word.end()
+    out.append(decode_charset(pending, charset).text)
+    out.append(text[end:])
+    return "".join(out)
+
+
+def _word_bytes(encoding: str, payload: str) -> bytes | None:
+    data = payload.encode("utf-8")
+    try:
+        if encoding in "qQ":
+            return binascii.a2b_qp(data, header=True)
+        return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
+    except ValueError:
+        return None
+
+
+class Headers(Mapping[str, tuple[str, ...]]):
+    """All headers by lower-case name; a value is decoded when it is first looked at.
+
+    A mail has some thirty headers and a provider reads two: decoding all of them would cost more
+    than everything else.
+    """
+
+    __slots__ = ("_decoded", "_raw")
+
+    def __init__(self, raw: Mapping[str, Sequence[bytes]]) -> None:
+        self._raw = raw
+        self._decoded: dict[str, tuple[str, ...]] = {}
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        found = self._decoded.get(name)
+        if found is None:
+            found = tuple(decode_value(value) for value in self._raw[name])
+            self._decoded[name] = found
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __repr__(self) -> str:
+        return f"<Headers: {len(self)} names>"  # values are the sender's words: not for logs

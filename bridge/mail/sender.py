@@ -1,0 +1,39 @@
+"""The sender: the address of exactly one clean From header, or a sentence why there is none.
+
+Deliberately narrower than RFC 5322: address parsers disagree about everything past `name
+<address>`, and each disagreement is a way to look like somebody else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bridge.mail.headers import HeaderBlock, decodes_to_control
+
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ADDRESS: Final = rf"({_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)"
+# A display name: quoted strings and anything that means nothing to an address parser. Each
+# alternative begins with another character, so matching is linear.
+_NAME: Final = r'(?:[^\x00-\x1f\x7f"(),:;<>@\[\\\]]|"(?:[^"\\]|\\.)*")*'
+_MAILBOX: Final = re.compile(rf"{_NAME}<{_ADDRESS}>|{_ADDRESS}(?:[ \t]*\([^()\\]*\))?")
+
+
+def read_sender(block: HeaderBlock) -> tuple[str | None, str | None]:
+    """Give the sender's address in lower case and None, or None and what is wrong."""
+    if block.defect is not None:
+        return None, block.defect
+    values = block.fields.get("from", ())
+    if not values:
+        return None, "there is no From header"
+    if len(values) > 1:
+        return None, f"there are {len(values)} From headers"
+    raw = values[0]
+    if decodes_to_control(raw):
+        return None, "the From header holds a control character"
+    # Encoded words stay as they are: what they decode to is a display name, never an address.
+    text = raw.decode("utf-8", errors="replace").replace("\t", " ")
+    mailbox = _MAILBOX.fullmatch(text)
+    if mailbox is None:
+        return None, "the From header is not one plain mailbox (an address, or a name <address>)"
+    return (mailbox[1] or mailbox[2]).lower(), None

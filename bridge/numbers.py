@@ -1,0 +1,95 @@
+"""Phone numbers as E.164, without guessing: what is not clear stays as it came, with a warning."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
+
+MAX_SHORT_CODE: Final = 6  # digits; no country has national numbers this short
+MIN_WITHOUT_PLUS: Final = 11  # digits; from here on a country code is likely in front
+_MAX_LENGTH: Final = 64  # characters; E.164 has 15 digits, and spacing has an end too
+_SPACING: Final = re.compile(
+    r"[\s\-\u2010-\u2015\u2212().\u00b7/\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+"
+)
+
+
+class Doubt(StrEnum):
+    """Why a number stayed as it came (docs/warnings.md)."""
+
+    NUMBER_IMPOSSIBLE = "number_impossible"
+    NUMBER_WITHOUT_REGION = "number_without_region"
+
+
+class Number(NamedTuple):
+    """E.164, or the sender ID, short code or doubtful number as it was given."""
+
+    value: str
+    warning: str | None = None
+
+
+@lru_cache(maxsize=4096)
+def normalise(raw: str, region: str | None) -> Number:
+    """Read a number as a provider wrote it; `region` (`"IT"`) is the config's, never a guess."""
+    given = raw.strip()
+    if any(char.isalpha() for char in given):
+        return Number(given)  # decided first: phonenumbers reads letters as a phone's keys
+    digits = _digits(given)
+    if digits is None:
+        return Number(given, Doubt.NUMBER_IMPOSSIBLE)
+    if not digits.startswith(("+", "0")) and len(digits) <= MAX_SHORT_CODE:
+        return Number(digits)
+    if digits.startswith("+"):
+        return _e164(digits) or Number(given, Doubt.NUMBER_IMPOSSIBLE)
+    return _e164_without_plus(digits, region) or Number(
+        given, Doubt.NUMBER_IMPOSSIBLE if region else Doubt.NUMBER_WITHOUT_REGION
+    )
+
+
+def _e164_without_plus(digits: str, region: str | None) -> Number | None:
+    national = _parse(digits, region) if region else None
+    if national is not None and phonenumbers.is_valid_number(national):
+        return _format(national)
+    if digits.startswith("00"):  # the prefix that nearly all countries dial
+        return _e164("+" + digits[2:])
+    if not digits.startswith("0") and len(digits) >= MIN_WITHOUT_PLUS:
+        international = _e164("+" + digits)
+        if international is not None:
+            return international
+    return _format(national) if national is not None and _possible(national) else None
+
+
+def _digits(given: str) -> str | None:
+    """Take out the spacing and write every script's digits as ASCII; None if more is left."""
+    if len(given) > _MAX_LENGTH:
+        return None
+    packed = _SPACING.sub("", given.replace("\uff0b", "+"))
+    if not packed.isascii():
+        packed = "".join(str(unicodedata.decimal(char, char)) for char in packed)
+    return packed if re.fullmatch(r"\+?[0-9]+", packed) else None
+
+
+def _e164(international: str) -> Number | None:
+    number = _parse(international, None)
+    return _format(number) if number is not None and _possible(number) else None
+
+
+def _parse(digits: str, region: str | None) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(digits, region)
+    except NumberParseException:
+        return None
+
+
+def _possible(number: PhoneNumber) -> bool:
+    # Not `is_possible_number`: it also accepts what can only be dialled within one town.
+    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+
+
+def _format(number: PhoneNumber) -> Number:
+    return Number(phonenumbers.format_number(number, PhoneNumberFormat.E164))

@@ -1,0 +1,48 @@
+"""Agile Telecom (Italy): one label a line, local time without a zone.
+
+The separator, the charset and the zone are published nowhere, so the labels are read leniently
+and the zone is the operator's to name. Shared numbers put a code in front of the text; it is part
+of the text and stays there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from bridge.config.settings import ProviderSettings
+from bridge.errors import ConfigError
+from bridge.providers.base import LabelledProvider, Provider, Senders
+from bridge.providers.labels import Field, Labels
+from bridge.providers.times import local_time
+
+SENDERS: Final = ("smsin@agiletelecom.com",)
+LABELS: Final = Labels({
+    Field.SENDER: ("From",),
+    Field.RECIPIENT: ("To",),
+    Field.TIME: ("Date/Time", "Date"),
+    Field.BODY: ("Body", "Text"),
+})  # fmt: skip
+# Two hyphens, an en dash or an em dash: their pages show all of them.
+_SUBJECT: Final = re.compile(
+    r"Agile\s+Telecom\s*(?:--?|\u2013|\u2014)\s*SMS\s+received", re.IGNORECASE
+)
+
+
+def build(settings: ProviderSettings, key: str) -> Provider:
+    """Make the provider from its table; `key` is the table's path in the config."""
+    if settings.time_zone is None:
+        raise ConfigError(
+            f"{key}.time_zone",
+            "agile's mails carry local times without a zone: name the zone of the account, "
+            'most likely time_zone = "Europe/Rome"',
+        )
+    return LabelledProvider(
+        name=settings.name,
+        senders=Senders.of(settings.senders or SENDERS),
+        labels=LABELS,
+        read_time=local_time(ZoneInfo(settings.time_zone)),
+        region=settings.region,
+        expects_subject=lambda subject: _SUBJECT.search(subject) is not None,
+    )

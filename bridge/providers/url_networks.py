@@ -1,0 +1,46 @@
+"""URL Networks (Australia): the fallback mail that comes when their POST was not taken.
+
+Its layout is published nowhere. What is published are the POST's field names, so these are the
+labels that are read, with the obvious other words for each. In the POST the body stands in the
+middle, so fields that are missing in front of it are also looked for at the mail's end.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from bridge.config.settings import ProviderSettings
+from bridge.errors import ConfigError
+from bridge.providers.base import LabelledProvider, Provider, Senders
+from bridge.providers.labels import Field, Labels
+from bridge.providers.times import epoch
+
+LABELS: Final = Labels(after_body=True, spellings={
+    Field.SENDER: ("from", "sender"),
+    Field.RECIPIENT: ("sms_number", "sms number", "to", "recipient"),
+    Field.TIME: ("timestamp",),
+    Field.MESSAGE_ID: ("message_id", "message id"),
+    Field.BODY: ("body", "message", "text"),
+    Field.SERVICE_ID: ("service_id", "service id"),
+    Field.WEBHOOK_URL: ("webhook_url", "webhook url"),
+    Field.FALLBACK_URL: ("webhook_url_fallback", "webhook url fallback"),
+})  # fmt: skip
+
+
+def build(settings: ProviderSettings, key: str) -> Provider:
+    """Make the provider from its table; `key` is the table's path in the config."""
+    if not settings.senders:
+        raise ConfigError(
+            f"{key}.senders",
+            "the address that URL Networks' fallback mails come from is published nowhere: "
+            'take it from a real one, as in senders = ["sms@example.com"] or ["@example.com"]',
+        )
+    return LabelledProvider(
+        name=settings.name,
+        senders=Senders.of(settings.senders),
+        labels=LABELS,
+        read_time=epoch(ZoneInfo(settings.time_zone) if settings.time_zone else UTC),
+        region=settings.region,
+    )

@@ -1,0 +1,193 @@
+"""What is built to hurt a mail reader is bounded in time and memory, and never raises.
+
+Times are measured against a fixed piece of work in this very process, so a slow or busy machine
+slows both sides.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge import mail
+from bridge.mail import limits
+from bridge.model import Email, Reason, Unreadable
+
+HEAD = b"From: a@example.com\r\n"
+PLAIN = HEAD + b"Content-Type: text/plain; charset=utf-8\r\n\r\nhello\r\n"
+
+
+def nested(depth: int) -> bytes:
+    opening = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (level, level)
+        for level in range(depth)
+    )
+    closing = b"".join(b"\r\n--b%d--" % level for level in reversed(range(depth)))
+    return HEAD + opening + b"\r\ntext" + closing + b"\r\n"
+
+
+def seconds(work: object, *args: object) -> float:
+    """Give the best CPU time of three runs."""
+    assert callable(work)
+    best = float("inf")
+    for _ in range(3):
+        start = time.process_time()
+        work(*args)
+        best = min(best, time.process_time() - start)
+    return best
+
+
+@pytest.fixture(scope="module")
+def unit() -> float:
+    """Give the time of a fixed piece of pure Python, some 20 ms on a slow machine."""
+    return seconds(lambda: sum(number % 7 for number in range(300_000)))
+
+
+BOMBS = {
+    "comments in From": b"From: " + b"(a)" * 22_000 + b"\r\n\r\n",
+    "comments under the bound": b"From: " + b"(a)" * 600 + b" <a@x>\r\n\r\n",
+    "commas in From": b"From: " + b"," * 16_000 + b"\r\n\r\n",
+    "quotes in From": b"From: " + b'"' * 2_000 + b"\r\n\r\n",
+    "quoted strings in From": b"From: " + b'"" ' * 600 + b"\r\n\r\n",
+    "escapes in From": b'From: "' + b"\\a" * 1_000 + b"\r\n\r\n",
+    "atoms in From": b"From: " + b"a." * 1_000 + b"\r\n\r\n",
+    "encoded words in From": b"From: " + b"=?utf-8?q?a" * 180 + b"\r\n\r\n",
+    "encoded words in Subject": HEAD + b"Subject: " + b"=?a?q?" * 1_300 + b"\r\n\r\n",
+    "many encoded words": HEAD + b"Subject: " + b"=?utf-8?q?a?= " * 580 + b"\r\n\r\n",
+    "folds": HEAD + b"X-A: a" + b"\r\n b" * 40_000 + b"\r\n\r\n",
+    "header lines without a colon": b"a\r\n" * 40_000 + b"\r\n",
+    "parameters": HEAD + b"Content-Type: text/plain" + b';a="' * 500 + b"\r\n\r\n",
+    "open tags": HEAD + b"Content-Type: text/html\r\n\r\n" + b"<a" * 200_000,
+    "open tags under the bound": HEAD + b"Content-Type: text/html\r\n\r\n" + b"<a" * 8_000,
+    "open comments": HEAD + b"Content-Type: text/html\r\n\r\n" + b"<!--" * 4_000,
+    "open declarations": HEAD + b"Content-Type: text/html\r\n\r\n" + b"<!a[" * 4_000,
+    "open references": HEAD + b"Content-Type: text/html\r\n\r\n" + b"&#" * 8_000,
+    "open attributes": HEAD + b"Content-Type: text/html\r\n\r\n<a " + b"b='" * 5_000,
+    "nested 990 deep": nested(990),
+    "nested with many lines": nested(19).replace(b"text", b"--b\r\n" * 100_000),
+    "boundaries in one line": HEAD
+    + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    + b"--b" * 300_000,
+    "many parts": HEAD
+    + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    + b"--b\r\n\r\na\r\n" * 100_000,
+    "flowed": HEAD + b"Content-Type: text/plain; format=flowed\r\n\r\n" + b"a \r\n" * 200_000,
+    "quoted-printable": HEAD
+    + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    + b"= " * 300_000,
+    "base64": HEAD + b"Content-Transfer-Encoding: base64\r\n\r\n" + b"=" * 1_000_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs_are_bounded_in_time(bomb: str, unit: float):
+    """No mail of up to a megabyte costs more than a moment, whatever is in it."""
+    assert seconds(mail.decode, BOMBS[bomb]) < 25 * unit
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"From: " + b"a" * 3_000 + b"\r\n\r\n", "from header is longer than 2048"),
+        (HEAD + b"Message-ID: " + b"a" * 3_000 + b"\r\n\r\n", "message-id header is longer"),
+        (HEAD + b"Date: " + b"a" * 3_000 + b"\r\n\r\n", "date header is longer"),
+        (HEAD + b"Content-Type: " + b"a" * 3_000 + b"\r\n\r\n", "content-type header is longer"),
+        (HEAD + b"Subject: " + b"a" * 9_000 + b"\r\n\r\n", "subject header is longer"),
+        (b"X-A: a\r\n" * 1_001 + b"\r\n", "more than 1000 headers"),
+        (b"X-A: aaaaaaaaaa\r\n" * 9_000 + b"\r\n", "headers are longer than 131072"),
+        (nested(21), "nested more than 20 deep"),
+        (BOMBS["many parts"], "more than 200 parts"),
+        (BOMBS["open tags"], "HTML is longer than 16384"),
+    ],
+)
+def test_what_is_over_a_bound_is_undecodable_and_says_so(raw: bytes, says: str):
+    """A mail over a bound is quarantined unread, with the bound in the sentence."""
+    decoded = mail.decode(raw)
+    assert isinstance(decoded, Unreadable)
+    assert decoded.reason is Reason.UNDECODABLE
+    assert says in decoded.detail
+
+
+def test_what_is_at_a_bound_is_read():
+    """The bounds are for bombs: mails just under them are read."""
+    deep = mail.decode(nested(limits.MAX_DEPTH))
+    assert isinstance(deep, Email)
+    assert deep.text == "text"
+    html = b"<p>" + b"x" * (limits.MAX_HTML - 3)
+    long = mail.decode(HEAD + b"Content-Type: text/html\r\n\r\n" + html)
+    assert isinstance(long, Email)
+    assert len(long.text) == limits.MAX_HTML - 3
+
+
+def test_nesting_copies_nothing():
+    """A large attachment in nested multiparts does not multiply in memory."""
+    raw = b"Message-ID: <a@x>\r\n" + nested(18).replace(
+        b"\r\ntext", b"Content-Type: image/png\r\n\r\n" + b"x" * 5_000_000, 1
+    )
+    tracemalloc.start()
+    assert isinstance(mail.decode(raw), Email)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * len(raw)
+
+
+def test_a_bug_of_ours_is_a_quarantined_mail():
+    """Whatever raises inside becomes a value that names the exception's class and nothing else."""
+    decoded = mail.decode("not bytes")  # type: ignore[arg-type]
+    assert decoded == Unreadable(Reason.UNDECODABLE, "reading the mail failed: TypeError")
+
+
+@given(st.binary(max_size=2_000))
+def test_random_bytes_never_raise(raw: bytes):
+    """Any bytes are an Email or Unreadable, and an Unreadable is no bug of ours."""
+    sane(raw)
+
+
+_PIECES = st.sampled_from([
+    b"From: a@x\r\n", b"From: =?utf-8?q?=0A?= <a@x>\r\n", b"Subject: =?", b"?=", b"=?utf-8?b?",
+    b"Content-Type: text/plain; name*\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n",
+    b"Content-Type: text/html; charset=utf-16\r\n", b"Content-Transfer-Encoding: base64\r\n",
+    b"Content-Type: text/plain; charset*0*=x'y'%zz; format=flowed\r\n", b"--b\r\n", b"--b--\r\n",
+    b"Date: Wed, 99 Apr 99999999999999999999 99:99:99 +9999\r\n", b"Message-ID: <[", b"\r\n",
+    b"\r\n\r\n", b"<a", b"<![x[", b"<!--", b"&#xD800;", b"&#99999999999;", b"\0", b"\xff", b":",
+    b" ", b"\n", b"\r", b"=E8", b"=", b"YQ", b"To: \"\r\n", b"From : x\r\n",
+])  # fmt: skip
+
+
+@given(st.lists(_PIECES | st.binary(max_size=6), max_size=40))
+@settings(max_examples=300)
+def test_mixtures_of_nasty_pieces_never_raise(pieces: list[bytes]):
+    """Fragments that broke mail readers, in any order, are read or refused."""
+    sane(b"From: a@x\r\n" + b"".join(pieces))
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_mutated_mails_never_raise(data: st.DataObject):
+    """A good mail with bytes cut, doubled or changed is read or refused."""
+    raw = bytearray(PLAIN + nested(2))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(raw)))
+        cut = data.draw(st.integers(0, 8))
+        raw[at : at + cut] = data.draw(st.binary(max_size=8))
+    sane(bytes(raw))
+
+
+def sane(raw: bytes) -> None:
+    """Decode, look at everything lazy, and check what every Email promises."""
+    decoded = mail.decode(raw)
+    if isinstance(decoded, Unreadable):
+        assert "failed" not in decoded.detail or "AssertionError" in decoded.detail
+        return
+    assert "\r" not in decoded.text
+    assert "\0" not in decoded.text
+    decoded.text.encode("utf-8")
+    for values in decoded.headers.values():
+        assert not any(char in value for value in values for char in "\r\n\0")
+    assert (decoded.sender is None) != (decoded.sender_defect is None)
+    assert decoded.fingerprint
+    assert decoded.date is None or decoded.date.utcoffset() is not None

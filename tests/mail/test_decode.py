@@ -1,0 +1,285 @@
+"""decode reads what mail programs really send."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge import mail
+from bridge.model import Email, Reason, Unreadable
+
+HEAD = b"From: a@example.com\r\n"
+
+
+def read(raw: bytes) -> Email:
+    decoded = mail.decode(raw)
+    assert isinstance(decoded, Email), decoded
+    return decoded
+
+
+def part(content_type: bytes, content: bytes, more: bytes = b"") -> bytes:
+    return b"Content-Type: " + content_type + b"\r\n" + more + b"\r\n" + content
+
+
+def multipart(kind: bytes, *parts: bytes, boundary: bytes = b"=_b") -> bytes:
+    body = b"".join(b"--" + boundary + b"\r\n" + each + b"\r\n" for each in parts)
+    return part(
+        b'multipart/%b; boundary="%b"' % (kind, boundary), body + b"--" + boundary + b"--\r\n"
+    )
+
+
+def test_a_plain_mail_is_read_whole():
+    """Every field of an ordinary mail is found."""
+    email = read(
+        b"From: Someone <A.B@Example.com>\r\n"
+        b"Subject: =?utf-8?q?caff=C3=A8?= e =?iso-8859-1?q?t=E8?=\r\n"
+        b"Date: Wed, 08 Apr 2026 14:30:53 +0200\r\n"
+        b"Message-ID:  <one@example.com> \r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\n"
+        b"\r\n"
+        b"line one\r\nline two\r\n"
+    )
+    assert email.sender == "a.b@example.com"
+    assert email.sender_defect is None
+    assert email.subject == "caffè e tè"
+    assert email.date == datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)
+    assert email.message_id == email.fingerprint == "<one@example.com>"
+    assert email.text == "line one\nline two\n"
+    assert (email.charset, email.from_html, email.warnings) == ("utf-8", False, ())
+    assert email.headers["from"] == ("Someone <A.B@Example.com>",)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data", "text", "charset", "warnings"),
+    [
+        (b"text/plain; charset=iso-8859-1", b"\xe8", "è", "iso-8859-1", ()),
+        (b'text/plain; charset="ISO-8859-15"', b"\xa4", "€", "iso-8859-15", ()),
+        (b"text/plain; charset=iso-8859-1", b"\x80", "€", "windows-1252", ("charset_wrong",)),
+        (b"text/plain", "è€".encode(), "è€", "utf-8", ("charset_undeclared",)),
+        (b"text/plain", b"\xe8\x80", "è€", "windows-1252", ("charset_undeclared",)),
+        (b"text/plain; charset=us-ascii", b"\xe8", "è", "windows-1252", ("charset_wrong",)),
+        (b"text/plain; charset=utf-8", b"\xe8", "è", "windows-1252", ("charset_wrong",)),
+        (b"text/plain; charset=utf-7", b"+AOg-", "+AOg-", "utf-8", ("charset_unknown",)),
+        (b"text/plain; charset=unicode_escape", rb"\x41", r"\x41", "utf-8", ("charset_unknown",)),
+        (b'text/plain; charset="utf-8\0"', "è".encode(), "è", "utf-8", None),
+        (b"text/plain; charset=x-nothing", b"\x81", "\x81", "iso-8859-1", ("charset_unknown",)),
+        (b"text/plain; charset*=utf-8''utf-8", "è".encode(), "è", "utf-8", ()),
+        (b"text/plain; charset=utf-8 (plain)", "è".encode(), "è", "utf-8", ()),
+        (b"text/plain; charset=utf-16", "è😀".encode("utf-16"), "è😀", "utf-16", ()),
+        (
+            b"text/plain; charset=iso-2022-jp",
+            "日本".encode("iso2022_jp"),
+            "日本",
+            "iso-2022-jp",
+            (),
+        ),
+        (b"text", b"a", "a", "us-ascii", ("content_type_invalid",)),
+        (b"text/plain; name*", b"a", "a", "us-ascii", ()),
+        (b"text/plain; charset=utf-8", b"\xef\xbb\xbfa", "a", "utf-8", ("bom_removed",)),
+        (b"text/plain", b"a\0b", "a\ufffdb", "us-ascii", ("nul_replaced",)),
+        (b"text/plain", b"a\rb\nc\r\nd", "a\nb\nc\nd", "us-ascii", ()),
+        (b"text/plain; charset=utf-8", "a\u2028b\x0bc".encode(), "a\u2028b\x0bc", "utf-8", ()),
+    ],
+)
+def test_charsets(
+    content_type: bytes, data: bytes, text: str, charset: str, warnings: tuple[str, ...] | None
+):
+    """The declared charset is used if it is one of mail's, else UTF-8, else windows-1252."""
+    email = read(HEAD + part(content_type, data))
+    assert (email.text, email.charset) == (text, charset)
+    if warnings is not None:
+        assert email.warnings == warnings
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "text", "warnings"),
+    [
+        (b"quoted-printable", b"caff=C3=A8 =\r\nlong", "caffè long", ()),
+        (b"QUOTED-PRINTABLE", b"100=25 =x =", "100% =x ", ("quoted_printable_defect",)),
+        (b"base64", b"Y2Fmw6g=\r\n", "cafè", ()),
+        (b"base64", b"Y2Fm\r\nw6g", "cafè", ("base64_defect",)),
+        (b"base64", b"Y2Fmw6g=\r\n--\r\nfooter", "cafè", ("base64_defect",)),
+        (b"Base64 (comment)", b"Y2Fmw6g=", "cafè", ()),
+        (b"x-strange", b"a", "a", ("encoding_unknown",)),
+        (b"8bit", "è".encode(), "è", ()),
+    ],
+)
+def test_transfer_encodings(encoding: bytes, data: bytes, text: str, warnings: tuple[str, ...]):
+    """Transfer encodings are undone, and what was broken in them is said."""
+    header = b"Content-Transfer-Encoding: " + encoding + b"\r\n"
+    email = read(HEAD + part(b"text/plain; charset=utf-8", data, header))
+    assert (email.text, email.warnings) == (text, warnings)
+
+
+def test_plain_is_preferred_to_html():
+    """Of the versions of one text the plain one is read, wherever it stands."""
+    html = part(b"text/html", b"<p>html</p>")
+    email = read(HEAD + multipart(b"alternative", html, part(b"text/plain", b"plain")))
+    assert (email.text, email.from_html) == ("plain", False)
+
+
+def test_an_empty_plain_part_gives_way_to_html():
+    """A blank plain version does not hide the HTML one."""
+    email = read(
+        HEAD
+        + multipart(
+            b"alternative",
+            part(b"text/plain", b" \r\n\r\n"),
+            multipart(b"related", part(b"text/html", b"<p>html</p>"), boundary=b"inner"),
+        )
+    )
+    assert (email.text, email.from_html) == ("html", True)
+
+
+def test_attachments_are_left_out():
+    """An attached text is not the mail's text, even if it comes first."""
+    attached = part(b"text/plain", b"attached", b"Content-Disposition: attachment\r\n")
+    image = part(b"image/png", b"\x89PNG")
+    email = read(HEAD + multipart(b"mixed", attached, image, part(b"text/plain", b"text")))
+    assert (email.text, email.warnings) == ("text", ())
+
+
+def test_a_second_text_is_not_silently_lost():
+    """Where a mail has two texts, the first is read and a warning tells of the other."""
+    email = read(
+        HEAD + multipart(b"mixed", part(b"text/html", b"one"), part(b"text/plain", b"two"))
+    )
+    assert (email.text, email.warnings) == ("one", ("text_parts_skipped",))
+
+
+def test_html_that_is_not_needed_is_not_bounded():
+    """A mail with a plain version is read however long its HTML version is."""
+    html = part(b"text/html", b"x" * 100_000)
+    assert read(HEAD + multipart(b"alternative", html, part(b"text/plain", b"p"))).text == "p"
+
+
+def test_a_multipart_without_its_parts_is_read_as_text():
+    """A program that says multipart and sends plain text is understood."""
+    email = read(HEAD + part(b"multipart/mixed; boundary=b", b"plain"))
+    assert (email.text, email.warnings) == ("plain", ("multipart_broken",))
+
+
+def test_a_multipart_that_does_not_end_is_read_to_its_end():
+    """A missing last boundary loses nothing."""
+    email = read(HEAD + part(b"multipart/mixed; boundary=b", b"--b\r\n\r\ntext"))
+    assert (email.text, email.warnings) == ("text", ("multipart_unclosed",))
+
+
+def test_a_boundary_that_begins_like_another_is_told_apart():
+    """The line `--b1` does not end a part whose boundary is `b`."""
+    inner = multipart(b"alternative", part(b"text/plain", b"in\r\n--b-x\r\nside"), boundary=b"b1")
+    assert read(HEAD + multipart(b"mixed", inner, boundary=b"b")).text == "in\n--b-x\nside"
+
+
+def test_no_text_at_all_is_an_empty_text():
+    """A mail that holds only a picture is a mail with an empty text and a warning."""
+    email = read(HEAD + part(b"image/png", b"\x89PNG"))
+    assert (email.text, email.warnings) == ("", ("no_text",))
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        (b"From: 1<br>To: 2<br/>Body: a&amp;lt;b", "From: 1\nTo: 2\nBody: a&lt;b"),
+        (b"<p>one</p>\n<p>two\n  words</p>", "one\ntwo words"),
+        (b"<table><tr><td>From</td>\n<td>1</td></tr><tr><td>To</td><td>2</td></table>",
+         "From\t1\nTo\t2"),
+        (b"<head><title>no</title><style>p{}</style></head><script>x()</script>yes", "yes"),
+        (b"a <b>bold</b> word<br><br>c", "a bold word\n\nc"),
+        (b"<pre>a  b\r\n c</pre>d", "a  b\n c\nd"),
+        (b"<div>a<div>b</div></div>c", "a\nb\nc"),
+        (b"a&nbsp; b", "a\xa0 b"),
+        (b"<tr><td></td><td>x</td>", "\tx"),
+        (b"&timestamp=1", "\N{MULTIPLICATION SIGN}tamp=1"),
+    ],
+)  # fmt: skip
+def test_html(html: bytes, text: str):
+    """HTML becomes the lines that a reader would see, its entities un-escaped once."""
+    email = read(HEAD + part(b"text/html; charset=utf-8", html))
+    assert (email.text, email.from_html) == (text, True)
+
+
+def test_entities_in_plain_text_stay():
+    """Plain text is never un-escaped: `&timestamp=` would turn into a multiplication sign."""
+    assert read(HEAD + b"\r\na&timestamp=1&amp;\r\n").text == "a&timestamp=1&amp;\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "flowed", "text"),
+    [
+        (b"format=flowed", b"one \r\ntwo\r\n three\r\n", "one two\nthree\n"),
+        (b"format=Flowed; DelSp=Yes", b"one \r\ntwo\r\n", "onetwo\n"),
+        (b"format=flowed", b"> one \r\n> two\r\n-- \r\nsig\r\n", "> one \n> two\n-- \nsig\n"),
+        (b"format=flowed", b"one \r\n> two\r\n", "one \n> two\n"),
+        (b"format=fixed", b"one \r\ntwo\r\n", "one \ntwo\n"),
+    ],
+)
+def test_flowed_text(parameters: bytes, flowed: bytes, text: str):
+    """Flowed lines are joined, stuffed blanks are taken out, and quotes and signatures stay."""
+    assert read(HEAD + part(b"text/plain; " + parameters, flowed)).text == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "subject"),
+    [
+        (b"=?utf-8?q?a=0D=0ABcc:_x?=", "a Bcc: x"),
+        (b"=?utf-8?b?4oKs?= =?utf-8?b?4oKs?=", "€€"),
+        (b"=?utf-8?b?4oI=?= =?utf-8?b?rA==?=", "€"),
+        (b"=?utf-8*it?q?=E8?= x", "è x"),
+        (b"=?unicode_escape?q?=5Cx41?=", r"\x41"),
+        (b"=?x?z?y?= =?utf-8?b?a?=", "=?x?z?y?= =?utf-8?b?a?="),
+        (b"a\r\n\tfolded", "a folded"),
+        ("è".encode(), "è"),
+        (b"\xe8", "è"),
+    ],
+)
+def test_subjects(raw: bytes, subject: str):
+    """Subjects are decoded and never hold a line end or another control character."""
+    assert read(HEAD + b"Subject: " + raw + b"\r\n\r\n").subject == subject
+
+
+def test_a_date_that_is_none_is_said():
+    """A Date header that cannot be read is no date, with a warning."""
+    email = read(HEAD + b"Date: yesterday\r\n\r\n")
+    assert (email.date, email.warnings) == (None, ("date_unreadable",))
+
+
+def test_a_date_without_a_zone_is_utc():
+    """The zone -0000 means UTC, and the date is still aware."""
+    email = read(HEAD + b"Date: Wed, 08 Apr 2026 14:30:53 -0000\r\n\r\n")
+    assert email.date == datetime(2026, 4, 8, 14, 30, 53, tzinfo=UTC)
+
+
+def test_the_same_mail_sent_again_has_the_same_fingerprint():
+    """Without a Message-ID the hash forgets what the machines on the way wrote."""
+    mail_ = HEAD + b"Subject: a\r\n\tb\r\n\r\ntext\r\n"
+    again = (
+        b"Received: from x\r\n\tby y\r\nDKIM-Signature: v=1; b=zz\r\nARC-Seal: i=1\r\n"
+        b"X-Spam-Status: No\r\n" + HEAD + b"Subject: a b\r\nReturn-Path: <x@y>\r\n\r\ntext\r\n\r\n"
+    ).replace(b"\r\n", b"\n")
+    assert read(mail_).fingerprint == read(again).fingerprint
+    assert read(mail_).fingerprint != read(mail_.replace(b"text", b"texd")).fingerprint
+    assert read(mail_).fingerprint != read(mail_.replace(b"a@ex", b"b@ex")).fingerprint
+
+
+def test_two_message_ids_are_none():
+    """Nobody can say which of two Message-IDs is the mail's, so the content decides."""
+    email = read(HEAD + b"Message-ID: <a@x>\r\nMessage-ID: <b@x>\r\n\r\n")
+    assert email.message_id is None
+    assert len(email.fingerprint) == 64
+    assert email.warnings == ("header_repeated",)
+
+
+def test_headers_are_told_without_their_values():
+    """A log line that holds an Email's headers by mistake holds no number and no word."""
+    assert "a@example.com" not in repr(read(HEAD + b"\r\n").headers)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\r\n", b"\r\nhello", b"hello", b"\0" * 100, b"\xff\xfe"])
+def test_what_is_no_mail_is_undecodable(raw: bytes):
+    """Bytes that begin with no header are quarantined with a sentence."""
+    decoded = mail.decode(raw)
+    assert isinstance(decoded, Unreadable)
+    assert decoded.reason is Reason.UNDECODABLE
+    assert "begins with no header" in decoded.detail
