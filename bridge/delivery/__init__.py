@@ -1,0 +1,9 @@
+"""Deliveries: one lane an endpoint, each try signed, made, judged and recorded."""
+
+from __future__ import annotations
+
+from bridge.delivery.dispatcher import Dispatcher
+from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.lane import Outbox
+
+__all__ = ["Dispatcher", "Endpoint", "Outbox"]

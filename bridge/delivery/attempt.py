@@ -1,0 +1,153 @@
+"""One HTTP call: the stored bytes, signed for this try, and the answer read within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+
+import bridge
+from bridge import logs
+from bridge.delivery import transport as http
+from bridge.delivery.endpoint import Endpoint
+from bridge.model import Claim, Outcome
+
+log = logs.logger("delivery")
+
+MAX_ANSWER: Final = 4096  # bytes of the answer that are kept for the operator
+_CLOSE_SECONDS: Final = 1.0  # an answer that is given up must not hold its slot
+_MAX_RETRY_AFTER_TEXT: Final = 64  # characters: the longest HTTP-date has 33
+_SECONDS: Final = re.compile(r"\d{1,12}", re.ASCII)
+_FIXED_HEADERS: Final = [
+    ("content-type", "application/json"),
+    ("user-agent", f"smsbridge/{bridge.__version__}"),
+    ("accept", "*/*"),
+    ("accept-encoding", "identity"),
+]
+
+
+async def attempt(
+    transport: httpx.AsyncBaseTransport,
+    endpoint: Endpoint,
+    claim: Claim,
+    clock: Callable[[], datetime],
+) -> Outcome:
+    """Make the call and say how it ended; raises nothing but CancelledError.
+
+    One deadline stands over all of it, connecting and reading included. A 2xx answer counts when
+    it is whole or its first 4 KiB are here: one that breaks off may come from a receiver that
+    fell over after its first line, and trying again is safe where believing it is not.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    answer = _Answer()
+    try:
+        async with asyncio.timeout(endpoint.timeout):
+            await _call(transport, build_request(endpoint, claim, clock()), answer)
+    except TimeoutError:
+        failure = http.Failure("timeout", f"no whole answer within {endpoint.timeout:g} s")
+    except Exception as error:
+        # A bug in one attempt must not end the lane: the delivery is tried again.
+        known = http.explain(error)
+        if known is None:
+            log.error(
+                "delivery.bug", delivery=claim.delivery_id, endpoint=endpoint.name, exc_info=error
+            )
+            known = http.Failure("internal", f"a bug in smsbridge ({type(error).__name__})")
+        failure = known
+    else:
+        return answer.outcome(loop.time() - began, clock)
+    return answer.broken(loop.time() - began, failure, clock)
+
+
+def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Request:
+    """Make the request of one try: the event's bytes as they are, signed for this moment."""
+    event = claim.event
+    signed = endpoint.scheme.headers(endpoint.keys, event.id, int(now.timestamp()), event.body)
+    return httpx.Request(
+        "POST",
+        endpoint.url,
+        headers=[*_FIXED_HEADERS, *signed, ("webhook-attempt", str(claim.attempt))],
+        content=event.body,
+    )
+
+
+def retry_after(value: str, now: datetime) -> float | None:
+    """Read a Retry-After header, seconds or an HTTP-date, as seconds from now; None if neither."""
+    text = value.strip()
+    if len(text) > _MAX_RETRY_AFTER_TEXT:
+        return None
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)  # "-0000", and the old formats: UTC all the same
+        return max(0.0, (at - now).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+class _Answer:
+    """What has come of the answer so far."""
+
+    __slots__ = ("body", "response")
+
+    def __init__(self) -> None:
+        self.response: httpx.Response | None = None
+        self.body = b""
+
+    def outcome(self, duration: float, clock: Callable[[], datetime]) -> Outcome:
+        """Tell the answer that is here."""
+        response = self.response
+        assert response is not None
+        status = response.status_code
+        wait = None
+        if status >= HTTPStatus.MULTIPLE_CHOICES and "retry-after" in response.headers:
+            wait = retry_after(response.headers["retry-after"], clock())
+        return Outcome(status=status, duration=duration, retry_after=wait, answer=self.body)
+
+    def broken(
+        self, duration: float, failure: http.Failure, clock: Callable[[], datetime]
+    ) -> Outcome:
+        """Tell an answer that broke off: a refusal is one all the same, a consent is not."""
+        if self.response is None:
+            return Outcome(None, duration, error=failure.error, detail=failure.detail)
+        if not self.response.is_success and failure.error != "internal":
+            return self.outcome(duration, clock)
+        detail = f"answered {self.response.status_code}, but: {failure.detail}"
+        return Outcome(None, duration, error=failure.error, detail=detail, answer=self.body)
+
+
+async def _call(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, answer: _Answer
+) -> None:
+    response = await transport.handle_async_request(request)
+    answer.response = response
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
+    chunks = aiter(stream)
+    try:
+        async for chunk in chunks:
+            answer.body = (answer.body + chunk)[:MAX_ANSWER]
+            if len(answer.body) == MAX_ANSWER:
+                break
+    finally:
+        # A connection whose answer was read to the end goes back to the pool, any other is
+        # closed by this.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await _close(chunks, stream)
+
+
+async def _close(chunks: AsyncIterator[bytes], stream: httpx.AsyncByteStream) -> None:
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()
+    await stream.aclose()

@@ -1,0 +1,60 @@
+"""An endpoint as the lanes use it: everything read and checked once, from its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import httpx
+
+from bridge.config.settings import DeliverySettings, EndpointSettings
+from bridge.delivery.routing import number_key, unwanted
+from bridge.errors import ConfigError, SigningError
+from bridge.model import SmsMessage
+from bridge.signing import SCHEMES, STANDARD_WEBHOOKS, Scheme
+
+_SCHEME: Final = SCHEMES[STANDARD_WEBHOOKS]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One internal service that gets the webhooks; `keys` are its signing keys, newest first."""
+
+    name: str
+    url: httpx.URL = field(repr=False)  # its query and userinfo may be secret
+    keys: tuple[bytes, ...] = field(repr=False)
+    concurrency: int
+    timeout: float
+    providers: frozenset[str] = frozenset()
+    recipients: frozenset[str] = field(default=frozenset(), repr=False)
+    scheme: Scheme = field(default=_SCHEME, repr=False)
+
+    @classmethod
+    def from_settings(
+        cls, index: int, settings: EndpointSettings, delivery: DeliverySettings
+    ) -> Self:
+        """Read `endpoints.<index>` of the config; ConfigError names the key that can't be used."""
+        return cls(
+            name=settings.name,
+            url=httpx.URL(str(settings.url)),
+            keys=_keys(index, settings),
+            concurrency=settings.concurrency or delivery.concurrency,
+            timeout=settings.timeout or delivery.timeout,
+            providers=frozenset(settings.providers),
+            recipients=frozenset(number_key(number) for number in settings.to),
+        )
+
+    def unwanted(self, message: SmsMessage) -> str | None:
+        """Say why this endpoint doesn't want the message; None if it does."""
+        return unwanted(message, providers=self.providers, recipients=self.recipients)
+
+
+def _keys(index: int, settings: EndpointSettings) -> tuple[bytes, ...]:
+    keys = []
+    for position, secret in enumerate(settings.signing_secrets):
+        try:
+            keys.append(_SCHEME.parse_secret(secret.get_secret_value()))
+        except SigningError as error:
+            place = f"secrets.{position}" if settings.secrets else "secret"
+            raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
+    return tuple(keys)

@@ -1,0 +1,315 @@
+"""One endpoint's deliveries: own connections, own slots, own breaker, nothing shared.
+
+The database is the queue. A lane holds in memory only what runs in its slots, and asks the store
+for more when slots are free and rows are due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
+from typing import Final, Protocol
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
+
+from bridge import logs, metrics
+from bridge.config.settings import DeliverySettings
+from bridge.delivery.attempt import attempt
+from bridge.delivery.breaker import Breaker
+from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.schedule import decide, delivered
+from bridge.errors import StoreUnavailable
+from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Hold, Outcome, RetryAt
+
+log = logs.logger("delivery")
+
+POLL_SECONDS: Final = 1.0  # how late an operator's retry, or another bridge's row, may be seen
+_FIRST_BACKOFF: Final = 0.1  # seconds, doubled up to the last, while the store is down
+_LAST_BACKOFF: Final = 5.0
+
+_RESULTS: Final[dict[type[Decision], str]] = {
+    Delivered: "delivered",
+    RetryAt: "retry",
+    Hold: "held",
+    Dead: "dead",
+}
+
+
+class Outbox(Protocol):
+    """What a lane needs of the store."""
+
+    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
+        """Lease up to `limit` due deliveries to us, each counted as an attempt already."""
+        ...
+
+    async def next_due(self, endpoint: str) -> datetime | None:
+        """Say when the next delivery that could be claimed is due."""
+        ...
+
+    async def record(self, attempt: Attempt) -> None:
+        """Write an attempt and the delivery's new state."""
+        ...
+
+
+class Lane:
+    """Runs one endpoint's deliveries.
+
+    A slot is reserved at ingest (`reserve`), run (`start`) or given back (`release`); or filled
+    by a claim on what is due. `run` lasts until `stop`, and then until what runs has ended.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: DeliverySettings,
+        outbox: Outbox,
+        open_transport: Callable[[Endpoint], httpx.AsyncBaseTransport],
+        clock: Callable[[], datetime],
+        rng: Callable[[], float],
+    ) -> None:
+        self.endpoint = endpoint
+        self._settings = settings
+        self._outbox = outbox
+        self._open_transport = open_transport
+        self._clock = clock
+        self._rng = rng
+        self._breaker = Breaker()
+        self._wake = asyncio.Event()
+        self._busy = 0  # slots that run or are reserved
+        self._unrecorded = 0  # of these, the ones whose record waits for the store
+        self._due = True  # rows are known, or at the start believed, to be due
+        self._kicked = False  # a row may have been written while a claim was under way
+        self._stopping = False
+        self._backoff = 0.0  # the pump's, while the store is down; 0: it is up
+        self._early: list[Claim] = []  # started before `run` came to its first line
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._transport: httpx.AsyncBaseTransport | None = None
+        self._counters = {
+            result: metrics.ATTEMPTS.labels(endpoint.name, result) for result in _RESULTS.values()
+        }
+        self._seconds = metrics.ATTEMPT_SECONDS.labels(endpoint.name)
+
+    # Slots, from ingest. All synchronous: nothing happens between a look and an act.
+
+    def reserve(self) -> bool:
+        """Take a slot for a delivery that is about to be written, if it may run at once.
+
+        Not while older rows are due: what comes in must not overtake a backlog for ever.
+        """
+        if self._stopping or self._due or self._breaker.open or self._free <= 0:
+            return False
+        self._busy += 1
+        return True
+
+    def release(self) -> None:
+        """Give a reserved slot back: its delivery was not written, or not as ours."""
+        self._free_slot()
+
+    def start(self, claim: Claim) -> None:
+        """Run a delivery that was written as leased to us, in the slot reserved for it."""
+        if self._stopping and not self._running:
+            # Written, leased, and not lost: the next start frees the lease and sends it.
+            log.warning("delivery.left", delivery=claim.delivery_id, endpoint=self.endpoint.name)
+            self._free_slot()
+        elif self._tasks is None:
+            self._early.append(claim)
+        else:
+            self._launch(claim)
+
+    def kick(self) -> None:
+        """Look for due rows now: one was just written without a slot."""
+        self._due = self._kicked = True
+        self._wake.set()
+
+    # Life.
+
+    async def run(self) -> None:
+        """Deliver until `stop`, then until all that runs is recorded; a bug here is raised."""
+        async with self._open_transport(self.endpoint) as self._transport:
+            try:
+                async with asyncio.TaskGroup() as self._tasks:
+                    for claim in self._early:
+                        self._launch(claim)
+                    self._early.clear()
+                    self._spawn(self._pump())
+            finally:
+                self._tasks = None
+
+    def stop(self) -> None:
+        """Claim and reserve nothing more."""
+        self._stopping = True
+        self._wake.set()
+
+    def abort(self) -> None:
+        """Cancel what still runs: the leases expire, or the next start frees them."""
+        for task in tuple(self._running):
+            task.cancel()
+
+    @property
+    def _free(self) -> int:
+        return self.endpoint.concurrency - self._busy
+
+    # Claiming.
+
+    async def _pump(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                wait = await self._fill()
+            except StoreUnavailable as error:
+                await self._back_off(error)
+                continue
+            if self._backoff:
+                self._backoff = 0.0
+                log.info("delivery.store_up", endpoint=self.endpoint.name)
+            if wait != 0 and not self._stopping:
+                await self._sleep(wait)
+
+    async def _fill(self) -> float | None:
+        """Fill free slots with what is due; give the seconds until it is worth another look.
+
+        None waits for a wake. 0 comes only after progress, so that there is no busy loop.
+        """
+        if not self._due:
+            return await self._until_due()
+        now = _monotonic()
+        allowed = self._breaker.allows(self._free, self._busy, now)
+        if self._unrecorded or not allowed:  # what we know is written before more is taken
+            return self._breaker.wait(self._busy, now)
+        # The slots are taken before we wait for the store, so that nobody else fills them.
+        self._busy += allowed
+        self._kicked = False
+        claims: list[Claim] = []
+        try:
+            claims = await self._outbox.claim(self.endpoint.name, allowed)
+        finally:
+            self._busy -= allowed - len(claims)
+        for claim in claims:
+            self._launch(claim)
+        self._due = self._kicked or len(claims) == allowed
+        if claims or self._due:
+            return 0
+        # next_due may see what claim may not take: ask again no sooner than the poll.
+        return POLL_SECONDS
+
+    async def _until_due(self) -> float:
+        at = await self._outbox.next_due(self.endpoint.name)
+        if at is None:
+            return POLL_SECONDS
+        seconds = (at - self._clock()).total_seconds()
+        if seconds > 0:
+            return min(seconds, POLL_SECONDS)
+        self._due = True
+        return 0
+
+    async def _sleep(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _back_off(self, error: StoreUnavailable) -> None:
+        if not self._backoff:
+            log.warning("delivery.store_down", endpoint=self.endpoint.name, detail=str(error))
+        self._backoff = min(max(_FIRST_BACKOFF, self._backoff * 2), _LAST_BACKOFF)
+        until = _monotonic() + self._backoff
+        # Kicks come while the store is down, too, and must not make us ask it without a pause.
+        while not self._stopping and (left := until - _monotonic()) > 0:
+            self._wake.clear()
+            await self._sleep(left)
+
+    # Delivering.
+
+    def _launch(self, claim: Claim) -> None:
+        self._breaker.began(_monotonic())
+        self._spawn(self._deliver(claim))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        assert self._tasks is not None
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _deliver(self, claim: Claim) -> None:
+        assert self._transport is not None
+        try:
+            started_at = self._clock()
+            outcome = await attempt(self._transport, self.endpoint, claim, self._clock)
+            now = self._clock()
+            decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
+            self._weigh(outcome)
+            self._tell(claim, outcome, decision)
+            await self._record(Attempt(claim, started_at, outcome, decision))
+            if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
+                self._wake.set()  # due before the next poll
+        finally:
+            self._free_slot()
+
+    def _free_slot(self) -> None:
+        self._busy -= 1
+        if self._due:
+            self._wake.set()
+
+    def _weigh(self, outcome: Outcome) -> None:
+        if delivered(outcome):
+            if self._breaker.succeeded():
+                log.info("endpoint.recovered", endpoint=self.endpoint.name)
+        elif self._breaker.failed():
+            log.warning("endpoint.failing", endpoint=self.endpoint.name)
+
+    async def _record(self, done: Attempt) -> None:
+        """Write the attempt, however long the store takes: an answer is not forgotten."""
+        try:
+            await self._outbox.record(done)
+        except StoreUnavailable as error:
+            log.warning(
+                "delivery.unrecorded",
+                delivery=done.claim.delivery_id,
+                endpoint=self.endpoint.name,
+                detail=str(error),
+            )
+        else:
+            return
+        self._unrecorded += 1
+        try:
+            await _until_stored(self._outbox.record, done)
+        finally:
+            self._unrecorded -= 1
+
+    def _tell(self, claim: Claim, outcome: Outcome, decision: Decision) -> None:
+        result = _RESULTS[type(decision)]
+        self._counters[result].inc()
+        self._seconds.observe(outcome.duration)
+        write = log.info if isinstance(decision, Delivered) else log.warning
+        write(
+            "delivery.attempt",
+            delivery=claim.delivery_id,
+            webhook_id=claim.event.id,
+            endpoint=self.endpoint.name,
+            attempt=claim.attempt,
+            result=result,
+            status=outcome.status,
+            error=outcome.error,
+            detail=outcome.detail or None,
+            ms=round(outcome.duration * 1000, 1),
+            next_at=decision.at if isinstance(decision, RetryAt) else None,
+        )
+
+
+async def _until_stored(record: Callable[[Attempt], Awaitable[None]], done: Attempt) -> None:
+    """Call `record` again and again, with growing waits, until the store takes it."""
+    # Made anew each time: tenacity keeps the state of a run in the object.
+    patiently = AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait_exponential(multiplier=_FIRST_BACKOFF, max=_LAST_BACKOFF),
+    )
+    await asyncio.sleep(_FIRST_BACKOFF)
+    await patiently(record, done)
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,208 @@
+"""The HTTP transport of one endpoint, and what its errors mean.
+
+httpx's requests and responses on aiohttp's connections, called without httpx's client: that is
+the cheapest of the three ways (`benchmarks/transport.py` measures them), and the only one whose
+cost does not grow with the number of connections.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, cast
+
+import aiohttp
+import httpx
+from aiohttp.client_proto import ResponseHandler as AiohttpProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+from httpx_aiohttp import AiohttpTransport
+from yarl import URL
+
+from bridge.delivery.endpoint import Endpoint
+
+# Short, because a POST on a connection that the server closes at that very moment is a failed
+# attempt: aiohttp rightly repeats only what is idempotent for all the world. A server that closed
+# it earlier has told us so, and the pool opens another.
+KEEPALIVE_SECONDS: Final = 15.0
+# An answer is a line and a few headers. What a hostile one can make us hold and read in one go is
+# bounded by the socket's buffer; a server that floods is stopped by TCP, not by our memory.
+RECEIVE_BUFFER: Final = 16 * 1024
+MAX_LINE: Final = 8 * 1024
+MAX_HEADERS: Final = 64
+MAX_INTERIM: Final = 16  # 1xx answers before the final one; nobody sends more than one or two
+DNS_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no answer: a constant name and a sentence that quotes nobody."""
+
+    error: str
+    detail: str
+
+
+def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> AiohttpTransport:
+    """Make the transport of one endpoint: its own connections, as many as it may have calls.
+
+    No proxy or .netrc of the environment, no cookies; httpx-aiohttp itself follows no redirect and
+    decompresses nothing. The connections are made in the running loop at the first call; `aclose`
+    ends them.
+    """
+
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=_Connector(
+                limit=endpoint.concurrency,
+                ssl=verify,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                ttl_dns_cache=DNS_SECONDS,
+                socket_factory=_socket,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            read_bufsize=RECEIVE_BUFFER,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
+            middlewares=_as_written(str(endpoint.url)),
+        )
+
+    return AiohttpTransport(verify=verify, trust_env=False, client=session)
+
+
+def _as_written(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+    """Keep aiohttp from rewriting a URL (`%2F` in a query to `/`): it may be signed as it is."""
+    exact = URL(url, encoded=True).with_user(None)
+    if exact == URL(url).with_user(None):
+        return ()
+
+    async def send(
+        request: aiohttp.ClientRequest, pass_on: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.url = exact
+        return await pass_on(request)
+
+    return (send,)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Make the context that verifies servers: one is enough for all endpoints.
+
+    Trusts what the system trusts (so a company's own CA works once it is installed), and the
+    CAs that come with httpx where the system has none.
+    """
+    paths = ssl.get_default_verify_paths()
+    folder = Path(paths.capath) if paths.capath else None
+    if paths.cafile or (folder is not None and any(folder.iterdir())):
+        return ssl.create_default_context()
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def explain(error: Exception) -> Failure | None:
+    """Translate what the transport raised; None if it is none of its errors, but a bug.
+
+    Looks at aiohttp's own exception where httpx-aiohttp has wrapped it: its names are coarser,
+    and call a connection that broke a timeout.
+    """
+    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+    match cause:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=problem):
+            why = getattr(problem, "verify_message", "") or "verification failed"
+            return Failure("tls", f"the certificate is not trusted: {why}")
+        case aiohttp.ClientSSLError():
+            return Failure("tls", "the TLS handshake failed")
+        case aiohttp.ClientConnectorDNSError():
+            return Failure("connect", "the host's name is not known")
+        case aiohttp.ClientConnectorError(os_error=problem):
+            return Failure("connect", f"no connection: {_reason(problem)}")
+        case _:
+            return next((known for kind, known in _FAILURES if isinstance(cause, kind)), None)
+
+
+# The first that fits: aiohttp's classes derive from each other across what they mean.
+_FAILURES: Final[tuple[tuple[type[Exception], Failure], ...]] = (
+    (ssl.SSLError, Failure("tls", "the TLS connection failed")),
+    (aiohttp.ServerTimeoutError, Failure("timeout", "no answer in time")),
+    (
+        aiohttp.ClientPayloadError,
+        Failure("protocol", "the connection broke before the answer was whole"),
+    ),
+    (aiohttp.ClientResponseError, Failure("protocol", "the answer is not HTTP, or over a bound")),
+    (
+        aiohttp.ClientConnectionError,
+        Failure("protocol", "the connection broke before there was an answer"),
+    ),
+    (ConnectionError, Failure("protocol", "the connection broke")),
+    (aiohttp.ClientError, Failure("protocol", "the call failed")),
+    (httpx.TimeoutException, Failure("timeout", "no answer in time")),
+    (httpx.ConnectError, Failure("connect", "no connection")),
+    (httpx.HTTPError, Failure("protocol", "the call failed")),
+)
+
+
+def _reason(problem: OSError) -> str:
+    """Give the system's own word for an error; asyncio's sentence would quote the address."""
+    return os.strerror(problem.errno) if problem.errno else "refused or unreachable"
+
+
+class _Protocol(AiohttpProtocol):
+    """Reads answers, and ends a connection that sends interim ones without end.
+
+    aiohttp skips any number of 1xx answers without giving the loop back, so that one endpoint
+    could keep all the others from running until its deadline.
+    """
+
+    _interim = 0
+
+    def feed_data(
+        self, data: tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader], size: int = 0
+    ) -> None:
+        """Take one answer that was parsed."""
+        if 100 <= data[0].code < HTTPStatus.OK:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                if self.transport is not None:
+                    self.transport.abort()
+                self.set_exception(HttpProcessingError(code=400, message="too many 1xx answers"))
+                return
+        else:
+            self._interim = 0
+        super().feed_data(data, size)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool whose connections read answers with `_Protocol`."""
+
+    def __init__(
+        self,
+        *,
+        limit: int,
+        ssl: ssl.SSLContext,
+        keepalive_timeout: float,
+        ttl_dns_cache: int,
+        socket_factory: aiohttp.SocketFactoryType,
+    ) -> None:
+        super().__init__(
+            limit=limit,
+            ssl=ssl,
+            keepalive_timeout=keepalive_timeout,
+            ttl_dns_cache=ttl_dns_cache,
+            socket_factory=socket_factory,
+        )
+        # aiohttp offers no other way to bound what comes before the final answer.
+        self._factory = cast(
+            "functools.partial[AiohttpProtocol]", functools.partial(_Protocol, loop=self._loop)
+        )
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    made.setblocking(False)
+    return made

@@ -1,0 +1,89 @@
+"""What tests of delivery share: settings, claims, endpoints, one TLS context."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+import structlog
+from structlog.testing import LogCapture
+from structlog.typing import EventDict
+
+from bridge.delivery import attempt, dispatcher, lane
+from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.transport import open_transport, tls_context
+from bridge.model import Claim, Event
+
+
+@pytest.fixture(scope="session")
+def tls() -> ssl.SSLContext:
+    """Load the system's certificates, which takes a while, once."""
+    return tls_context()
+
+
+@pytest.fixture
+def opening(tls: ssl.SSLContext) -> Callable[[Endpoint], httpx.AsyncBaseTransport]:
+    """Give what makes a dispatcher's transports."""
+    return lambda endpoint: open_transport(endpoint, tls)
+
+
+@pytest.fixture
+def endpoint_at() -> Callable[..., Endpoint]:
+    """Make an endpoint for a URL."""
+
+    def make(url: str, **changes: object) -> Endpoint:
+        known: dict[str, object] = {
+            "name": "crm",
+            "url": httpx.URL(url),
+            "keys": (b"k" * 32,),
+            "concurrency": 10,
+            "timeout": 5.0,
+        }
+        return Endpoint(**(known | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def claim_of() -> Callable[..., Claim]:
+    """Make a claim."""
+
+    def make(delivery_id: int = 1, **changes: object) -> Claim:
+        known: dict[str, object] = {
+            "delivery_id": delivery_id,
+            "endpoint": "crm",
+            "event": Event(f"msg_{delivery_id}", "sms.received", b'{"body":"\xc3\xa8"}'),
+            "attempt": 1,
+            "step": 0,
+            "schedule_from": datetime(2026, 4, 8, 12, 0, tzinfo=UTC),
+            "lease": f"lease-{delivery_id}",
+        }
+        return Claim(**(known | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
+    """Give the log lines of delivery as they are written, whatever level is configured."""
+    written = LogCapture()
+    log = structlog.wrap_logger(
+        None, processors=[written], wrapper_class=structlog.make_filtering_bound_logger(10)
+    )
+    for module in (attempt, dispatcher, lane):
+        monkeypatch.setattr(module, "log", log)
+    return written.entries
+
+
+def utc_now() -> datetime:
+    """Tell the time as the daemon's clock does."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def clock() -> Callable[[], datetime]:
+    """Give the daemon's clock."""
+    return utc_now

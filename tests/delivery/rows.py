@@ -1,0 +1,135 @@
+"""A small true-to-contract outbox in memory, which can be made to fail: for lanes alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bridge.errors import StoreUnavailable
+from bridge.model import Attempt, Claim, DeliveryState, Event, Hold, RetryAt
+
+START = datetime(2026, 4, 8, 12, 0, tzinfo=UTC)
+_STATES = {
+    "Delivered": DeliveryState.DELIVERED,
+    "RetryAt": DeliveryState.PENDING,
+    "Hold": DeliveryState.HELD,
+    "Dead": DeliveryState.DEAD,
+}
+
+
+@dataclass
+class Row:
+    """A delivery as the store would hold it."""
+
+    claim: Claim
+    due: datetime
+    state: DeliveryState = DeliveryState.PENDING
+    leased: bool = False
+
+
+@dataclass
+class Rows:
+    """Deliveries, what was asked for them, and switches that make the store fail."""
+
+    clock: Callable[[], datetime]
+    rows: dict[int, Row] = field(default_factory=dict)
+    recorded: list[Attempt] = field(default_factory=list)
+    claim_calls: int = 0
+    next_due_calls: int = 0
+    down: bool = False
+    bug: bool = False
+    blind: bool = False  # claim finds nothing of what next_due sees
+    _more: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def add(self, endpoint: str = "crm", *, leased: bool = False) -> Claim:
+        """Write a delivery that is due now."""
+        number = len(self.rows) + 1
+        event = Event(f"msg_{number}", "sms.received", b'{"n":%d}' % number)
+        attempt = 1 if leased else 0
+        claim = Claim(number, endpoint, event, attempt, 0, self.clock(), f"lease-{number}")
+        self.rows[number] = Row(claim, self.clock(), leased=leased)
+        return claim
+
+    def states(self, endpoint: str = "crm") -> list[DeliveryState]:
+        """Tell the states of an endpoint's deliveries."""
+        return [row.state for row in self.rows.values() if row.claim.endpoint == endpoint]
+
+    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
+        """Lease what is due."""
+        self.claim_calls += 1
+        await self._commit()
+        if self.blind:
+            return []
+        found = sorted(self._pending(endpoint), key=lambda row: row.due)
+        taken = [row for row in found if row.due <= self.clock()][:limit]
+        for row in taken:
+            old = row.claim
+            row.leased = True
+            row.claim = Claim(
+                old.delivery_id,
+                endpoint,
+                old.event,
+                old.attempt + 1,
+                old.step,
+                old.schedule_from,
+                old.lease,
+            )
+        return [row.claim for row in taken]
+
+    async def next_due(self, endpoint: str) -> datetime | None:
+        """Tell the earliest."""
+        self.next_due_calls += 1
+        await self._commit()
+        return min((row.due for row in self._pending(endpoint)), default=None)
+
+    async def record(self, attempt: Attempt) -> None:
+        """Write what came of it."""
+        await self._commit()
+        row = self.rows[attempt.claim.delivery_id]
+        assert row.leased
+        row.leased = False
+        row.state = _STATES[type(attempt.decision).__name__]
+        match attempt.decision:
+            case RetryAt(at=at, step=step):
+                row.due = at
+                old = row.claim
+                row.claim = Claim(
+                    old.delivery_id,
+                    old.endpoint,
+                    old.event,
+                    old.attempt,
+                    step,
+                    old.schedule_from,
+                    old.lease,
+                )
+            case Hold(whole_endpoint=True):
+                for other in self._pending(attempt.claim.endpoint):
+                    other.state = DeliveryState.HELD
+            case _:
+                pass
+        async with self._more:
+            self.recorded.append(attempt)
+            self._more.notify_all()
+
+    async def have(self, count: int, seconds: float = 10.0) -> None:
+        """Wait until this many attempts are recorded."""
+        async with asyncio.timeout(seconds), self._more:
+            await self._more.wait_for(lambda: len(self.recorded) >= count)
+
+    def _pending(self, endpoint: str) -> list[Row]:
+        return [
+            row
+            for row in self.rows.values()
+            if row.claim.endpoint == endpoint
+            and row.state is DeliveryState.PENDING
+            and not row.leased
+        ]
+
+    async def _commit(self) -> None:
+        await asyncio.sleep(0)
+        if self.bug:
+            raise ZeroDivisionError
+        if self.down:
+            raise StoreUnavailable("the database is locked")

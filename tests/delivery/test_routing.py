@@ -1,0 +1,96 @@
+"""Which endpoints want a message, and what an endpoint's settings become."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge.config.settings import DeliverySettings, EndpointSettings
+from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.routing import number_key, unwanted
+from bridge.errors import ConfigError
+from bridge.model import RawFields, SmsMessage
+from bridge.signing.standard_webhooks import generate_secret, parse_secret
+
+
+def _message(recipient: str = "+393331234333", raw: str | None = None) -> SmsMessage:
+    return SmsMessage(
+        provider="agile",
+        sender="+393301234567",
+        recipient=recipient,
+        body="News ON",
+        received_at=datetime(2026, 4, 8, 12, 30, tzinfo=UTC),
+        raw=RawFields("393301234567", raw or recipient, None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("providers", "to", "wanted"),
+    [
+        ((), (), True),
+        (("agile",), (), True),
+        (("agile", "url_networks"), ("+393331234333",), True),
+        (("url_networks",), (), False),
+        (("url_networks",), ("+393331234333",), False),
+        ((), ("+393331234333",), True),
+        ((), ("+39 333 123-4333",), True),
+        ((), ("393331234333",), True),
+        ((), ("+393331234334",), False),
+        ((), ("+39333123433",), False),
+        ((), ("+393331234334", "+393331234333"), True),
+    ],
+)
+def test_filters(providers: tuple[str, ...], to: tuple[str, ...], wanted: bool) -> None:
+    """All filters that are set must let a message through; a number's dress does not matter."""
+    reason = unwanted(
+        _message(), providers=providers, recipients=[number_key(number) for number in to]
+    )
+    assert (reason is None) == wanted
+    assert reason is None or "333" not in reason
+
+
+def test_filter_knows_the_raw_number_too() -> None:
+    """A filter that names the number as the provider writes it matches."""
+    reason = unwanted(_message(raw="0333 1234333"), providers=(), recipients=["03331234333"])
+    assert reason is None
+
+
+def test_filter_ignores_the_case_of_an_id() -> None:
+    """An alphanumeric recipient is the same in either case."""
+    assert unwanted(_message("News"), providers=(), recipients=[number_key("NEWS")]) is None
+
+
+def test_settings_become_an_endpoint() -> None:
+    """An endpoint takes its own limits where it has some, and all keys newest first."""
+    new, old = generate_secret(), generate_secret()
+    settings = EndpointSettings(
+        name="crm",
+        url="https://user:pw@crm.internal/hooks/sms?a=%2F",
+        secrets=(new, old),
+        to=("+39 333",),
+        timeout=3.0,
+    )
+    endpoint = Endpoint.from_settings(0, settings, DeliverySettings(concurrency=4))
+    assert endpoint.keys == (parse_secret(new), parse_secret(old))
+    assert (endpoint.concurrency, endpoint.timeout) == (4, 3.0)
+    assert str(endpoint.url) == "https://user:pw@crm.internal/hooks/sms?a=%2F"
+    assert "pw" not in repr(endpoint)
+    assert "39333" not in repr(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "key"),
+    [
+        ({"secret": "whsec_short"}, "endpoints.3.secret"),
+        ({"secrets": (generate_secret(), "hunter2hunter2")}, "endpoints.3.secrets.1"),
+    ],
+)
+def test_malformed_secret_names_its_key(secrets: dict[str, object], key: str) -> None:
+    """A secret that cannot be used is refused with the key that holds it, and not shown."""
+    settings = EndpointSettings(name="crm", url="http://127.0.0.1/", **secrets)
+    with pytest.raises(ConfigError) as caught:
+        Endpoint.from_settings(3, settings, DeliverySettings())
+    assert caught.value.key == key
+    assert "short" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,162 @@
+"""The schedule: a pure function, held to its table and to its promises."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.config.settings import DeliverySettings
+from bridge.delivery.schedule import JITTER_MAX, JITTER_SHARE, decide, step_wait
+from bridge.model import Claim, Dead, Delivered, Event, Hold, Outcome, RetryAt
+
+START = datetime(2026, 4, 8, 12, 0, tzinfo=UTC)
+DEFAULT = DeliverySettings()
+WEEK = timedelta(days=7)
+EVENT = Event("msg_1", "sms.received", b"{}")
+CLAIM = Claim(1, "crm", EVENT, attempt=1, step=0, schedule_from=START, lease="l")
+
+failures = st.one_of(
+    st.integers(300, 599).filter(lambda status: status != 410).map(lambda s: Outcome(s, 0.1)),
+    st.sampled_from(["timeout", "connect", "tls", "protocol", "internal"]).map(
+        lambda error: Outcome(None, 0.1, error=error)
+    ),
+)
+fractions = st.floats(0, 1, exclude_max=True)
+
+
+def _no_jitter() -> float:
+    return 0.0
+
+
+def _tries(rng: Callable[[], float]) -> list[datetime]:
+    """Give the times of all tries of a delivery whose endpoint fails at once, always."""
+    claim, now, tries = CLAIM, START, [START]
+    while isinstance(
+        decision := decide(Outcome(500, 0), claim, now=now, rng=rng, settings=DEFAULT), RetryAt
+    ):
+        now = decision.at
+        claim = replace(claim, attempt=claim.attempt + 1, step=decision.step)
+        tries.append(now)
+    assert isinstance(decision, Dead)
+    return tries
+
+
+def test_default_schedule_in_full() -> None:
+    """At once, 2 s, 5 s … 4 h, then every 6 h; the first failure after 7 days is the last."""
+    tries = _tries(_no_jitter)
+    waits = [(later - sooner).total_seconds() for sooner, later in pairwise(tries)]
+    first = [2, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400]
+    assert waits[: len(first)] == first
+    assert set(waits[len(first) :]) == {6 * 3600}
+    assert tries[-2] < START + WEEK <= tries[-1]
+    assert len(tries) == 40
+
+
+def test_default_schedule_with_jitter() -> None:
+    """With jitter each try is a little later than the table says, the same for the same seed."""
+    plain = _tries(_no_jitter)
+    jittered = _tries(random.Random(2026).random)
+    assert jittered == _tries(random.Random(2026).random)
+    assert jittered != _tries(random.Random(2027).random)
+    waits = [(b - a).total_seconds() for a, b in pairwise(jittered)]
+    for step, wait in enumerate(waits):
+        least = step_wait(step, DEFAULT)
+        assert least < wait <= least + min(least * JITTER_SHARE, JITTER_MAX)
+    assert jittered[-1] >= START + WEEK
+    assert len(plain) - 2 <= len(jittered) <= len(plain)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 299])
+def test_any_2xx_is_delivered(status: int) -> None:
+    """Any 2xx is a success, even after the schedule is over."""
+    for now in (START, START + 2 * WEEK):
+        decision = decide(Outcome(status, 1), CLAIM, now=now, rng=_no_jitter, settings=DEFAULT)
+        assert decision == Delivered()
+
+
+def test_gone_holds_the_whole_endpoint() -> None:
+    """A 410 holds all deliveries of the endpoint, and kills none, however old."""
+    for now in (START, START + 2 * WEEK):
+        decision = decide(Outcome(410, 1), CLAIM, now=now, rng=_no_jitter, settings=DEFAULT)
+        assert decision == Hold("the endpoint answered 410 Gone", whole_endpoint=True)
+
+
+@given(
+    outcome=failures,
+    step=st.integers(0, 60),
+    fraction=fractions,
+    asked=st.none() | st.floats(0, 1e12),
+)
+def test_no_wait_is_shortened(
+    outcome: Outcome, step: int, fraction: float, asked: float | None
+) -> None:
+    """Neither jitter nor Retry-After makes a wait shorter, and both are bounded."""
+    claim = replace(CLAIM, step=step)
+    outcome = replace(outcome, retry_after=asked)
+    decision = decide(outcome, claim, now=START, rng=lambda: fraction, settings=DEFAULT)
+    assert isinstance(decision, RetryAt)
+    assert decision.step == step + 1
+    wait = (decision.at - START).total_seconds()
+    least = max(step_wait(step, DEFAULT), min(asked or 0.0, DEFAULT.max_retry_after))
+    assert least - 1e-6 <= wait <= least + min(least * JITTER_SHARE, JITTER_MAX) + 1e-6
+
+
+@given(
+    outcome=failures,
+    seconds=st.floats(-WEEK.total_seconds(), WEEK.total_seconds()),
+    step=st.integers(0, 60),
+)
+def test_dead_exactly_from_give_up(outcome: Outcome, seconds: float, step: int) -> None:
+    """A failure is the last if and only if the schedule began `give_up` ago or longer."""
+    now = START + WEEK + timedelta(seconds=seconds)
+    claim = replace(CLAIM, step=step)
+    decision = decide(outcome, claim, now=now, rng=_no_jitter, settings=DEFAULT)
+    assert isinstance(decision, Dead if now >= START + WEEK else RetryAt)
+
+
+def test_dead_to_the_microsecond() -> None:
+    """The moment of giving up belongs to the dead; the one before does not."""
+    moment = timedelta(microseconds=1)
+    for now, kind in ((START + WEEK - moment, RetryAt), (START + WEEK, Dead)):
+        decision = decide(Outcome(500, 0), CLAIM, now=now, rng=_no_jitter, settings=DEFAULT)
+        assert isinstance(decision, kind)
+
+
+def test_a_new_schedule_begins_anew() -> None:
+    """An operator's retry counts attempts on, but its waits and its end begin again."""
+    later = START + 3 * WEEK
+    claim = replace(CLAIM, attempt=41, step=0, schedule_from=later)
+    decision = decide(Outcome(500, 0), claim, now=later, rng=_no_jitter, settings=DEFAULT)
+    assert decision == RetryAt(later + timedelta(seconds=2), 1)
+
+
+def test_reasons_tell_what_happened() -> None:
+    """What a dead letter says is what the last try was."""
+    now = START + WEEK
+    told = [
+        decide(outcome, CLAIM, now=now, rng=_no_jitter, settings=DEFAULT)
+        for outcome in (Outcome(503, 1), Outcome(None, 1, error="connect", detail="no connection"))
+    ]
+    assert told == [
+        Dead("the endpoint answered 503, and the schedule is over after 1 attempts"),
+        Dead("no connection, and the schedule is over after 1 attempts"),
+    ]
+
+
+@given(
+    schedule=st.lists(st.floats(0, 1e6), min_size=1, max_size=10),
+    repeat=st.floats(0.001, 1e6),
+    step=st.integers(0, 20),
+)
+def test_own_schedule_is_obeyed(schedule: list[float], repeat: float, step: int) -> None:
+    """Any schedule of the config is followed entry by entry, then `repeat` for ever."""
+    settings = DeliverySettings(schedule=tuple(schedule), repeat=repeat)
+    expected = schedule[step + 1] if step + 1 < len(schedule) else repeat
+    assert step_wait(step, settings) == expected
