@@ -1,0 +1,52 @@
+"""Logs what peers can cause at will, at most once in a while for each kind of event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from bridge.logs import Logger
+
+INTERVAL: Final = 10.0
+
+
+class SeldomLog:
+    """Writes the first line of an event, then none of it for `interval` seconds, then counts.
+
+    A line tells in `unlogged` how many were left out since the one before; metrics count them all.
+    """
+
+    def __init__(
+        self,
+        log: Logger,
+        interval: float = INTERVAL,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = log
+        self._interval = interval
+        self._now = now
+        self._next: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Log an event that a peer or an outage caused."""
+        if self._due(event):
+            self._log.warning(event, **self._with_count(event, fields))
+
+    def bug(self, event: str, error: BaseException, **fields: object) -> None:
+        """Log an error that is a bug of ours, with the place where it came from."""
+        if self._due(event):
+            self._log.error(event, exc_info=error, **self._with_count(event, fields))
+
+    def _due(self, event: str) -> bool:
+        now = self._now()
+        if now < self._next.get(event, now):
+            self._unlogged[event] = self._unlogged.get(event, 0) + 1
+            return False
+        self._next[event] = now + self._interval
+        return True
+
+    def _with_count(self, event: str, fields: dict[str, object]) -> dict[str, object]:
+        unlogged = self._unlogged.pop(event, 0)
+        return {**fields, "unlogged": unlogged} if unlogged else fields

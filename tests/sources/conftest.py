@@ -1,0 +1,122 @@
+"""Runs each test of a source on both event loops, and finds what it left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from bridge import logs
+from bridge.config.settings import SmtpSettings
+from bridge.sources.smtp import SmtpSource
+from tests.conftest import Line
+from tests.sources.peer import Accept, Peer, Taken, make_source
+
+Start = Callable[..., Coroutine[None, None, SmtpSource]]
+Connect = Callable[..., Coroutine[None, None, Peer]]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on uvloop too, as the daemon does: its streams and TLS are another implementation."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def lines(lines: list[Line], monkeypatch: pytest.MonkeyPatch) -> list[Line]:
+    """Give our log lines from warnings on."""
+    monkeypatch.setattr(logs._output, "level", logging.WARNING)
+    return lines
+
+
+@pytest.fixture(autouse=True)
+def no_stack(lines: list[Line], caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test that leaves a stack in one of our lines, or any word of a library.
+
+    A test that wants a stack clears the list.
+    """
+    caplog.set_level(logging.WARNING)
+    yield
+    assert [line for line in lines if "stack" in line] == []
+    assert caplog.records == []
+
+
+@pytest.fixture
+def taken() -> Taken:
+    return Taken()
+
+
+@pytest.fixture
+async def start(taken: Taken) -> AsyncIterator[Start]:
+    """Start sources on free ports; at the end nothing may be left of them."""
+    running: list[tuple[SmtpSource, asyncio.Task[None]]] = []
+
+    async def begin(accept: Accept = taken, *, memory: int | None = None, **settings: object):  # type: ignore[no-untyped-def]
+        options = {"listen": ("127.0.0.1:0",), "hostname": "bridge.example"} | settings
+        more = {} if memory is None else {"memory": memory}
+        source = make_source(SmtpSettings.model_validate(options), accept, **more)
+        running.append((source, asyncio.create_task(source.run())))
+        async with asyncio.timeout(10):
+            await source.listening.wait()
+        return source
+
+    yield begin
+    for source, run in running:
+        await source.drain(5)
+        run.cancel()
+        await asyncio.wait([run])
+        assert source._desk.sessions == set()
+        assert len(source._desk.door) == 0
+        assert source._desk.budget.used == 0
+        assert source._commits == set()
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    peers: list[Peer] = []
+
+    async def to(source: SmtpSource, **options: ssl.SSLContext) -> Peer:
+        peers.append(await Peer.connect(source.addresses[0], **options))
+        return peers[-1]
+
+    yield to
+    for peer in peers:
+        peer.reset()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make two certificates with their keys, `one.pem` + `one.key` and `two.pem` + `two.key`."""
+    folder = tmp_path_factory.mktemp("certificates")
+    openssl = shutil.which("openssl")
+    assert openssl, "openssl is needed to make certificates: apt-get install openssl"
+    for name in ("one", "two"):
+        subprocess.run(
+            [
+                openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem",
+            ],
+            check=True, capture_output=True, timeout=30,
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def tls_settings(certificates: Path) -> dict[str, object]:
+    return {"tls_certificate": certificates / "one.pem", "tls_key": certificates / "one.key"}
+
+
+@pytest.fixture
+def trusting(certificates: Path) -> ssl.SSLContext:
+    """Give a client's context that believes certificate one."""
+    return ssl.create_default_context(cafile=certificates / "one.pem")
