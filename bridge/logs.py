@@ -14,13 +14,10 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, Literal, Protocol, TextIO, cast
-
-import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from typing import Final, Literal, Protocol, TextIO
 
 from bridge.errors import BridgeError
 
@@ -77,9 +74,56 @@ def mask(number: str) -> str:
     return f"{number[:3]}{'*' * (len(number) - 7)}{number[-4:]}"
 
 
-def logger(room: str) -> FilteringBoundLogger:
+class Logger:
+    """Writes the lines of one room: a constant event name, and everything else as fields."""
+
+    __slots__ = ("_room",)
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Write what only somebody who looks for a fault wants to see."""
+        self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Write what happened."""
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Write what an operator may have to look at."""
+        self._write("warning", event, fields)
+
+    def error(self, event: str, *, exc_info: BaseException | None = None, **fields: object) -> None:
+        """Write what an operator must look at; an exception's place is told, not its values."""
+        self._write("error", event, fields, exc_info)
+
+    def exception(self, event: str, **fields: object) -> None:
+        """Write the exception that is being handled, with its place."""
+        self._write("error", event, fields, sys.exc_info()[1])
+
+    def _write(
+        self,
+        level: str,
+        event: str,
+        fields: Mapping[str, object],
+        error: BaseException | None = None,
+    ) -> None:
+        if _LEVELS[level] < _output.level:
+            return
+        arranged: dict[str, object] = {
+            "ts": _now(), "level": level, "event": event, "room": self._room
+        }  # fmt: skip
+        for name, value in fields.items():
+            arranged[name] = _value(name, value)
+        if error is not None:
+            arranged["stack"] = stack(error)
+        _output.write(arranged)
+
+
+def logger(room: str) -> Logger:
     """Give the logger of a room: `log.info("arrival.stored", arrival=12)`."""
-    return cast("FilteringBoundLogger", structlog.get_logger(room=room))
+    return Logger(room)
 
 
 class _Output:
@@ -88,10 +132,13 @@ class _Output:
     def __init__(self) -> None:
         self.stream: TextIO = sys.stderr
         self.render = _json_line
+        # Until `configure`: warnings and errors only, so that a command's output stays its own.
+        self.level = logging.WARNING
         self._lock = threading.Lock()
 
-    def line(self, text: str) -> None:
+    def write(self, fields: Mapping[str, object]) -> None:
         """Write one line with one call; a broken stderr must not take the daemon down."""
+        text = self.render(fields)
         try:
             with self._lock:
                 self.stream.write(text + "\n")
@@ -118,21 +165,17 @@ class _LibraryLines(logging.Handler):
         }
         if record.exc_info and record.exc_info[1] is not None:
             fields["stack"] = stack(record.exc_info[1])
-        _output.line(_output.render(fields))
+        _output.write(fields)
 
 
 def configure(settings: LogChoice, stream: TextIO | None = None) -> None:
-    """Send our lines and those of libraries to `stream` (standard error) as the config says.
-
-    Called once, before the first line of a process: a logger keeps the level at which it was
-    first used.
-    """
+    """Send our lines and those of libraries to `stream` (standard error) as the config says."""
     _output.stream = stream if stream is not None else sys.stderr
     as_json = settings.format == "json" or (
         settings.format == "auto" and not _output.stream.isatty()
     )
     _output.render = _json_line if as_json else _console_line
-    _structlog(_LEVELS[settings.level], cache=True)
+    _output.level = _LEVELS[settings.level]
 
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -177,33 +220,6 @@ def _without_numbers(said: str) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _arrange(
-    _logger: object, level: str, fields: MutableMapping[str, object]
-) -> MutableMapping[str, object]:
-    """Put the fixed fields first, make every value printable, hide what must not be seen."""
-    arranged: dict[str, object] = {
-        "ts": _now(),
-        "level": "error" if level == "exception" else level,
-        "event": fields.pop("event", ""),
-        "room": fields.pop("room", ""),
-    }
-    exc_info = fields.pop("exc_info", None)
-    for name, value in fields.items():
-        arranged[name] = _value(name, value)
-    error = _error_of(exc_info)
-    if error is not None:
-        arranged["stack"] = stack(error)
-    return arranged
-
-
-def _error_of(exc_info: object) -> BaseException | None:
-    if isinstance(exc_info, BaseException):
-        return exc_info
-    if isinstance(exc_info, tuple):
-        return cast("BaseException | None", exc_info[1])
-    return sys.exc_info()[1] if exc_info else None
 
 
 def _value(name: str, value: object) -> object:
@@ -255,32 +271,4 @@ def _console(value: object) -> str:
     return _encode(value)
 
 
-def _write(_logger: object, _level: str, fields: MutableMapping[str, object]) -> str:
-    return _output.render(fields)
-
-
-class _Line:
-    """What structlog calls with the finished line, whatever its level."""
-
-    def msg(self, line: str) -> None:
-        _output.line(line)
-
-    debug = info = warning = error = critical = exception = log = msg
-
-
-# One list for the life of the process, so that loggers which were bound early see every change.
-_PROCESSORS: Final[list[Processor]] = [_arrange, _write]
-
-
-def _structlog(level: int, *, cache: bool) -> None:
-    structlog.configure(
-        processors=_PROCESSORS,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=_Line,
-        cache_logger_on_first_use=cache,
-    )
-
-
 _output: Final = _Output()
-# Until `configure`: warnings and errors only, so that a command's output stays its own.
-_structlog(logging.WARNING, cache=False)

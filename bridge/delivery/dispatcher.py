@@ -51,7 +51,7 @@ class Dispatcher:
         A pending one is `claimed` where its lane has a slot for it now; the slot is then reserved
         until `start` or `release`.
         """
-        return tuple(_plan(lane, message) for lane in self._lanes.values())
+        return tuple(lane.endpoint.plan(message, lane.reserve) for lane in self._lanes.values())
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         """Take note of planned deliveries that were not written as leased to us.
@@ -112,11 +112,3 @@ class Dispatcher:
         except TimeoutError:
             return False
         return True
-
-
-def _plan(lane: Lane, message: SmsMessage) -> PlannedDelivery:
-    name = lane.endpoint.name
-    reason = lane.endpoint.unwanted(message)
-    if reason is not None:
-        return PlannedDelivery(name, DeliveryState.FILTERED, reason=reason)
-    return PlannedDelivery(name, DeliveryState.PENDING, claimed=lane.reserve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -10,7 +11,7 @@ import httpx
 from bridge.config.settings import DeliverySettings, EndpointSettings
 from bridge.delivery.routing import number_key, unwanted
 from bridge.errors import ConfigError, SigningError
-from bridge.model import SmsMessage
+from bridge.model import DeliveryState, PlannedDelivery, SmsMessage
 from bridge.signing import SCHEMES, STANDARD_WEBHOOKS, Scheme
 
 _SCHEME: Final = SCHEMES[STANDARD_WEBHOOKS]
@@ -44,9 +45,16 @@ class Endpoint:
             recipients=frozenset(number_key(number) for number in settings.to),
         )
 
-    def unwanted(self, message: SmsMessage) -> str | None:
-        """Say why this endpoint doesn't want the message; None if it does."""
-        return unwanted(message, providers=self.providers, recipients=self.recipients)
+    def plan(self, message: SmsMessage, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
+        """Say which delivery follows from a message: filtered, or pending.
+
+        `reserve` takes a lane's slot if there is one, and is asked only for a pending delivery;
+        by default there is none, and the delivery waits for the clock.
+        """
+        reason = unwanted(message, providers=self.providers, recipients=self.recipients)
+        if reason is not None:
+            return PlannedDelivery(self.name, DeliveryState.FILTERED, reason=reason)
+        return PlannedDelivery(self.name, DeliveryState.PENDING, claimed=reserve())
 
 
 def _keys(index: int, settings: EndpointSettings) -> tuple[bytes, ...]:

@@ -8,11 +8,7 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-import structlog
-from structlog.testing import LogCapture
-from structlog.typing import EventDict
 
-from bridge.delivery import attempt, dispatcher, lane
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport, tls_context
 from bridge.model import Claim, Event
@@ -64,18 +60,6 @@ def claim_of() -> Callable[..., Claim]:
         return Claim(**(known | changes))  # type: ignore[arg-type]
 
     return make
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
-    """Give the log lines of delivery as they are written, whatever level is configured."""
-    written = LogCapture()
-    log = structlog.wrap_logger(
-        None, processors=[written], wrapper_class=structlog.make_filtering_bound_logger(10)
-    )
-    for module in (attempt, dispatcher, lane):
-        monkeypatch.setattr(module, "log", log)
-    return written.entries
 
 
 def utc_now() -> datetime:

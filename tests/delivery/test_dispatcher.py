@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from structlog.typing import EventDict
 
 from bridge.config.settings import DeliverySettings
 from bridge.delivery import Dispatcher, Endpoint
@@ -23,6 +22,7 @@ from bridge.model import (
     RetryAt,
     SmsMessage,
 )
+from tests.conftest import Line
 from tests.delivery.conftest import utc_now
 from tests.delivery.rows import Rows
 from tests.delivery.servers import Request, closed_port, hangs, receiver, says
@@ -331,7 +331,7 @@ async def test_open_breaker_reserves_no_slot(endpoint_at: Make, opening: Opening
 
 
 async def test_answer_is_recorded_when_the_store_is_back(
-    endpoint_at: Make, opening: Opening, lines: list[EventDict]
+    endpoint_at: Make, opening: Opening, lines: list[Line]
 ) -> None:
     """An answer outlives a store that is down: it is written later, and sent only once."""
     rows = Rows(utc_now)
@@ -357,7 +357,7 @@ async def test_answer_is_recorded_when_the_store_is_back(
 
 
 async def test_store_that_fails_to_claim_is_asked_again(
-    endpoint_at: Make, opening: Opening, lines: list[EventDict]
+    endpoint_at: Make, opening: Opening, lines: list[Line]
 ) -> None:
     """While the store is down the lane waits, says so once, and goes on when it is back."""
     rows = Rows(utc_now, down=True)
@@ -480,7 +480,7 @@ async def test_drain_before_run_returns(endpoint_at: Make, opening: Opening) -> 
 
 
 async def test_each_attempt_is_one_line_that_tells_no_secret(
-    endpoint_at: Make, opening: Opening, lines: list[EventDict]
+    endpoint_at: Make, opening: Opening, lines: list[Line]
 ) -> None:
     """An attempt is one wide line with ids and numbers of ours, and counted; no URL, no body."""
     rows = Rows(utc_now)
@@ -496,11 +496,11 @@ async def test_each_attempt_is_one_line_that_tells_no_secret(
         async with _running(dispatcher):
             await rows.have(2)
     told = [line for line in lines if line["event"] == "delivery.attempt"]
-    assert [(line["log_level"], line["result"], line["status"]) for line in told] == [
+    assert [(line["level"], line["result"], line["status"]) for line in told] == [
         ("warning", "retry", 500),
         ("info", "delivered", 200),
     ]
-    assert told[0]["next_at"] > utc_now() - _seconds(60)
+    assert datetime.fromisoformat(told[0]["next_at"]) > utc_now() - _seconds(60)
     assert {key: told[1][key] for key in ("delivery", "webhook_id", "endpoint", "attempt")} == {
         "delivery": 1, "webhook_id": "msg_1", "endpoint": "told", "attempt": 2,
     }  # fmt: skip
