@@ -1,0 +1,141 @@
+"""The only place that builds concrete things from Settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import uvloop
+
+from bridge import logs, metrics, providers, systemd
+from bridge.config.settings import EndpointSettings, Settings
+from bridge.delivery.dispatcher import Dispatcher
+from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.transport import open_transport, tls_context
+from bridge.errors import BridgeError
+from bridge.ingest import Intake, Reader
+from bridge.model import DeliveryState
+from bridge.signing import standard_webhooks
+from bridge.sources.smtp import SmtpSource
+from bridge.store import Store
+from bridge.supervisor import Parts, serve
+from bridge.web import Health, WebServer
+
+# A lease outlives the attempt that it covers and the record that follows, so that no other bridge
+# sends what this one is still sending.
+_LEASE_MARGIN: Final = 30.0
+_MORE_THREADS: Final = 4  # for decoding big mails
+
+_OPEN_STATES: Final = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
+
+
+def now() -> datetime:
+    """Tell the time, in UTC."""
+    return datetime.now(UTC)
+
+
+def run(settings: Settings) -> int:
+    """Run the daemon until it is told to stop; return the exit code.
+
+    Raises BridgeError with a sentence if it cannot start or go on.
+    """
+    logs.configure(settings.log)
+    standard_webhooks.self_test()
+    sockets = systemd.listen_sockets()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_run(settings, sockets))
+        except BaseExceptionGroup as group:
+            # What a part cannot foresee is a bug and keeps its traceback for the log.
+            foreseen = _first_foreseen(group)
+            if foreseen is None:
+                raise
+            raise foreseen from None
+    return 0
+
+
+def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
+    """Build the endpoints; ConfigError names the key of a secret that cannot be used."""
+
+    def build(number: int, each: EndpointSettings) -> Endpoint:
+        return Endpoint.from_settings(number, each, settings.delivery)
+
+    return tuple(build(number, each) for number, each in enumerate(settings.endpoints))
+
+
+def reader_of(settings: Settings) -> Reader:
+    """Build what reads arrivals as this config says, evidence included."""
+    known = providers.build(settings.providers)
+    return Reader(known, {each.name: each.trust for each in settings.providers}, now)
+
+
+async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
+    reader = reader_of(settings)
+    endpoints = endpoints_of(settings)
+    # Name look-ups run here, and one that hangs outlives its attempt: with two threads for each
+    # endpoint, one endpoint's dead name server cannot take the threads of the others.
+    threads = 2 * len(endpoints) + _MORE_THREADS
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "worker"))
+    health = Health()
+    store = await Store.open(
+        settings.store,
+        owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        lease_seconds=max((each.timeout for each in endpoints), default=0.0) + _LEASE_MARGIN,
+        endpoints=[each.name for each in endpoints],
+        clock=now,
+    )
+    try:
+        dispatcher = Dispatcher(
+            endpoints,
+            settings.delivery,
+            store,
+            partial(open_transport, verify=tls_context()),
+            clock=now,
+            rng=random.SystemRandom().random,
+        )
+        intake = Intake(reader, store, dispatcher)
+        sources = (SmtpSource(settings.smtp, intake.accept, sockets, clock=now),)
+        refresh = partial(_refresh, store, [each.name for each in endpoints])
+        web = WebServer(settings.http.listen, health, refresh, sockets)
+        await serve(Parts(store, dispatcher, sources, web, health, settings.delivery.grace))
+    finally:
+        await store.close()
+
+
+async def _refresh(store: Store, endpoints: Sequence[str]) -> None:
+    """Bring the gauges that show the store up to date; raises StoreError if it does not answer."""
+    snapshot = await store.snapshot()
+    moment = now()
+    # Emptied first: what is no longer in the store must not stay on the page.
+    metrics.DELIVERIES.clear()
+    metrics.OLDEST_DUE_SECONDS.clear()
+    metrics.QUARANTINED.clear()
+    for endpoint in endpoints:
+        for state in _OPEN_STATES:
+            metrics.DELIVERIES.labels(endpoint, state.value).set(0)
+        metrics.OLDEST_DUE_SECONDS.labels(endpoint).set(0)
+    for (endpoint, state), count in snapshot.deliveries.items():
+        metrics.DELIVERIES.labels(endpoint, state.value).set(count)
+    for endpoint, due in snapshot.oldest_due.items():
+        waited = max(0.0, (moment - due).total_seconds())
+        metrics.OLDEST_DUE_SECONDS.labels(endpoint).set(waited)
+    for reason, count in snapshot.quarantine.items():
+        metrics.QUARANTINED.labels(reason.value).set(count)
+    free = await store.free_bytes()
+    if free is not None:
+        metrics.FREE_BYTES.set(free)
+
+
+def _first_foreseen(error: BaseException) -> BridgeError | None:
+    if isinstance(error, BaseExceptionGroup):
+        found = (_first_foreseen(inner) for inner in error.exceptions)
+        return next((each for each in found if each is not None), None)
+    return error if isinstance(error, BridgeError) else None

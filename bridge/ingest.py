@@ -1,0 +1,213 @@
+"""The straight line from an arrival to the receipt: decode, trust, read, plan, store, start.
+
+What cannot be read becomes quarantine, never an exception: the only faults that leave here are
+the store's, and they mean that nothing was taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from bridge import event, logs, mail, metrics, providers, trust
+from bridge.config.settings import TrustSettings
+from bridge.model import (
+    Arrival,
+    ArrivalOutcome,
+    Claim,
+    Email,
+    Event,
+    Identity,
+    Ignored,
+    PlannedDelivery,
+    Reason,
+    Receipt,
+    SmsMessage,
+    Trust,
+    Unreadable,
+)
+from bridge.providers.base import Provider
+from bridge.store import Ingest, Parsed
+
+log = logs.logger("ingest")
+
+# A mail over this size is decoded in a thread: the worst HTML that is read at all takes 0.15 s,
+# which must hold nobody up. Below it the thread would cost more than the work.
+_DECODE_INLINE: Final = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A message that was read, with all that follows from it but the deliveries."""
+
+    message: SmsMessage
+    email: Email
+    identity: Identity
+    trust: Trust | None  # None only where trust was not asked for
+    event: Event
+
+
+class Reader:
+    """Reads arrivals with the configured providers and their evidence.
+
+    `policies` None reads without asking for evidence: for `smsbridge parse`, never for a source.
+    """
+
+    def __init__(
+        self,
+        known: Sequence[Provider],
+        policies: Mapping[str, TrustSettings] | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._known = known
+        self._policies = policies
+        self._clock = clock
+
+    async def read(self, arrival: Arrival) -> Reading | Unreadable | Ignored:
+        """Read one arrival; a bug on the way is quarantine too, so that the raw mail is kept."""
+        try:
+            return await self._read(arrival)
+        except Exception as error:
+            # The exception's text may quote the mail, so only its class is told; the log has
+            # the place.
+            log.exception("arrival.bug", source=arrival.source_name)
+            return Unreadable(
+                Reason.INTERNAL,
+                f"a bug in smsbridge ({type(error).__name__}): the log says where; please report "
+                "it, and reparse this arrival after the fix",
+            )
+
+    async def _read(self, arrival: Arrival) -> Reading | Unreadable | Ignored:
+        if len(arrival.raw) > _DECODE_INLINE:
+            email = await asyncio.to_thread(mail.decode, arrival.raw)
+        else:
+            email = mail.decode(arrival.raw)
+        if isinstance(email, Unreadable):
+            return email
+        provider = providers.choose(self._known, email)
+        if isinstance(provider, Unreadable):
+            return provider
+        believed: Trust | None = None
+        if self._policies is not None:
+            weighed = await trust.weigh(arrival, email, self._policies[provider.name])
+            if isinstance(weighed, Unreadable):
+                return Unreadable(weighed.reason, weighed.detail, provider.name)
+            believed = weighed
+        message = provider.read_email(email)
+        if not isinstance(message, SmsMessage):
+            return message
+        identity = event.identity(message, email)
+        fields = event.data(
+            message,
+            message_id=identity.message_id,
+            arrival=arrival,
+            email=email,
+            trust=believed,
+            bridged_at=self._clock(),
+        )
+        return Reading(message, email, identity, believed, event.build(fields, message.received_at))
+
+
+class Deliveries(Protocol):
+    """What the line needs of the dispatcher."""
+
+    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
+        """Say which deliveries follow, and reserve a lane's slot for those it can run now."""
+
+    def release(self, planned: Sequence[PlannedDelivery]) -> None:
+        """Give back the slots of deliveries that were not written."""
+
+    def start(self, claims: Sequence[Claim]) -> None:
+        """Run the deliveries that were written as leased to us."""
+
+
+class Ledger(Protocol):
+    """What the line needs of the store."""
+
+    async def ingest(self, item: Ingest) -> Receipt:
+        """Commit an arrival with all that follows from it."""
+
+
+class Intake:
+    """Takes arrivals from the sources: `accept` is what they are given."""
+
+    def __init__(self, reader: Reader, ledger: Ledger, deliveries: Deliveries) -> None:
+        self._reader = reader
+        self._ledger = ledger
+        self._deliveries = deliveries
+
+    async def accept(self, arrival: Arrival) -> Receipt:
+        """Store an arrival, whatever it is, and return the receipt once it is committed.
+
+        Raises StoreUnavailable or StoreFull if it is not stored: the source must then leave the
+        arrival with the other side. Deliveries begin in the background.
+        """
+        began = time.monotonic()
+        result = await self._reader.read(arrival)
+        planned: tuple[PlannedDelivery, ...] = ()
+        if isinstance(result, Reading):
+            planned = self._deliveries.plan(result.message)
+        unused: Sequence[PlannedDelivery] = planned
+        try:
+            receipt = await self._ledger.ingest(to_store(arrival, result, planned))
+            started = {claim.endpoint for claim in receipt.claims}
+            unused = [plan for plan in planned if plan.endpoint not in started]
+        finally:
+            self._deliveries.release(unused)
+        self._deliveries.start(receipt.claims)
+        _tell(arrival, result, receipt, time.monotonic() - began)
+        return receipt
+
+
+def to_store(
+    arrival: Arrival,
+    result: Reading | Unreadable | Ignored,
+    planned: tuple[PlannedDelivery, ...],
+    arrival_id: int | None = None,
+) -> Ingest:
+    """Put together what the store writes; `arrival_id` names the arrival that is parsed again."""
+    if not isinstance(result, Reading):
+        return Ingest(arrival, result, arrival_id)
+    assert result.trust is not None, "an arrival whose evidence was not weighed is never stored"
+    parsed = Parsed(result.message, result.identity, result.event, result.trust, planned)
+    return Ingest(arrival, parsed, arrival_id)
+
+
+def _tell(
+    arrival: Arrival, result: Reading | Unreadable | Ignored, receipt: Receipt, seconds: float
+) -> None:
+    """Count the arrival and write its one log line; numbers masked, no text."""
+    source = arrival.source.value
+    metrics.ARRIVALS.labels(source, receipt.outcome.value).inc()
+    metrics.ACCEPT_SECONDS.labels(source).observe(seconds)
+    known = {
+        "arrival": receipt.arrival_id,
+        "source": arrival.source_name,
+        "peer": arrival.peer,
+        "outcome": receipt.outcome.value,
+        "ms": round(seconds * 1000, 1),
+    }
+    if isinstance(result, Reading):
+        log.info(
+            "arrival.stored",
+            **known,
+            message=receipt.message_id,
+            provider=result.message.provider,
+            sender=logs.mask(result.message.sender),
+            recipient=logs.mask(result.message.recipient),
+        )
+    elif receipt.outcome is ArrivalOutcome.IGNORED or isinstance(result, Ignored):
+        log.info("arrival.stored", **known, provider=result.provider, detail=result.detail)
+    else:
+        metrics.QUARANTINE.labels(result.reason.value, result.provider or "").inc()
+        log.warning(
+            "arrival.stored",
+            **known,
+            provider=result.provider,
+            reason=result.reason.value,
+            detail=result.detail,
+        )

@@ -1,0 +1,142 @@
+"""Runs the parts nested in each other: store outside, deliveries inside, sources innermost.
+
+So whatever ends, ends in the right order: first nothing more comes in, then what is under way is
+delivered and recorded, then the store closes. A bug in any part ends the process, and systemd
+starts it again; the database is the truth, so nothing is lost by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from bridge import __version__, logs, systemd
+from bridge.delivery.dispatcher import Dispatcher
+from bridge.errors import ConfigError, StoreError
+from bridge.sources.smtp import SmtpSource
+from bridge.store import Store
+from bridge.web import Health, WebServer
+
+log = logs.logger("supervisor")
+
+_BEAT: Final = 5.0  # seconds between two proofs that the store takes a write
+_BEAT_DEADLINE: Final = 10.0
+_KILLED_BY_USER: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs; built by `bridge.app`."""
+
+    store: Store
+    dispatcher: Dispatcher
+    sources: tuple[SmtpSource, ...]
+    web: WebServer
+    health: Health
+    grace: float  # seconds that what is under way may take on shutdown
+
+
+async def serve(parts: Parts) -> None:
+    """Run until SIGTERM or SIGINT, then drain; the second signal ends the process at once.
+
+    Raises ListenError if an address is taken, and whatever a part dies of.
+    """
+    stop = asyncio.Event()
+    with _signals(stop, lambda: _reload(parts.sources)):
+        await parts.web.start()
+        try:
+            async with asyncio.TaskGroup() as beating:
+                beat = beating.create_task(_beat(parts.store, parts.health), name="beat")
+                await _deliver(parts, stop)
+                beat.cancel()
+        finally:
+            await parts.web.stop()
+    log.info("stopped")
+
+
+async def _deliver(parts: Parts, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as delivering:
+        delivering.create_task(parts.dispatcher.run(), name="deliveries")
+        await _listen(parts, stop)
+        log.info("stopping", part="deliveries", grace=parts.grace)
+        await parts.dispatcher.drain(parts.grace)
+
+
+async def _listen(parts: Parts, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as listening:
+        for source in parts.sources:
+            listening.create_task(source.run(), name="source")
+        for source in parts.sources:
+            await source.listening.wait()
+        parts.health.start()
+        systemd.notify("READY=1")
+        log.info("started", version=__version__)
+
+        await stop.wait()
+
+        parts.health.drain()
+        systemd.notify("STOPPING=1")
+        log.info("stopping", part="sources", grace=parts.grace)
+        for source in parts.sources:
+            source.stop()
+
+
+async def _beat(store: Store, health: Health) -> None:
+    """Prove again and again that the loop turns and the store takes a write; tell systemd so."""
+    wanted = systemd.watchdog_seconds()
+    pause = _BEAT if wanted is None else min(_BEAT, wanted / 3)
+    while True:
+        try:
+            async with asyncio.timeout(_BEAT_DEADLINE):
+                await store.probe()
+        except TimeoutError:
+            _sick(health, f"the store took no write within {_BEAT_DEADLINE:.0f} s")
+        except StoreError as error:
+            _sick(health, str(error))
+        else:
+            if health.good("store"):
+                log.info("store.well")
+            systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(pause)
+
+
+def _sick(health: Health, problem: str) -> None:
+    if health.bad("store", problem):
+        log.error("store.sick", detail=problem)
+
+
+def _reload(sources: Sequence[SmtpSource]) -> None:
+    """Read the certificates again; a bad one is told, and the old one kept."""
+    for source in sources:
+        try:
+            source.reload_tls()
+        except ConfigError as error:
+            log.error("reload.failed", detail=str(error))
+        else:
+            log.info("reload.done")
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, reload: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if stop.is_set():
+            # Everything acknowledged is committed, so there is nothing that must be tidied up.
+            log.warning("killed", detail="second signal: out at once")
+            os._exit(_KILLED_BY_USER)
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGINT, end)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)

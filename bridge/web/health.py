@@ -1,0 +1,52 @@
+"""What is wrong right now, as sentences for an operator."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Condition = Literal["store", "disk", "lanes", "sources"]
+
+
+class Health:
+    """Named conditions, each good or with a sentence that says what is wrong.
+
+    Healthy: no condition is bad. Ready: started, and not draining. A sick bridge stays ready: it
+    defers mail (451), which loses nothing, and a restart would mend neither a disk nor a server.
+    """
+
+    def __init__(self) -> None:
+        self._bad: dict[Condition, str] = {}
+        self._started = False
+        self._draining = False
+
+    def bad(self, condition: Condition, problem: str) -> bool:
+        """Say what is wrong with a condition; True if it was good before."""
+        was_good = condition not in self._bad
+        self._bad[condition] = problem
+        return was_good
+
+    def good(self, condition: Condition) -> bool:
+        """Say that a condition is good; True if it was bad before."""
+        return self._bad.pop(condition, None) is not None
+
+    def start(self) -> None:
+        """Everything listens and the store is open."""
+        self._started = True
+
+    def drain(self) -> None:
+        """Shutting down: nothing more is taken in."""
+        self._draining = True
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, one sentence each; empty means healthy."""
+        return tuple(f"{condition}: {problem}" for condition, problem in self._bad.items())
+
+    @property
+    def not_ready(self) -> tuple[str, ...]:
+        """Why nothing should be sent here; empty means ready."""
+        if self._draining:
+            return ("draining: the bridge is shutting down",)
+        if not self._started:
+            return ("starting: not everything listens yet",)
+        return ()

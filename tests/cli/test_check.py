@@ -1,0 +1,125 @@
+"""`smsbridge check` refuses what `run` would, and says what would run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SECRET, Ran
+
+Smsbridge = Callable[..., Ran]
+
+
+def test_a_right_config_says_what_would_run(smsbridge: Smsbridge, config: Path) -> None:
+    """Listeners, providers with evidence, endpoints and the store, without any secret."""
+    ran = smsbridge("check", "-c", config, "--json")
+    assert ran.code == 0
+    plan = ran.document
+    assert plan["ok"] is True
+    assert plan["store"] == f"sqlite:///{config.parent}/bridge.db"
+    assert plan["smtp"]["listen"] == ["127.0.0.1:2525"]
+    (agile,) = plan["providers"]
+    assert (agile["time_zone"], agile["trust"]) == ("Europe/Rome", ["anyone"])
+    crm, other = plan["endpoints"]
+    assert (crm["url"], crm["secrets"]) == ("https://crm.internal/sms?…", 1)
+    assert other["concurrency"] == 10
+    text = smsbridge("check", "-c", config).out
+    for hidden in (SECRET, "pass", "t0ken"):
+        assert hidden not in ran.out
+        assert hidden not in text
+    assert "agile" in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (SECRET, "hunter2", "line 12: endpoints.crm.secret: a signing secret begins with whsec_"),
+        ('time_zone = "Europe/Rome"', "", "line 4: providers.agile.time_zone: "),
+        ('name = "agile"', 'name = "agil"', "line 5: providers.agil.name: 'agil' is no built-in"),
+        ("min_free = 0", "min_fre = 0", "line 3: store.min_fre: unknown key"),
+        (
+            "[store]",
+            '[smtp]\ntls_certificate = "c.pem"\ntls_key = "k.pem"\n[store]',
+            "line 3: smtp.tls_certificate: ",
+        ),
+        ("min_free = 0", 'url = "postgresql://u:hunter2@h:port/d"', "line 3: store.url: "),
+    ],
+)
+def test_what_run_would_refuse_is_refused(
+    smsbridge: Smsbridge, config: Path, old: str, new: str, sentence: str
+) -> None:
+    """Secrets, presets, certificates and the store's URL are tried, and the exit code is 1."""
+    config.write_text(config.read_text().replace(old, new))
+    ran = smsbridge("check", "-c", config)
+    assert ran.code == 1
+    assert f"{config}: {sentence}" in ran.err
+    assert "hunter2" not in ran.err
+    ran = smsbridge("check", "-c", config, "--json")
+    assert (ran.code, ran.document["ok"]) == (1, False)
+    assert any(sentence in problem for problem in ran.document["problems"])
+
+
+def test_several_wrong_secrets_are_told_at_once(smsbridge: Smsbridge, config: Path) -> None:
+    """Each endpoint's secret is tried, also after one failed."""
+    config.write_text(config.read_text().replace(SECRET, "hunter2"))
+    err = smsbridge("check", "-c", config).err
+    assert "endpoints.crm.secret" in err
+    assert "endpoints.other.secret" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("", "no [[providers]]"),
+        ("", "no [[endpoints]]"),
+        ("[smtp]\nlisten = []", "no mail can come in"),
+        ("[smtp]\nlisten = [':2525']", "smtp.recipients is empty"),
+        ("[http]\nlisten = '0.0.0.0:8080'", "open to the network"),
+        (
+            "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\ntrust = { anyone = true }",
+            "anyone = true",
+        ),
+        (
+            f"[[endpoints]]\nname = 'crm'\nurl = 'http://crm.internal'\nsecret = '{SECRET}'",
+            "http:// sends numbers and texts readable",
+        ),
+    ],
+)
+def test_what_is_probably_not_meant_is_warned_of(
+    smsbridge: Smsbridge, config: Path, text: str, warning: str
+) -> None:
+    """A doubtful config is right, exit 0, with a warning."""
+    config.write_text(text)
+    ran = smsbridge("check", "-c", config, "--json")
+    assert ran.code == 0
+    assert any(warning in each for each in ran.document["warnings"])
+    assert warning in smsbridge("check", "-c", config).out
+
+
+def test_a_config_that_is_well_meant_has_no_warning(smsbridge: Smsbridge, config: Path) -> None:
+    """Loopback, evidence, https and a private file are nothing to warn of."""
+    good = config.read_text().replace("anyone = true", 'networks = ["127.0.0.1/32"]')
+    config.write_text(good)
+    assert smsbridge("check", "-c", config, "--json").document["warnings"] == []
+
+
+def test_secrets_in_a_file_that_everybody_reads_are_warned_of(
+    smsbridge: Smsbridge, config: Path
+) -> None:
+    """A world-readable config with plain secrets names them, and not their values."""
+    config.chmod(0o644)
+    ran = smsbridge("check", "-c", config, "--json")
+    assert any(
+        "chmod 640" in each and "the secret of endpoints.crm" in each
+        for each in ran.document["warnings"]
+    )
+    assert SECRET not in ran.out
+
+
+def test_no_config_at_all_is_exit_2(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """Nothing to check is not the same as something wrong."""
+    ran = smsbridge("check")
+    assert (ran.code, "name it with -c or SMSBRIDGE_CONFIG" in ran.err) == (2, True)
+    assert smsbridge("check", "-c", tmp_path / "none.toml").code == 2
