@@ -1,0 +1,118 @@
+"""One database, opened and checked: transactions in, our own errors out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from bridge.config.settings import StoreSettings
+from bridge.errors import StoreUnusable
+from bridge.store import postgres, schema, sqlite
+from bridge.store.faults import translated
+from bridge.store.schema import Schema
+from bridge.store.sqlite import SqliteFile
+
+
+class Database:
+    """Gives out connections to a checked database; every driver's error leaves as a StoreError.
+
+    May be used by several threads, and beside a running daemon.
+    """
+
+    def __init__(self, engine: Engine, name: str, file: SqliteFile | None, min_free: int) -> None:
+        self.name = name  # as an operator's sentence calls it, without a password
+        self.file = file  # None on PostgreSQL
+        self._min_free = min_free
+        self._engine = engine
+        if file is not None:
+            self._writing: Engine = engine.execution_options(**{sqlite.WRITES: True})
+            self._reading: Engine = engine
+        else:
+            self._writing = engine
+            # One snapshot for all of a reader's statements, as SQLite gives by itself: an audit
+            # beside running bridges would see a sum that never was.
+            self._reading = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+
+    @classmethod
+    def open(cls, settings: StoreSettings, *, migrate: bool = False, lock: bool = False) -> Self:
+        """Open the database, check that it is sound and ours, and that its schema is current.
+
+        `migrate` makes a missing database and brings an older one up; without it (the CLI beside
+        a daemon) both raise StoreUnusable with what to do. `lock` makes us the only daemon on an
+        SQLite file. Raises StoreUnusable if the database is newer, damaged or not ours,
+        StoreUnavailable if it cannot be reached now. After an exception nothing is left open.
+        """
+        try:
+            url = make_url(settings.url)
+        except (ArgumentError, ValueError):
+            # The parser's own text would quote the URL with its password.
+            raise StoreUnusable("[store] url cannot be read as a database URL") from None
+        if url.get_backend_name() == "sqlite":
+            file = SqliteFile(url)
+            file.prepare(create=migrate)
+            if lock:
+                file.lock()
+            opened = cls(
+                sqlite.engine(file, settings.busy_timeout), file.name, file, settings.min_free
+            )
+        else:
+            opened = cls(postgres.engine(url), postgres.name(url), None, settings.min_free)
+        try:
+            opened._check(migrate=migrate)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _check(self, *, migrate: bool) -> None:
+        with self.read() as connection:
+            found = schema.look(connection, self.name)
+            if self.file is not None:
+                sqlite.check_damage(connection, self.file, current=found is Schema.CURRENT)
+        if found is Schema.CURRENT:
+            return
+        if not migrate:
+            raise StoreUnusable(
+                f"{self.name} is {found.value}; `smsbridge run` brings it up when it starts"
+            )
+        self.require_space()
+        with self.begin() as connection:
+            schema.migrate(connection, self.name)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Give a connection in a write transaction: committed and synced at the end, or undone.
+
+        On SQLite it holds the one write lock from the first moment (BEGIN IMMEDIATE).
+        """
+        if self.file is not None:
+            self.file.check_in_place()
+        with translated(self.name), self._writing.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection in a read transaction: one snapshot, waiting for no writer."""
+        with translated(self.name), self._reading.connect() as connection, connection.begin():
+            yield connection
+
+    def free_bytes(self) -> int | None:
+        """Return the free space on the disk of an SQLite file; None on PostgreSQL."""
+        return None if self.file is None else self.file.free_bytes()
+
+    def require_space(self) -> None:
+        """Raise StoreFull if free space is under the low-water mark."""
+        if self.file is not None:
+            self.file.require_space(self._min_free)
+
+    def close(self) -> None:
+        """Close every connection and give up the lock."""
+        self._engine.dispose()
+        if self.file is not None:
+            self.file.unlock()

@@ -1,0 +1,297 @@
+"""Writes arrivals and all that follows from them: message, event, deliveries. One transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+
+from bridge.errors import BridgeError, NotFound, NotPossible
+from bridge.model import (
+    Arrival,
+    ArrivalOutcome,
+    Claim,
+    DeliveryState,
+    Event,
+    Identity,
+    Ignored,
+    PlannedDelivery,
+    Reason,
+    Receipt,
+    SmsMessage,
+    Trust,
+    Unreadable,
+)
+from bridge.store import postgres, tables
+from bridge.store.endpoints import held_endpoints
+from bridge.store.known import Known, KnownMessages
+from bridge.store.lease import Lease
+
+Row = dict[str, object]
+
+_REPARSABLE: Final = {ArrivalOutcome.QUARANTINE.value, ArrivalOutcome.IGNORED.value}
+_REPARSED_COLUMNS: Final = (
+    "outcome", "message_id", "provider", "reason", "detail", "trust_by", "trust_detail",
+    "reparsed_at",
+)  # fmt: skip
+_REPARSED: Final = (
+    update(tables.arrivals)
+    .where(tables.arrivals.c.id == bindparam("arrival"))
+    .values({column: bindparam(column) for column in _REPARSED_COLUMNS})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """An arrival that became a message, and what is to be written with it if it is new."""
+
+    message: SmsMessage
+    identity: Identity
+    event: Event
+    trust: Trust
+    deliveries: tuple[PlannedDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """What one arrival became; `arrival_id` names the stored arrival that was parsed again."""
+
+    arrival: Arrival
+    result: Parsed | Unreadable | Ignored
+    arrival_id: int | None = None
+
+
+def ingest_many(
+    connection: Connection, items: Sequence[Ingest], lease: Lease
+) -> list[Receipt | BridgeError]:
+    """Write the arrivals within the given write transaction; return their receipts in order.
+
+    An arrival that repeats a known message, or one earlier in `items`, is written as a duplicate
+    and makes no delivery. Deliveries to a held endpoint are written held. `claimed` ones are
+    written as leased by `lease.owner`, attempt 1, and are in the receipt. A reparse of an arrival
+    that is not there (NotFound) or is a message already (NotPossible) yields the error as its
+    item's result and writes nothing; the others are not touched by that.
+    """
+    postgres.lock_ingest(connection)
+    postgres.lock_holds(connection, change=False)
+    batch = _Batch(connection, items, lease)
+    receipts = [batch.take(item) for item in items]
+    batch.write()
+    return receipts
+
+
+class _Batch:
+    """Decides item by item, then writes table by table."""
+
+    def __init__(self, connection: Connection, items: Sequence[Ingest], lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+        parsed = [item.result for item in items if isinstance(item.result, Parsed)]
+        self._known = (
+            KnownMessages.load(connection, (each.identity for each in parsed))
+            if parsed
+            else KnownMessages()
+        )
+        self._held = held_endpoints(connection) if parsed else {}
+        self._stored = _stored_outcomes(connection, items)
+        new = sum(item.arrival_id is None for item in items)
+        self._arrival_keys = iter(_keys(connection, "arrivals", new))
+        planned = sum(len(each.deliveries) for each in parsed)
+        self._delivery_keys = iter(_keys(connection, "deliveries", planned))
+        self._messages: list[tuple[Parsed, Known]] = []
+        self._arrivals: list[Row] = []
+        self._reparsed: list[Row] = []
+        self._deliveries: list[Row] = []
+
+    def take(self, item: Ingest) -> Receipt | BridgeError:
+        """Decide what the item becomes and note its rows."""
+        if item.arrival_id is not None:
+            refused = self._refuse_reparse(item.arrival_id)
+            if refused is not None:
+                return refused
+        claims: tuple[Claim, ...] = ()
+        message_id = None
+        match item.result:
+            case Parsed() as parsed:
+                found = self._known.find(parsed.identity)
+                if found is not None:
+                    outcome, message_id = ArrivalOutcome.DUPLICATE, found.id
+                else:
+                    outcome, message_id = ArrivalOutcome.MESSAGE, parsed.identity.message_id
+                    claims = self._new_message(parsed)
+            case Unreadable():
+                outcome = ArrivalOutcome.QUARANTINE
+            case Ignored():
+                outcome = ArrivalOutcome.IGNORED
+        arrival_id = self._note_arrival(item, outcome, message_id)
+        return Receipt(arrival_id, outcome, message_id, claims)
+
+    def write(self) -> None:
+        """Write what was noted: a handful of statements, however many items there are."""
+        self._known.write_changes(self._connection)
+        self._insert(tables.messages, self._message_rows())
+        self._insert(tables.events, self._event_rows())
+        self._insert(tables.arrivals, self._arrivals)
+        self._insert(tables.deliveries, self._deliveries)
+        if self._reparsed:
+            self._connection.execute(_REPARSED, self._reparsed)
+
+    def _insert(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.execute(_INSERTS[table.name], rows)
+
+    def _refuse_reparse(self, arrival_id: int) -> BridgeError | None:
+        outcome = self._stored.get(arrival_id)
+        if outcome is None:
+            return NotFound(f"there is no arrival {arrival_id}")
+        if outcome not in _REPARSABLE:
+            return NotPossible(
+                f"arrival {arrival_id} is a {outcome}; only quarantined or ignored arrivals can "
+                "be parsed again"
+            )
+        return None
+
+    def _note_arrival(self, item: Ingest, outcome: ArrivalOutcome, message_id: str | None) -> int:
+        result = item.result
+        parsed = result if isinstance(result, Parsed) else None
+        row: Row = {
+            "outcome": outcome,
+            "message_id": message_id,
+            "provider": parsed.message.provider if parsed else _provider(result),
+            "reason": _reason(result),
+            "detail": None if isinstance(result, Parsed) else result.detail,
+            "trust_by": parsed.trust.by if parsed else None,
+            "trust_detail": parsed.trust.detail if parsed else None,
+        }
+        if item.arrival_id is not None:
+            row |= {"arrival": item.arrival_id, "reparsed_at": self._lease.now}
+            self._reparsed.append(row)
+            self._stored[item.arrival_id] = outcome.value
+            return item.arrival_id
+        arrival = item.arrival
+        arrival_id = next(self._arrival_keys)
+        row |= {
+            "id": arrival_id,
+            "source": arrival.source,
+            "source_name": arrival.source_name,
+            "received_at": arrival.received_at,
+            "peer": arrival.peer,
+            "envelope_from": arrival.envelope_from,
+            "recipients": arrival.recipients,
+            "raw": arrival.raw,
+        }
+        self._arrivals.append(row)
+        return arrival_id
+
+    def _new_message(self, parsed: Parsed) -> tuple[Claim, ...]:
+        # A later item of this batch may still add a key to it, so the row is made at the end.
+        self._messages.append((parsed, self._known.add(parsed.identity)))
+        claims = (self._note_delivery(parsed.event, plan) for plan in parsed.deliveries)
+        return tuple(claim for claim in claims if claim is not None)
+
+    def _note_delivery(self, event: Event, plan: PlannedDelivery) -> Claim | None:
+        now = self._lease.now
+        state, reason = plan.state, plan.reason
+        if state is DeliveryState.PENDING and plan.endpoint in self._held:
+            state, reason = DeliveryState.HELD, self._held[plan.endpoint]
+        claimed = plan.claimed and state is DeliveryState.PENDING
+        delivery_id = next(self._delivery_keys)
+        self._deliveries.append(
+            {
+                "id": delivery_id,
+                "event_id": event.id,
+                "endpoint": plan.endpoint,
+                "state": state,
+                "reason": reason,
+                "attempts": int(claimed),
+                "step": 0,
+                "schedule_from": now,
+                "due_at": self._lease.until if claimed else now,
+                "leased_by": self._lease.owner if claimed else None,
+                "created_at": now,
+                "changed_at": now,
+            }
+        )
+        if not claimed:
+            return None
+        return Claim(delivery_id, plan.endpoint, event, 1, 0, now, self._lease.token(1))
+
+    def _message_rows(self) -> list[Row]:
+        return [
+            {
+                "id": known.id,
+                "provider": parsed.message.provider,
+                "sender": parsed.message.sender,
+                "recipient": parsed.message.recipient,
+                "received_at": parsed.message.received_at,
+                "bridged_at": self._lease.now,
+                "provider_message_id": parsed.message.provider_message_id,
+                "content_key": known.content,
+                "email_key": known.email,
+                "provider_key": known.provider,
+            }
+            for parsed, known in self._messages
+        ]
+
+    def _event_rows(self) -> list[Row]:
+        return [
+            {
+                "id": parsed.event.id,
+                "type": parsed.event.type,
+                "planned": len(parsed.deliveries),
+                "created_at": self._lease.now,
+                "body": parsed.event.body,
+            }
+            for parsed, _ in self._messages
+        ]
+
+
+_INSERTS: Final = {
+    table.name: insert(table)
+    for table in (tables.messages, tables.events, tables.arrivals, tables.deliveries)
+}
+
+
+def _keys(connection: Connection, table: str, count: int) -> Iterable[int]:
+    """Draw `count` new keys, so that every row is known before any is written.
+
+    On SQLite nobody else writes while we hold the write lock, and nothing is ever deleted.
+    """
+    if not count:
+        return ()
+    if postgres.is_postgres(connection):
+        return postgres.next_keys(connection, table, count)
+    last = connection.execute(_LAST[table]).scalar_one()
+    return range(last + 1, last + 1 + count)
+
+
+_LAST: Final = {
+    table.name: select(func.coalesce(func.max(table.c.id), 0))
+    for table in (tables.arrivals, tables.deliveries)
+}
+
+
+def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[int, str]:
+    """Look up the arrivals that are parsed again."""
+    wanted = [item.arrival_id for item in items if item.arrival_id is not None]
+    if not wanted:
+        return {}
+    columns = tables.arrivals.c
+    query = select(columns.id, columns.outcome).where(columns.id.in_(wanted))
+    return {row.id: row.outcome for row in connection.execute(query)}
+
+
+def _provider(result: Parsed | Unreadable | Ignored) -> str | None:
+    return None if isinstance(result, Parsed) else result.provider
+
+
+def _reason(result: Parsed | Unreadable | Ignored) -> Reason | None:
+    match result:
+        case Unreadable():
+            return result.reason
+        case Ignored():
+            return Reason.NOT_SMS
+        case _:
+            return None

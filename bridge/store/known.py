@@ -1,0 +1,175 @@
+"""Which messages are known already: the rule by which an arrival is a duplicate.
+
+A message has up to two keys besides its content: one for each way it came (the mail's, the
+provider's id). An arrival repeats a message that has one of its keys, or that has the same content
+and no key yet of any kind that the arrival brings: it came by the other way before, and each
+message takes one arrival of each way. So two mails of equal content are two messages, and a mail
+and an HTTP post of equal content are one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Self
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select, update
+
+from bridge.model import Identity
+from bridge.store.tables import messages
+
+_KNOWN = select(
+    messages.c.id, messages.c.content_key, messages.c.email_key, messages.c.provider_key
+)
+_ADOPT = (
+    update(messages)
+    .where(messages.c.id == bindparam("known"))
+    .values(email_key=bindparam("new_email"), provider_key=bindparam("new_provider"))
+)
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """A message's keys, as they are or will be in the database."""
+
+    id: str
+    content: str
+    email: str | None
+    provider: str | None
+    written: bool  # already a row
+
+    def takes(self, arriving: Identity) -> bool:
+        """Tell whether this message has no key yet of any kind that the arrival brings."""
+        return not (
+            (self.email is not None and arriving.email is not None)
+            or (self.provider is not None and arriving.provider is not None)
+        )
+
+
+class KnownMessages:
+    """The messages that a batch of identities may repeat, those of the batch itself included.
+
+    Only exact while no other transaction writes messages.
+    """
+
+    def __init__(self, found: Iterable[Known] = ()) -> None:
+        self._by_id: dict[str, Known] = {}
+        self._by_email: dict[str, Known] = {}
+        self._by_provider: dict[str, Known] = {}
+        self._by_content: defaultdict[str, list[Known]] = defaultdict(list)
+        self._changed: dict[str, Known] = {}
+        for each in found:
+            self._index(each)
+
+    @classmethod
+    def load(cls, connection: Connection, identities: Iterable[Identity]) -> Self:
+        """Find the messages that these identities may repeat, in one statement."""
+        emails, providers, ids = [], [], []
+        contents: defaultdict[tuple[bool, bool], list[str]] = defaultdict(list)
+        for each in identities:
+            ids.append(each.message_id)
+            if each.email is not None:
+                emails.append(each.email)
+            if each.provider is not None:
+                providers.append(each.provider)
+            contents[each.email is not None, each.provider is not None].append(each.content)
+        query = _lookup(
+            emails=bool(emails), providers=bool(providers), kinds=tuple(sorted(contents))
+        )
+        wanted = {_name(*kind): keys for kind, keys in contents.items()}
+        wanted |= {"ids": ids, "emails": emails, "providers": providers}
+        return cls(
+            Known(row[0], row[1], row[2], row[3], written=True)
+            for row in connection.execute(query, wanted)
+        )
+
+    def find(self, arriving: Identity) -> Known | None:
+        """Return the message that this identity repeats, with its keys added, or None."""
+        found = (
+            (arriving.provider and self._by_provider.get(arriving.provider))
+            or (arriving.email and self._by_email.get(arriving.email))
+            or self._by_id.get(arriving.message_id)
+            or self._other_way(arriving)
+        )
+        if not found:
+            return None
+        self._adopt(found, arriving)
+        return found
+
+    def _other_way(self, arriving: Identity) -> Known | None:
+        """Return the first message of equal content that has not come this way yet."""
+        equal = self._by_content[arriving.content]
+        return next((each for each in equal if each.takes(arriving)), None)
+
+    def add(self, arriving: Identity) -> Known:
+        """Remember a message that this batch brings."""
+        new = Known(
+            arriving.message_id, arriving.content, arriving.email, arriving.provider, written=False
+        )
+        self._index(new)
+        return new
+
+    def write_changes(self, connection: Connection) -> None:
+        """Write the keys that messages of earlier batches have been given."""
+        if self._changed:
+            connection.execute(
+                _ADOPT,
+                [
+                    {"known": each.id, "new_email": each.email, "new_provider": each.provider}
+                    for each in self._changed.values()
+                ],
+            )
+
+    def _adopt(self, found: Known, arriving: Identity) -> None:
+        """Give a message the keys it lacks, unless another message has them."""
+        email, provider = found.email, found.provider
+        if email is None and arriving.email and arriving.email not in self._by_email:
+            found.email = arriving.email
+        if provider is None and arriving.provider and arriving.provider not in self._by_provider:
+            found.provider = arriving.provider
+        if (email, provider) != (found.email, found.provider):
+            self._index(found)
+            if found.written:
+                self._changed[found.id] = found
+
+    def _index(self, known: Known) -> None:
+        if known.id not in self._by_id:
+            self._by_id[known.id] = known
+            self._by_content[known.content].append(known)
+        if known.email is not None:
+            self._by_email[known.email] = known
+        if known.provider is not None:
+            self._by_provider[known.provider] = known
+
+
+@cache
+def _lookup(
+    *, emails: bool, providers: bool, kinds: tuple[tuple[bool, bool], ...]
+) -> Select[str, str, str | None, str | None]:
+    """Make the statement that finds what a batch may repeat; each part seeks in its own index.
+
+    By content alone it finds only messages that could still take the arrival: a thousand mails of
+    equal content would otherwise each fetch all those before.
+    """
+    columns = messages.c
+    parts: list[ColumnElement[bool]] = [columns.id.in_(bindparam("ids", expanding=True))]
+    if emails:
+        parts.append(columns.email_key.in_(bindparam("emails", expanding=True)))
+    if providers:
+        parts.append(columns.provider_key.in_(bindparam("providers", expanding=True)))
+    for by_email, by_provider in kinds:
+        equal: list[ColumnElement[bool]] = [
+            columns.content_key.in_(bindparam(_name(by_email, by_provider), expanding=True))
+        ]
+        if by_email:
+            equal.append(columns.email_key.is_(None))
+        if by_provider:
+            equal.append(columns.provider_key.is_(None))
+        parts.append(and_(*equal))
+    return _KNOWN.where(or_(*parts)).order_by(columns.id)
+
+
+def _name(by_email: bool, by_provider: bool) -> str:
+    return f"contents_{by_email:d}{by_provider:d}"

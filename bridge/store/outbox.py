@@ -1,0 +1,167 @@
+"""The outbox: which deliveries are due, whose they are, and what an operator may do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
+
+from bridge.errors import NotPossible
+from bridge.model import Claim, DeliveryState, Event
+from bridge.store.endpoints import DEAD, HELD, PENDING, UNLEASED, again
+from bridge.store.lease import Lease
+from bridge.store.tables import deliveries, events, heartbeat
+
+_IDS_AT_ONCE: Final = 500
+
+_DUE: Final = (
+    select(
+        deliveries.c.id,
+        deliveries.c.attempts,
+        deliveries.c.step,
+        deliveries.c.schedule_from,
+        events.c.id.label("event_id"),
+        events.c.type,
+        events.c.body,
+    )
+    .join(events, events.c.id == deliveries.c.event_id)
+    .where(
+        deliveries.c.endpoint == bindparam("wanted"),
+        PENDING,
+        deliveries.c.due_at <= bindparam("now", type_=deliveries.c.due_at.type),
+    )
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .limit(bindparam("most"))
+    # Another bridge's rows are passed by, not waited for; SQLite has one writer and leaves it out.
+    .with_for_update(of=deliveries, skip_locked=True)
+)
+_LEASE: Final = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"))
+    .values(
+        attempts=bindparam("attempt"),
+        leased_by=bindparam("owner"),
+        due_at=bindparam("until"),
+        changed_at=bindparam("now"),
+    )
+)
+_NEXT_DUE: Final = (
+    select(deliveries.c.due_at)
+    .where(deliveries.c.endpoint == bindparam("wanted"), PENDING)
+    .order_by(deliveries.c.due_at)
+    .limit(1)
+)
+
+
+_BEAT: Final = (
+    update(heartbeat)
+    .where(heartbeat.c.id == 1)
+    .values(owner=bindparam("who"), beat_at=bindparam("now"))
+)
+
+
+def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> list[Claim]:
+    """Lease the endpoint's deliveries that have been due longest, each attempt counted already.
+
+    Expired leases are due like any other. Never gives a delivery that somebody else holds. Needs
+    a write transaction; the claims are ours when it has committed.
+    """
+    due = connection.execute(_DUE, {"wanted": endpoint, "now": lease.now, "most": limit}).all()
+    if due:
+        connection.execute(
+            _LEASE,
+            [
+                {
+                    "delivery": row.id,
+                    "attempt": row.attempts + 1,
+                    "owner": lease.owner,
+                    "until": lease.until,
+                    "now": lease.now,
+                }
+                for row in due
+            ],
+        )
+    return [
+        Claim(
+            delivery_id=row.id,
+            endpoint=endpoint,
+            event=Event(row.event_id, row.type, row.body),
+            attempt=row.attempts + 1,
+            step=row.step,
+            schedule_from=row.schedule_from,
+            lease=lease.token(row.attempts + 1),
+        )
+        for row in due
+    ]
+
+
+def next_due(connection: Connection, endpoint: str) -> datetime | None:
+    """Return when the endpoint's next delivery can be claimed: one seek in an index."""
+    return connection.execute(_NEXT_DUE, {"wanted": endpoint}).scalar_one_or_none()
+
+
+def beat(connection: Connection, owner: str, now: datetime) -> None:
+    """Write the heartbeat: the smallest commit that proves that the store takes writes."""
+    connection.execute(_BEAT, {"who": owner, "now": now})
+
+
+def free_leases(connection: Connection, owner: str | None, now: datetime) -> int:
+    """Make leased deliveries due now: those of `owner`, or everybody's; return how many.
+
+    Only for leases whose owner is known to be dead.
+    """
+    whose = ~UNLEASED if owner is None else deliveries.c.leased_by == owner
+    freed = connection.execute(
+        update(deliveries).where(PENDING, whose).values(leased_by=None, due_at=now, changed_at=now)
+    )
+    return freed.rowcount
+
+
+_RETRYABLE: Final = {
+    DeliveryState.PENDING: PENDING,
+    DeliveryState.HELD: HELD,
+    DeliveryState.DEAD: DEAD,
+}
+
+
+def retry_deliveries(
+    connection: Connection,
+    *,
+    now: datetime,
+    ids: Sequence[int] = (),
+    endpoint: str | None = None,
+    state: DeliveryState | None = None,
+) -> int:
+    """Try deliveries again, now, by a new schedule; return how many.
+
+    Either `ids`, or all of an `endpoint` and/or in a `state`. Waiting, held and dead ones are
+    tried; one that is under way is left to it, and delivered and filtered ones stay as they are
+    (NotPossible if such a state is named, or nothing at all). A retry of a held endpoint's delivery
+    is an exception that the operator makes: the endpoint stays held. Needs a write transaction.
+    """
+    if ids:
+        return sum(_retry(connection, [deliveries.c.id.in_(some)], now) for some in _in_parts(ids))
+    if endpoint is None and state is None:
+        raise NotPossible("name deliveries, an endpoint or a state to try again")
+    which: list[ColumnElement[bool]] = []
+    if endpoint is not None:
+        which.append(deliveries.c.endpoint == endpoint)
+    if state is not None:
+        if state not in _RETRYABLE:
+            raise NotPossible(f"a {state.value} delivery cannot be tried again")
+        which.append(_RETRYABLE[state])
+    return _retry(connection, which, now)
+
+
+def _retry(connection: Connection, which: Sequence[ColumnElement[bool]], now: datetime) -> int:
+    free = UNLEASED | (deliveries.c.due_at <= now)
+    open_ones = or_(PENDING, HELD, DEAD)
+    tried = connection.execute(update(deliveries).where(*which, open_ones, free).values(again(now)))
+    return tried.rowcount
+
+
+def _in_parts(ids: Sequence[int]) -> list[Sequence[int]]:
+    """Cut a list of ids so that no statement has too many parameters."""
+    return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]

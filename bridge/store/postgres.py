@@ -1,0 +1,116 @@
+"""PostgreSQL: the engine, and the locks that keep several bridges on one database exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from importlib.util import find_spec
+from typing import Final, Protocol
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+
+from bridge.errors import StoreUnusable
+
+_CONNECT_SECONDS: Final = 5
+_STATEMENT_MS: Final = 30_000
+_LOCK_MS: Final = 10_000
+# Keys of advisory locks, "smsb" in front; always taken in this order, so no deadlock is possible.
+_MIGRATE: Final = 0x736D7362_0001
+_INGEST: Final = 0x736D7362_0002
+_HOLDS: Final = 0x736D7362_0003
+
+
+def is_postgres(connection: Connection) -> bool:
+    """Tell which of the two databases this is."""
+    return connection.dialect.name == "postgresql"
+
+
+def name(url: URL) -> str:
+    """Say which database is meant, without the password."""
+    return f"the database {url.database or ''} at {url.host or 'localhost'}:{url.port or 5432}"
+
+
+class _DriverCursor(Protocol):
+    def execute(self, sql: str, /) -> object: ...
+
+    def fetchone(self) -> tuple[str]: ...
+
+    def close(self) -> None: ...
+
+
+class _DriverConnection(Protocol):
+    """What is used of the driver's connection before SQLAlchemy has it."""
+
+    def cursor(self) -> _DriverCursor: ...
+
+    def commit(self) -> None: ...
+
+
+def engine(url: URL) -> Engine:
+    """Make the engine: synced commits, and no statement or lock that waits for ever."""
+    if find_spec("psycopg") is None:
+        raise StoreUnusable(
+            "[store] url names PostgreSQL, whose driver is not installed: "
+            "pip install 'smsbridge[postgres]'"
+        )
+    made = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "smsbridge"},
+        hide_parameters=True,
+        pool_size=4,
+        pool_timeout=_LOCK_MS / 1000,
+    )
+
+    @event.listens_for(made, "connect")
+    def _connect(connection: _DriverConnection, _record: object) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            # The server may be set stricter than `on`, but a commit that is not on disk is none.
+            if cursor.fetchone()[0] in {"off", "local"}:
+                cursor.execute("SET synchronous_commit TO on")
+            cursor.execute(f"SET statement_timeout TO {_STATEMENT_MS}")
+            cursor.execute(f"SET lock_timeout TO {_LOCK_MS}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout TO {_STATEMENT_MS}")
+        connection.commit()
+
+    return made
+
+
+def take_time(connection: Connection) -> None:
+    """Let this transaction's statements run as long as they need: an audit, a migration."""
+    if is_postgres(connection):
+        connection.execute(text("SET LOCAL statement_timeout TO 0"))
+
+
+def lock_migration(connection: Connection) -> None:
+    """Let one process migrate at a time; SQLite's BEGIN IMMEDIATE does it by itself."""
+    if is_postgres(connection):
+        connection.execute(text("SET LOCAL lock_timeout TO 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATE})
+
+
+def lock_ingest(connection: Connection) -> None:
+    """Let one transaction at a time look for known messages and write new ones."""
+    if is_postgres(connection):
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _INGEST})
+
+
+def lock_holds(connection: Connection, *, change: bool) -> None:
+    """Keep the endpoints' holds as they are until the commit, or, to change them, to ourselves.
+
+    Else a delivery could be written as pending beside another bridge's hold of its endpoint.
+    """
+    if is_postgres(connection):
+        how = "pg_advisory_xact_lock" if change else "pg_advisory_xact_lock_shared"
+        connection.execute(text(f"SELECT {how}(:key)"), {"key": _HOLDS})
+
+
+def next_keys(connection: Connection, table: str, count: int) -> Iterable[int]:
+    """Draw keys of a table's sequence."""
+    drawn = connection.execute(
+        text(
+            "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)"
+        ),
+        {"table": table, "count": count},
+    )
+    return drawn.scalars().all()

@@ -1,0 +1,182 @@
+"""Writes attempts that were made, and what their deliveries become by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Final
+
+from sqlalchemy import Connection, Executable, bindparam, select, update
+
+from bridge.errors import BridgeError, NotFound
+from bridge.model import Attempt, Dead, Delivered, DeliveryState, Hold, RetryAt
+from bridge.store import postgres
+from bridge.store.endpoints import held_endpoints, hold_endpoint
+from bridge.store.tables import attempts, deliveries
+
+_CURRENT: Final = select(
+    deliveries.c.id,
+    deliveries.c.state,
+    deliveries.c.reason,
+    deliveries.c.attempts,
+    deliveries.c.step,
+    deliveries.c.due_at,
+    deliveries.c.leased_by,
+)
+_CHANGE: Final = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery"))
+    .values(
+        state=bindparam("new_state"),
+        reason=bindparam("new_reason"),
+        step=bindparam("new_step"),
+        due_at=bindparam("new_due_at"),
+        leased_by=None,
+        changed_at=bindparam("now"),
+    )
+)
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """What is changed of a delivery, as this batch sees it so far."""
+
+    id: int
+    state: str
+    reason: str | None
+    attempts: int
+    step: int
+    due_at: datetime
+    leased_by: str | None
+    changed: bool = False
+
+    def leased_as(self, token: str) -> bool:
+        """Tell whether this claim still holds the lease."""
+        return self.leased_by is not None and f"{self.leased_by}:{self.attempts}" == token
+
+    def become(self, state: DeliveryState, reason: str | None = None) -> None:
+        """Change state and end the lease."""
+        self.state, self.reason, self.leased_by, self.changed = state.value, reason, None, True
+
+
+def record_many(
+    connection: Connection, made: Sequence[Attempt], now: datetime
+) -> list[BridgeError | None]:
+    """Write attempts and their deliveries' new states within the given write transaction.
+
+    An attempt whose lease was lost writes its row, makes the delivery delivered if it was, and
+    changes nothing else. The same attempt recorded twice is one row. A delivery that is not there
+    yields NotFound as its item's result.
+    """
+    # Taken in any case: else a retry could be written as pending beside a hold.
+    postgres.lock_holds(connection, change=any(map(_holds_endpoint, made)))
+    found = _load(connection, made)
+    held = dict(held_endpoints(connection))
+    for attempt in made:
+        if (reason := _holds_endpoint(attempt)) and _still_ours(found, attempt):
+            hold_endpoint(connection, attempt.claim.endpoint, reason, now)
+            held[attempt.claim.endpoint] = reason
+    rows: list[dict[str, object]] = []
+    results: list[BridgeError | None] = []
+    for attempt in made:
+        delivery = found.get(attempt.claim.delivery_id)
+        if delivery is None:
+            results.append(NotFound(f"there is no delivery {attempt.claim.delivery_id}"))
+            continue
+        ours = delivery.leased_as(attempt.claim.lease)
+        rows.append(_attempt_row(attempt, ours=ours))
+        _apply(delivery, attempt, held, ours=ours)
+        results.append(None)
+    if rows:
+        connection.execute(_insert_once(connection.dialect.name), rows)
+    if changed := [each for each in found.values() if each.changed]:
+        connection.execute(_CHANGE, [_change_row(each, now) for each in changed])
+    return results
+
+
+def _holds_endpoint(attempt: Attempt) -> str | None:
+    """Return why this attempt holds its whole endpoint, if it does."""
+    decision = attempt.decision
+    return decision.reason if isinstance(decision, Hold) and decision.whole_endpoint else None
+
+
+def _still_ours(found: Mapping[int, _Delivery], attempt: Attempt) -> bool:
+    delivery = found.get(attempt.claim.delivery_id)
+    return delivery is not None and delivery.leased_as(attempt.claim.lease)
+
+
+def _load(connection: Connection, made: Sequence[Attempt]) -> dict[int, _Delivery]:
+    wanted = _CURRENT.where(deliveries.c.id.in_({each.claim.delivery_id for each in made}))
+    rows = connection.execute(wanted.order_by(deliveries.c.id).with_for_update())
+    return {row.id: _Delivery(*row) for row in rows}
+
+
+def _apply(delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], *, ours: bool) -> None:
+    """Decide what the delivery becomes; `held` has the endpoints that are held by now."""
+    if isinstance(attempt.decision, Delivered):
+        # True whoever holds the lease now: the endpoint has it.
+        if ours or delivery.state != DeliveryState.DELIVERED:
+            delivery.become(DeliveryState.DELIVERED)
+        return
+    if not ours:
+        return
+    match attempt.decision:
+        case RetryAt(at, step):
+            delivery.due_at, delivery.step = at, step
+            if reason := held.get(attempt.claim.endpoint):
+                delivery.become(DeliveryState.HELD, reason)
+            else:
+                delivery.become(DeliveryState.PENDING)
+        case Hold(reason):
+            delivery.become(DeliveryState.HELD, reason)
+        case Dead(reason):
+            delivery.become(DeliveryState.DEAD, reason)
+
+
+def _attempt_row(attempt: Attempt, *, ours: bool) -> dict[str, object]:
+    outcome = attempt.outcome
+    return {
+        "delivery_id": attempt.claim.delivery_id,
+        "number": attempt.claim.attempt,
+        "started_at": attempt.started_at,
+        "duration": outcome.duration,
+        "result": _RESULTS[type(attempt.decision)],
+        "lease_lost": not ours,
+        "status": outcome.status,
+        "error": outcome.error,
+        "detail": outcome.detail,
+        "answer": outcome.answer,
+    }
+
+
+_RESULTS: Final = {Delivered: "delivered", RetryAt: "retry", Hold: "held", Dead: "dead"}
+
+
+def _change_row(delivery: _Delivery, now: datetime) -> dict[str, object]:
+    return {
+        "delivery": delivery.id,
+        "new_state": delivery.state,
+        "new_reason": delivery.reason,
+        "new_step": delivery.step,
+        "new_due_at": delivery.due_at,
+        "now": now,
+    }
+
+
+@cache
+def _insert_once(dialect: str) -> Executable:
+    """Make the insert that lets an attempt which is there already stand.
+
+    A commit whose answer was lost with the connection is recorded again.
+    """
+    # Only the dialect that is in use is imported: the other would cost memory.
+    index = ["delivery_id", "number"]
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(attempts).on_conflict_do_nothing(index_elements=index)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(attempts).on_conflict_do_nothing(index_elements=index)

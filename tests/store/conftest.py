@@ -1,0 +1,19 @@
+"""The databases that the store's tests run on: a file of SQLite and a real PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.config.settings import StoreSettings
+from tests.servers.postgres import postgres as postgres
+from tests.store.making import sqlite_settings
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
+    """Name an empty database, of either kind."""
+    if request.param == "sqlite":
+        return sqlite_settings(tmp_path / "bridge.db")
+    return StoreSettings(url=request.getfixturevalue("postgres").create_database())

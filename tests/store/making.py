@@ -1,0 +1,176 @@
+"""Makes what the store takes: arrivals, parsed messages, identities, attempts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bridge.config.settings import StoreSettings
+from bridge.model import (
+    Arrival,
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    DeliveryState,
+    Event,
+    Identity,
+    Ignored,
+    Outcome,
+    PlannedDelivery,
+    RawFields,
+    Reason,
+    SmsMessage,
+    SourceKind,
+    Trust,
+    Unreadable,
+)
+from bridge.store import AuditReport, Database, Ingest, Parsed, Store, audit
+
+START = datetime(2026, 4, 8, 12, 30, 52, tzinfo=UTC)
+SMS_TIME = datetime(2026, 4, 8, 14, 30, 52, tzinfo=UTC)
+LEASE = 60.0
+
+
+class Clock:
+    """A clock that stands still until it is told to move on."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> datetime:
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+def sqlite_settings(path: Path, **more: object) -> StoreSettings:
+    return StoreSettings(url=f"sqlite:///{path}", **{"min_free": 0, "busy_timeout": 0.2} | more)
+
+
+@asynccontextmanager
+async def opened(
+    settings: StoreSettings,
+    *,
+    clock: Clock | None = None,
+    owner: str = "us",
+    endpoints: Sequence[str] = ("crm", "erp"),
+) -> AsyncIterator[Store]:
+    store = await Store.open(
+        settings,
+        owner=owner,
+        lease_seconds=LEASE,
+        endpoints=endpoints,
+        clock=clock or Clock(),
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def audited(settings: StoreSettings, now: datetime = START) -> AuditReport:
+    database = Database.open(settings)
+    try:
+        with database.read() as connection:
+            return audit(connection, now)
+    finally:
+        database.close()
+
+
+def arrival(raw: bytes = b"Subject: SMS\r\n\r\nNews ON", **more: object) -> Arrival:
+    known = {
+        "source": SourceKind.SMTP,
+        "source_name": "127.0.0.1:2525",
+        "raw": raw,
+        "received_at": START,
+        "peer": "192.0.2.1",
+        "envelope_from": "smsin@example.com",
+        "recipients": ("sms@example.org",),
+    }
+    return Arrival(**known | more)
+
+
+def identity(content: str = "a", email: str | None = None, provider: str | None = None) -> Identity:
+    strongest = f"{content}/{email}/{provider}"
+    return Identity(
+        message_id="msg_" + hashlib.sha256(strongest.encode()).hexdigest()[:26],
+        content=f"content {content}",
+        email=None if email is None else f"email {email}",
+        provider=None if provider is None else f"provider {provider}",
+    )
+
+
+def plan(
+    *endpoints: str, claimed: bool = False, state: DeliveryState = DeliveryState.PENDING
+) -> tuple[PlannedDelivery, ...]:
+    return tuple(PlannedDelivery(each, state, claimed=claimed) for each in endpoints)
+
+
+def sms(
+    known: Identity | None = None,
+    deliveries: tuple[PlannedDelivery, ...] | None = None,
+    *,
+    body: str = "News ON",
+    sender: str = "+393301234567",
+    arrived: Arrival | None = None,
+    arrival_id: int | None = None,
+) -> Ingest:
+    """Make an arrival that became a message."""
+    known = known or identity("a", email="M1")
+    message = SmsMessage(
+        provider="agile",
+        sender=sender,
+        recipient="+393331234333",
+        body=body,
+        received_at=SMS_TIME,
+        raw=RawFields(sender, "+393331234333", "20260408143052"),
+    )
+    data = json.dumps({"type": "sms.received", "data": {"id": known.message_id, "body": body}})
+    return Ingest(
+        arrived or arrival(),
+        Parsed(
+            message,
+            known,
+            Event(known.message_id, "sms.received", data.encode()),
+            Trust("networks", "192.0.2.0/24"),
+            plan("crm") if deliveries is None else deliveries,
+        ),
+        arrival_id,
+    )
+
+
+def many(count: int, *endpoints: str, claimed: bool = False, first: int = 0) -> list[Ingest]:
+    """Make that many different messages."""
+    return [
+        sms(
+            identity(f"{number:06}", email=f"M{number}"),
+            plan(*endpoints or ("crm",), claimed=claimed),
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def unreadable(reason: Reason = Reason.UNREADABLE, raw: bytes = b"?", **more: object) -> Ingest:
+    return Ingest(arrival(raw), Unreadable(reason, "the label From is missing", "agile"), **more)
+
+
+def ignored(**more: object) -> Ingest:
+    return Ingest(arrival(b"voicemail"), Ignored("a voicemail notice", "agile"), **more)
+
+
+def attempt(claim: Claim, decision: Decision | None = None, status: int | None = None) -> Attempt:
+    decided = decision or Delivered()
+    if status is None:
+        status = 200 if isinstance(decided, Delivered) else 500
+    return Attempt(claim, START, Outcome(status, 0.05, answer=b"\xff\0ok"), decided)
+
+
+GIVE_UP = Dead("the schedule is over")

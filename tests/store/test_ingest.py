@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bridge.config.settings import StoreSettings
+from bridge.errors import NotFound, NotPossible
+from bridge.model import ArrivalOutcome, DeliveryState, Identity, Reason
+from bridge.store import Database
+from bridge.store.queries import list_quarantine, show_arrival, show_message
+from tests.store.making import (
+    START,
+    Clock,
+    arrival,
+    audited,
+    identity,
+    ignored,
+    many,
+    opened,
+    plan,
+    sms,
+    unreadable,
+)
+
+NEW, AGAIN = ArrivalOutcome.MESSAGE, ArrivalOutcome.DUPLICATE
+
+
+async def test_message_comes_back_as_it_went_in(settings: StoreSettings) -> None:
+    """A receipt means that raw bytes, message, event and deliveries are all in the database."""
+    item = sms(deliveries=(*plan("crm", claimed=True), *plan("erp")))
+    async with opened(settings) as store:
+        receipt = await store.ingest(item)
+    (claim,) = receipt.claims
+    assert receipt.outcome is NEW
+    assert (claim.endpoint, claim.attempt, claim.step, claim.schedule_from) == ("crm", 1, 0, START)
+    assert claim.event == item.result.event
+    database = Database.open(settings)
+    with database.read() as connection:
+        shown = show_message(connection, receipt.message_id)
+        stored = show_arrival(connection, receipt.arrival_id)
+    database.close()
+    assert stored.arrival == item.arrival
+    assert shown.message.body == "News ON"
+    assert shown.event == item.result.event
+    assert [(each.endpoint, each.state, each.attempts) for each in shown.deliveries] == [
+        ("crm", DeliveryState.PENDING, 1),
+        ("erp", DeliveryState.PENDING, 0),
+    ]
+    assert audited(settings).ok
+
+
+PAIRS = {
+    "the same mail twice": (["M1", "M1"], [NEW, AGAIN]),
+    "two mails of equal content": (["M1", "M2"], [NEW, NEW]),
+    "HTTP, then the mail of it": (["P1", "M1"], [NEW, AGAIN]),
+    "mail, then HTTP": (["M1", "P1"], [NEW, AGAIN]),
+    "two posts, then two mails": (["P1", "P2", "M1", "M2"], [NEW, NEW, AGAIN, AGAIN]),
+    "two mails, then two posts": (["M1", "M2", "P1", "P2"], [NEW, NEW, AGAIN, AGAIN]),
+    "a pair, then each once more": (["P1", "M1", "M1", "P1"], [NEW, AGAIN, AGAIN, AGAIN]),
+    "a pair, then a third mail": (["P1", "M1", "M2"], [NEW, AGAIN, NEW]),
+    "a post without an id, twice": (["-", "-"], [NEW, AGAIN]),
+    "mail, then a post without an id": (["M1", "-"], [NEW, AGAIN]),
+    "a post without an id, two mails": (["-", "M1", "M2"], [NEW, AGAIN, NEW]),
+    "a mail that brings both": (["M1P1", "P1", "M1"], [NEW, AGAIN, AGAIN]),
+    "both ids, another one of each": (["M1P1", "M2", "P2"], [NEW, NEW, AGAIN]),
+}
+
+
+def arriving(word: str) -> Identity:
+    email = word[:2] if word.startswith("M") else None
+    provider = word[-2:] if "P" in word else None
+    return identity("equal", email=email, provider=provider)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
+@pytest.mark.parametrize("case", PAIRS)
+async def test_same_sms_by_mail_and_http_is_one(
+    settings: StoreSettings, case: str, together: bool
+) -> None:
+    """Each message takes one arrival of each way; the rest repeat it or are messages themselves."""
+    words, expected = PAIRS[case]
+    items = [sms(arriving(word), plan("crm", claimed=True)) for word in words]
+    async with opened(settings) as store:
+        if together:
+            receipts = await asyncio.gather(*(store.ingest(item) for item in items))
+        else:
+            receipts = [await store.ingest(item) for item in items]
+    assert [receipt.outcome for receipt in receipts] == expected
+    assert [bool(receipt.claims) for receipt in receipts] == [each is NEW for each in expected]
+    report = audited(settings)
+    assert report.ok, report
+    assert report.totals["deliveries"] == expected.count(NEW)
+
+
+async def test_duplicate_names_the_first(settings: StoreSettings) -> None:
+    """A duplicate's receipt and row name the message that it repeats, not an id of its own."""
+    async with opened(settings) as store:
+        first = await store.ingest(sms(identity("x", provider="P1")))
+        second = await store.ingest(sms(identity("x", email="M1")))
+    assert second.message_id == first.message_id
+    assert second.arrival_id != first.arrival_id
+
+
+async def test_equal_ids_are_one_message_whatever_the_keys_say(settings: StoreSettings) -> None:
+    """Two identities with one webhook id never become a poisoned row."""
+    one = identity("x", email="M1")
+    other = Identity(one.message_id, "content y", "email M2", None)
+    async with opened(settings) as store:
+        receipts = [await store.ingest(sms(each)) for each in (one, other)]
+    assert [receipt.outcome for receipt in receipts] == [NEW, AGAIN]
+
+
+async def test_quarantine_and_ignored_are_stored_raw(settings: StoreSettings) -> None:
+    """What became no message is kept with its bytes, its reason and no delivery."""
+    async with opened(settings) as store:
+        kept = await store.ingest(unreadable(raw=b"\0\xff raw"))
+        left = await store.ingest(ignored())
+    assert (kept.outcome, kept.message_id, kept.claims) == (ArrivalOutcome.QUARANTINE, None, ())
+    assert left.outcome is ArrivalOutcome.IGNORED
+    database = Database.open(settings)
+    with database.read() as connection:
+        (row,) = list_quarantine(connection)
+        assert (row.id, row.reason, row.size) == (kept.arrival_id, Reason.UNREADABLE, 6)
+        assert show_arrival(connection, kept.arrival_id).raw == b"\0\xff raw"
+    database.close()
+    assert audited(settings).ok
+
+
+async def test_reparse_turns_a_quarantined_arrival_into_its_message(
+    settings: StoreSettings,
+) -> None:
+    """Parsed again after a fix, an arrival keeps its row and gets the id it would have had."""
+    async with opened(settings) as store:
+        first = await store.ingest(unreadable())
+        still = await store.ingest(unreadable(arrival_id=first.arrival_id))
+        now = await store.ingest(sms(identity("x", email="M1"), arrival_id=first.arrival_id))
+        again = await store.ingest(sms(identity("x", email="M1")))
+    assert still.outcome is ArrivalOutcome.QUARANTINE
+    assert (now.arrival_id, now.outcome) == (first.arrival_id, NEW)
+    assert now.message_id == again.message_id == identity("x", email="M1").message_id
+    assert again.outcome is AGAIN
+    report = audited(settings)
+    assert report.ok
+    assert report.totals["arrivals"] == 2
+
+
+async def test_reparse_of_what_cannot_be_reparsed_fails_alone(settings: StoreSettings) -> None:
+    """A wrong reparse tells its own waiter and leaves its batch alone."""
+    async with opened(settings) as store:
+        message = await store.ingest(sms())
+        missing, refused, fine = await asyncio.gather(
+            store.ingest(unreadable(arrival_id=999)),
+            store.ingest(unreadable(arrival_id=message.arrival_id)),
+            store.ingest(unreadable()),
+            return_exceptions=True,
+        )
+    assert isinstance(missing, NotFound)
+    assert isinstance(refused, NotPossible)
+    assert fine.outcome is ArrivalOutcome.QUARANTINE
+    assert audited(settings).ok
+
+
+async def test_strings_that_no_database_holds_are_stored_all_the_same(
+    settings: StoreSettings,
+) -> None:
+    """Lone surrogates and NUL are escaped in columns, and the raw bytes stay what they were."""
+    odd = "a\udcffb\0c"
+    item = sms(
+        identity("odd", email="M1"),
+        body=odd,
+        sender=odd,
+        arrived=arrival(b"\0\xff", envelope_from=odd, recipients=(odd, "é")),
+    )
+    async with opened(settings) as store:
+        receipt = await store.ingest(item)
+        (claim,) = await store.claim("crm", 1)
+    assert receipt.outcome is NEW
+    assert claim.event == item.result.event
+    database = Database.open(settings)
+    with database.read() as connection:
+        stored = show_arrival(connection, receipt.arrival_id)
+        shown = show_message(connection, receipt.message_id)
+    database.close()
+    assert (stored.raw, stored.row.recipients) == (b"\0\xff", (odd, "é"))
+    assert stored.row.envelope_from == "a\\udcffb\\x00c"
+    assert (shown.message.sender, shown.message.body) == ("a\\udcffb\\x00c", odd)
+
+
+async def test_two_stores_on_one_postgres_take_the_same_mails_once(postgres) -> None:
+    """Bridges beside each other store each mail once and never lease a delivery twice."""
+    settings = StoreSettings(url=postgres.create_database())
+    items = many(150)
+    async with (
+        opened(settings, owner="one") as one,
+        opened(settings, owner="two") as two,
+        asyncio.TaskGroup() as group,
+    ):
+        tasks = [group.create_task(store.ingest(item)) for item in items for store in (one, two)]
+        receipts = await asyncio.gather(*tasks)
+        outcomes = [receipt.outcome for receipt in receipts]
+        assert (outcomes.count(NEW), outcomes.count(AGAIN)) == (150, 150)
+        parts = await asyncio.gather(*(store.claim("crm", 10) for store in [one, two] * 10))
+        ids = [claim.delivery_id for part in parts for claim in part]
+        assert len(ids) == len(set(ids)) == 150
+        assert await one.next_due("crm") > Clock().now
+    report = audited(settings)
+    assert report.ok, report
+
+
+async def test_two_bridges_pair_mail_and_http(postgres) -> None:
+    """A post at one bridge and its mail at the other, at the same moment, are one message."""
+    settings = StoreSettings(url=postgres.create_database())
+    posts = [sms(identity(str(number), provider=f"P{number}")) for number in range(100)]
+    mails = [sms(identity(str(number), email=f"M{number}")) for number in range(100)]
+    async with opened(settings, owner="one") as one, opened(settings, owner="two") as two:
+        for post, mail in zip(posts, mails, strict=True):
+            receipts = await asyncio.gather(one.ingest(post), two.ingest(mail))
+            assert {receipt.outcome for receipt in receipts} == {NEW, AGAIN}
+    assert audited(settings).totals["messages"] == 100

@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, text
+
+from bridge.config.settings import StoreSettings
+from bridge.errors import NotFound, NotPossible
+from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold, RetryAt
+from bridge.store import Database, hold_endpoint, outbox, resume_endpoint, retry_deliveries
+from bridge.store.queries import DeliveryDetail, list_deliveries, show_delivery
+from tests.store.making import (
+    GIVE_UP,
+    LEASE,
+    START,
+    Clock,
+    attempt,
+    audited,
+    identity,
+    many,
+    opened,
+    plan,
+    sms,
+    sqlite_settings,
+)
+
+PENDING, HELD, DEAD = DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def later(seconds: float, step: int = 1) -> RetryAt:
+    return RetryAt(START + timedelta(seconds=seconds), step)
+
+
+def shown(settings: StoreSettings, claim: Claim) -> DeliveryDetail:
+    database = Database.open(settings)
+    try:
+        with database.read() as connection:
+            return show_delivery(connection, claim.delivery_id)
+    finally:
+        database.close()
+
+
+def state_of(settings: StoreSettings, claim: Claim) -> DeliveryState:
+    return shown(settings, claim).delivery.state
+
+
+@contextmanager
+def writing(settings: StoreSettings) -> Iterator[Connection]:
+    """Give a connection in a write transaction, as the CLI has it beside the daemon."""
+    with closing(Database.open(settings)) as database, database.begin() as connection:
+        yield connection
+
+
+async def test_claim_takes_what_has_been_due_longest_once(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """Claims come oldest due first, up to the limit, and no delivery comes twice."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(3):
+            await store.ingest(item)
+            clock.forward(1)
+        first = await store.claim("crm", 2)
+        rest = await store.claim("crm", 2)
+        assert await store.claim("crm", 2) == []
+        assert await store.claim("erp", 2) == []
+    wanted = [item.result.identity.message_id for item in many(3)]
+    assert [claim.event.id for claim in first + rest] == wanted
+    assert {claim.attempt for claim in first + rest} == {1}
+
+
+async def test_lease_that_ends_is_claimable_with_the_next_attempt(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A claim nobody records is due again when its lease ends; the lost attempt stays counted."""
+    async with opened(settings, clock=clock) as store:
+        receipt = await store.ingest(sms(deliveries=plan("crm", claimed=True)))
+        assert await store.next_due("crm") == START + timedelta(seconds=LEASE)
+        clock.forward(LEASE - 1)
+        assert await store.claim("crm", 1) == []
+        clock.forward(1)
+        (again,) = await store.claim("crm", 1)
+    (first,) = receipt.claims
+    assert (again.delivery_id, again.attempt) == (first.delivery_id, 2)
+    assert again.lease != first.lease
+
+
+async def test_retry_waits_for_its_time(settings: StoreSettings, clock: Clock) -> None:
+    """After RetryAt the delivery is due at that time, at that step, in the same schedule."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        (claim,) = await store.claim("crm", 1)
+        clock.forward(1)
+        await store.record(attempt(claim, later(30, step=4)))
+        assert await store.next_due("crm") == START + timedelta(seconds=30)
+        clock.forward(28)
+        assert await store.claim("crm", 1) == []
+        clock.forward(1)
+        (again,) = await store.claim("crm", 1)
+        assert (again.attempt, again.step, again.schedule_from) == (2, 4, START)
+        await store.record(attempt(again))
+        assert await store.next_due("crm") is None
+    detail = shown(settings, claim)
+    assert [(each.number, each.result, each.status) for each in detail.attempts] == [
+        (1, "retry", 500),
+        (2, "delivered", 200),
+    ]
+    assert detail.attempts[0].answer == b"\xff\0ok"
+    assert detail.delivery.state is DeliveryState.DELIVERED
+    assert audited(settings).ok
+
+
+@pytest.mark.parametrize(
+    ("decision", "state"), [(Hold("no secret"), HELD), (GIVE_UP, DEAD)], ids=["hold", "dead"]
+)
+async def test_stopped_delivery_waits_for_an_operator(
+    settings: StoreSettings, clock: Clock, decision: Hold, state: DeliveryState
+) -> None:
+    """Held and dead deliveries are not due, say why, and go by a new schedule when retried."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        (claim,) = await store.claim("crm", 1)
+        await store.record(attempt(claim, decision))
+        assert await store.next_due("crm") is None
+        delivery = shown(settings, claim).delivery
+        assert (delivery.state, delivery.reason) == (state, decision.reason)
+        snapshot = await store.snapshot()
+        assert snapshot.deliveries == {("crm", state): 1}
+        now = clock.forward(3600)
+        with writing(settings) as connection:
+            assert retry_deliveries(connection, now=now, ids=[claim.delivery_id]) == 1
+        (again,) = await store.claim("crm", 1)
+    assert (again.attempt, again.step, again.schedule_from) == (2, 0, now)
+
+
+async def test_retry_by_endpoint_and_state_leaves_the_others(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A bulk retry touches what it names: not what is under way, delivered, or another's."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(4, "crm", "erp"):
+            await store.ingest(item)
+        dead, delivered, waiting, _running = await store.claim("crm", 4)
+        await store.record(attempt(dead, GIVE_UP))
+        await store.record(attempt(delivered))
+        await store.record(attempt(waiting, later(30)))
+        (other,) = await store.claim("erp", 1)
+        await store.record(attempt(other, GIVE_UP))
+        with writing(settings) as connection:
+            assert retry_deliveries(connection, now=START, endpoint="crm", state=DEAD) == 1
+            assert retry_deliveries(connection, now=START, endpoint="crm") == 2
+            with pytest.raises(NotPossible):
+                retry_deliveries(connection, now=START, state=DeliveryState.DELIVERED)
+            with pytest.raises(NotPossible):
+                retry_deliveries(connection, now=START)
+        assert {claim.delivery_id for claim in await store.claim("crm", 9)} == {
+            dead.delivery_id,
+            waiting.delivery_id,
+        }
+    assert state_of(settings, other) is DEAD
+    assert state_of(settings, delivered) is DeliveryState.DELIVERED
+
+
+async def test_hold_of_an_endpoint_holds_all_that_is_its(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A 410 holds what waits, what comes later and what is under way; resume lets all of it go."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(4, "crm", "erp"):
+            await store.ingest(item)
+        gone, running, delivered = await store.claim("crm", 3)
+        await store.record(attempt(gone, Hold("410 Gone", whole_endpoint=True), status=410))
+        assert state_of(settings, running) is PENDING
+        receipt = await store.ingest(sms(identity("new", email="N"), plan("crm", claimed=True)))
+        await store.record(attempt(running, later(5)))
+        await store.record(attempt(delivered))
+        assert receipt.claims == ()
+        assert await store.next_due("crm") is None
+        snapshot = await store.snapshot()
+        assert snapshot.held_endpoints == {"crm": "410 Gone"}
+        assert snapshot.deliveries == {("crm", HELD): 4, ("erp", PENDING): 4}
+        now = clock.forward(60)
+        with writing(settings) as connection:
+            assert {row.reason for row in list_deliveries(connection, state=HELD)} == {"410 Gone"}
+            assert resume_endpoint(connection, "crm", now) == 4
+        claims = await store.claim("crm", 9)
+        assert {(claim.step, claim.schedule_from) for claim in claims} == {(0, now)}
+        assert len(claims) == 4
+    assert audited(settings).ok
+
+
+async def test_hold_and_retry_in_one_batch(settings: StoreSettings, clock: Clock) -> None:
+    """A retry that is committed together with its endpoint's hold is held too."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(2):
+            await store.ingest(item)
+        one, two = await store.claim("crm", 2)
+        await asyncio.gather(
+            store.record(attempt(one, later(5))),
+            store.record(attempt(two, Hold("410 Gone", whole_endpoint=True), status=410)),
+        )
+        assert await store.next_due("crm") is None
+    assert state_of(settings, one) is HELD
+
+
+async def test_operator_holds_an_endpoint(settings: StoreSettings, clock: Clock) -> None:
+    """An operator's hold, made by another process, is seen by the next ingest."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        with writing(settings) as connection:
+            assert hold_endpoint(connection, "crm", "paused", START) == 1
+        receipt = await store.ingest(sms(identity("b", email="b"), plan("crm", claimed=True)))
+        assert receipt.claims == ()
+        assert await store.claim("crm", 9) == []
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
+async def test_record_after_the_lease_was_lost(
+    settings: StoreSettings, clock: Clock, together: bool
+) -> None:
+    """A late record keeps its attempt; only a delivered one changes the delivery."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(2):
+            await store.ingest(item)
+        late = await store.claim("crm", 2)
+        clock.forward(LEASE)
+        new = await store.claim("crm", 2)
+        records = [attempt(late[0], GIVE_UP), attempt(late[1], Delivered())]
+        if together:
+            await asyncio.gather(*map(store.record, records))
+        else:
+            for each in records:
+                await store.record(each)
+        assert state_of(settings, new[0]) is PENDING
+        assert state_of(settings, new[1]) is DeliveryState.DELIVERED
+        assert [row.lease_lost for row in shown(settings, new[0]).attempts] == [True]
+        await store.record(attempt(new[0], later(5)))
+        await store.record(attempt(new[1], GIVE_UP))
+    assert state_of(settings, new[0]) is PENDING
+    assert state_of(settings, new[1]) is DeliveryState.DELIVERED
+    assert audited(settings).ok
+
+
+async def test_recording_again_changes_nothing(settings: StoreSettings, clock: Clock) -> None:
+    """An attempt that is recorded twice is one row and one change."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        (claim,) = await store.claim("crm", 1)
+        made = attempt(claim, later(5))
+        await asyncio.gather(store.record(made), store.record(made))
+        await store.record(made)
+    assert len(shown(settings, claim).attempts) == 1
+    assert audited(settings).ok
+
+
+async def test_record_of_an_unknown_delivery_fails_alone(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A record that names no delivery is NotFound for its own waiter, not for its batch."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        (claim,) = await store.claim("crm", 1)
+        wrong = Claim(999, "crm", claim.event, 1, 0, START, claim.lease)
+        refused, fine = await asyncio.gather(
+            store.record(Attempt(wrong, START, attempt(claim).outcome, Delivered())),
+            store.record(attempt(claim)),
+            return_exceptions=True,
+        )
+    assert isinstance(refused, NotFound)
+    assert fine is None
+
+
+async def test_start_frees_a_dead_predecessors_leases(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """What a killed daemon had leased is due at once for the next one of its name."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms(deliveries=plan("crm", claimed=True)))
+    clock.forward(1)
+    async with opened(settings, clock=clock) as store:
+        assert await store.next_due("crm") == clock.now
+        (claim,) = await store.claim("crm", 1)
+    assert claim.attempt == 2
+
+
+async def test_another_bridges_leases_are_left_alone(postgres, clock: Clock) -> None:
+    """On PostgreSQL a bridge that starts does not take what another one is at."""
+    settings = StoreSettings(url=postgres.create_database())
+    async with opened(settings, clock=clock, owner="one") as store:
+        await store.ingest(sms(deliveries=plan("crm", claimed=True)))
+        async with opened(settings, clock=clock, owner="two") as other:
+            assert await other.claim("crm", 1) == []
+
+
+async def test_endpoint_that_left_the_config_is_held_until_it_is_back(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """Deliveries of an endpoint nobody serves are held, say so, and go on when it returns."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(2, "crm", "erp"):
+            await store.ingest(item)
+    async with opened(settings, clock=clock, endpoints=["erp"]) as store:
+        assert await store.next_due("crm") is None
+        assert (await store.snapshot()).deliveries == {("crm", HELD): 2, ("erp", PENDING): 2}
+        with writing(settings) as connection:
+            reasons = {row.reason for row in list_deliveries(connection, endpoint="crm")}
+    assert reasons == {"endpoint is not in the config"}
+    async with opened(settings, clock=clock) as store:
+        assert len(await store.claim("crm", 9)) == 2
+
+
+@pytest.fixture
+def crowded(settings: StoreSettings) -> Iterator[Database]:
+    """Give a database in which 20,000 deliveries wait, and as many are at rest."""
+    database = Database.open(settings, migrate=True)
+    with database.begin() as connection:
+        fill(connection, 40_000, "CASE i % 2 WHEN 0 THEN 'pending' ELSE 'delivered' END")
+    with database.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    yield database
+    database.close()
+
+
+def fill(connection: Connection, count: int, state: str) -> None:
+    """Write many deliveries by the database's own means."""
+    numbers = f"generate_series(1, {count}) AS n(i)"
+    if connection.dialect.name == "sqlite":
+        numbers = (
+            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+            f"WHERE i < {count}) SELECT i FROM n)"
+        )
+    for rows in (
+        (
+            "messages (id, provider, sender, recipient, received_at, bridged_at, content_key) "
+            "SELECT 'm' || i, 'p', 's', 'r', 0, 0, 'c' || i"
+        ),
+        "events (id, type, planned, created_at, body) SELECT 'm' || i, 't', 1, 0, ''",
+        (
+            "deliveries (id, event_id, endpoint, state, attempts, step, schedule_from, due_at, "
+            f"created_at, changed_at) SELECT i, 'm' || i, 'crm', {state}, 0, 0, 0, i, 0, 0"
+        ),
+    ):
+        connection.execute(text(f"INSERT INTO {rows} FROM {numbers}"))
+
+
+def plan_of(connection: Connection, statement: object, values: dict[str, object]) -> str:
+    compiled = statement.compile(connection.engine, compile_kwargs={"render_postcompile": True})
+    prefix = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+    filled = compiled.construct_params(values)
+    for name, processor in compiled._bind_processors.items():
+        filled[name] = processor(filled[name])
+    positions = compiled.positiontup
+    bound = filled if positions is None else tuple(filled[name] for name in positions)
+    rows = connection.exec_driver_sql(prefix + str(compiled), bound)
+    return "\n".join(str(row) for row in rows)
+
+
+def test_claims_are_seeks_in_an_index_however_many_wait(crowded: Database) -> None:
+    """Neither claim nor next_due reads the waiting rows to find the oldest."""
+    values = {"wanted": "crm", "now": START, "most": 10}
+    with crowded.read() as connection:
+        for statement in (outbox._DUE, outbox._NEXT_DUE):
+            found = plan_of(connection, statement, values)
+            assert "deliveries_due" in found
+            assert "TEMP B-TREE" not in found
+            assert "Sort" not in found
+
+
+def test_plain_python_lists_are_bounded() -> None:
+    """A retry of many ids is cut into statements that every database takes."""
+    parts = outbox._in_parts(range(1201))
+    assert [len(part) for part in parts] == [500, 500, 201]
+
+
+async def test_hundred_thousand_waiting_deliveries_are_never_loaded(tmp_path) -> None:
+    """A claim among 100,000 rows costs memory for its own rows only."""
+    settings = sqlite_settings(tmp_path / "bridge.db")
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        with writing(settings) as connection:
+            fill(connection, 100_000, "'pending'")
+        tracemalloc.start()
+        try:
+            assert len(await store.claim("crm", 10)) == 10
+            await store.next_due("crm")
+            await store.snapshot()
+            with writing(settings) as connection:
+                hold_endpoint(connection, "crm", "paused", START)
+                resume_endpoint(connection, "crm", START)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 5_000_000
