@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
 import click
 
-from bridge import app, logs
+from bridge import logs
 from bridge.cli.options import require_config, with_config
 from bridge.errors import BridgeError, ConfigError
 
@@ -22,6 +25,9 @@ def run(config: Path | None) -> int:
     the TLS certificates again.
     """
     file = require_config(config)
+    _without_colours()
+    from bridge import app
+
     try:
         return app.run(file.settings)
     except ConfigError as error:
@@ -32,3 +38,13 @@ def run(config: Path | None) -> int:
         # The supervisor lets a bug through on purpose: systemd starts the daemon again.
         log.exception("crashed")
         raise
+
+
+def _without_colours() -> None:
+    """Keep what colours terminals out of the daemon: 10 MB of memory that it has no use for.
+
+    httpx (for a command of its own) and Alembic's Mako (for error pages) load these where they
+    find them, and do without where they don't.
+    """
+    for name in ("rich", "pygments"):
+        sys.modules.setdefault(name, cast("ModuleType", None))

@@ -146,6 +146,13 @@ class DeliverySettings(Strict):
     max_retry_after: Seconds = 24 * 3600.0  # the longest Retry-After that is obeyed
     grace: PositiveSeconds = 25.0  # on shutdown: how long running attempts may finish
 
+    @field_validator("schedule")
+    @classmethod
+    def _first_try_at_once(cls, schedule: tuple[float, ...]) -> tuple[float, ...]:
+        if schedule[0] != 0:
+            raise ValueError("the first try is made at once: let it begin with 0")
+        return schedule
+
 
 class TrustSettings(Strict):
     """`[providers.trust]`: the evidence that makes a provider's mail believed; any one suffices."""

@@ -26,6 +26,10 @@ from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Hold, Outcom
 log = logs.logger("delivery")
 
 POLL_SECONDS: Final = 1.0  # how late an operator's retry, or another bridge's row, may be seen
+# A slot is free when its call has ended, not when the record is committed: else the calls would
+# wait for the disk most of their time. A store that is stuck stops them all the same, when so
+# many records for each slot wait.
+_RECORDS_PER_SLOT: Final = 4
 _FIRST_BACKOFF: Final = 0.1  # seconds, doubled up to the last, while the store is down
 _LAST_BACKOFF: Final = 5.0
 
@@ -78,7 +82,8 @@ class Lane:
         self._breaker = Breaker()
         self._wake = asyncio.Event()
         self._busy = 0  # slots that run or are reserved
-        self._unrecorded = 0  # of these, the ones whose record waits for the store
+        self._recording = 0  # attempts whose call has ended and whose record is not yet committed
+        self._unrecorded = 0  # of these, the ones that the store could not take when asked
         self._due = True  # rows are known, or at the start believed, to be due
         self._kicked = False  # a row may have been written while a claim was under way
         self._stopping = False
@@ -97,9 +102,12 @@ class Lane:
     def reserve(self) -> bool:
         """Take a slot for a delivery that is about to be written, if it may run at once.
 
-        Not while older rows are due: what comes in must not overtake a backlog for ever.
+        Not while older rows are due: what comes in must not overtake a backlog for ever. Nor
+        while an answer that we have waits for a store that is down.
         """
-        if self._stopping or self._due or self._breaker.open or self._free <= 0:
+        if self._stopping or self._due or self._breaker.open:
+            return False
+        if self._unrecorded or self._free <= 0:
             return False
         self._busy += 1
         return True
@@ -150,7 +158,8 @@ class Lane:
 
     @property
     def _free(self) -> int:
-        return self.endpoint.concurrency - self._busy
+        slots = self.endpoint.concurrency
+        return min(slots - self._busy, slots * _RECORDS_PER_SLOT - self._busy - self._recording)
 
     # Claiming.
 
@@ -243,11 +252,17 @@ class Lane:
             decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
             self._weigh(outcome)
             self._tell(claim, outcome, decision)
-            await self._record(Attempt(claim, started_at, outcome, decision))
-            if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
-                self._wake.set()  # due before the next poll
         finally:
             self._free_slot()
+        self._recording += 1
+        try:
+            await self._record(Attempt(claim, started_at, outcome, decision))
+        finally:
+            self._recording -= 1
+            if self._due:
+                self._wake.set()
+        if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
+            self._wake.set()  # due before the next poll
 
     def _free_slot(self) -> None:
         self._busy -= 1

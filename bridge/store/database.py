@@ -83,7 +83,7 @@ class Database:
             )
         self.require_space()
         with self.begin() as connection:
-            schema.migrate(connection, self.name)
+            schema.bring_up(connection, self.name)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

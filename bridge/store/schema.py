@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import Enum
 from importlib.resources import as_file, files
 from typing import Final
 
-from sqlalchemy import Connection, Text, column, inspect, select, table
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    String,
+    Table,
+    Text,
+    column,
+    insert,
+    inspect,
+    select,
+    table,
+)
 
 from bridge.errors import StoreUnusable
 from bridge.store import postgres
 from bridge.store.migrations import HEAD, VERSION_TABLE
+from bridge.store.tables import heartbeat, metadata
 
+_NEVER: Final = datetime.fromtimestamp(0, UTC)
 _OURS: Final = {"arrivals", "deliveries"}
 
 
@@ -46,14 +61,35 @@ def look(connection: Connection, name: str) -> Schema:
     return Schema.OLDER
 
 
-def migrate(connection: Connection, name: str) -> None:
+def bring_up(connection: Connection, name: str) -> None:
     """Bring the database up to HEAD within the given write transaction.
 
     Of two processes that start at once the second waits, looks again and finds nothing to do.
     """
     postgres.lock_migration(connection)
-    if look(connection, name) is Schema.CURRENT:
-        return
+    match look(connection, name):
+        case Schema.EMPTY:
+            _create(connection)
+        case Schema.OLDER:
+            migrate(connection)
+        case Schema.CURRENT:
+            return
+
+
+def _create(connection: Connection) -> None:
+    """Make all tables at once and note the revision: the first start needs no Alembic either.
+
+    A test holds what this makes equal to what the revisions make.
+    """
+    metadata.create_all(connection)
+    stamp = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+    stamp.create(connection)
+    connection.execute(insert(stamp).values(version_num=HEAD))
+    connection.execute(insert(heartbeat).values(id=1, owner="", beat_at=_NEVER))
+
+
+def migrate(connection: Connection) -> None:
+    """Run the revisions that are missing, all of them on an empty database."""
     from alembic import command
     from alembic.config import Config
 

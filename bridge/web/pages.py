@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from bridge import logs, metrics
+from bridge import event, logs, metrics
 from bridge.errors import StoreError
 from bridge.web.health import Health
 
@@ -19,7 +19,7 @@ _REFRESH_SECONDS: Final = 3.0  # below the usual scrape timeout of 10 s
 
 
 class Pages:
-    """The three pages of an operator's machinery."""
+    """The pages of an operator's machinery, and the schema of what is sent."""
 
     def __init__(self, health: Health, refresh: Callable[[], Awaitable[None]]) -> None:
         self._health = health
@@ -32,6 +32,7 @@ class Pages:
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._metrics),
+            web.get("/schemas/sms.received.json", self._schema),
         ]
 
     async def close(self) -> None:
@@ -51,6 +52,9 @@ class Pages:
         metrics.STORE_UP.set(1 if await self._up_to_date() else 0)
         page = generate_latest(metrics.REGISTRY)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _schema(self, _request: web.Request) -> web.Response:
+        return web.Response(body=event.schema(), content_type="application/schema+json")
 
     async def _up_to_date(self) -> bool:
         """Refresh the gauges within the deadline; counters are worth a page even if it fails.

@@ -78,6 +78,10 @@ BAD = [
     ("[delivery]\ntimeout = '367d'", "line 2: delivery.timeout: must be at most 31622400"),
     ("[delivery]\ntimeout = nan", "line 2: delivery.timeout: must be more than 0"),
     ("[delivery]\nschedule = []", "line 2: delivery.schedule: must not be empty"),
+    (
+        '[delivery]\nschedule = ["2s"]',
+        "line 2: delivery.schedule: the first try is made at once: let it begin with 0",
+    ),
     ("[smtp]\nhostname = 5", "line 2: smtp.hostname: must be a text in quotes"),
     (
         "[smtp]\ntls_key = 'k.pem'",

@@ -4,27 +4,67 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, inspect, select, text
 
 import bridge.store.migrations as shipped
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreUnavailable, StoreUnusable
-from bridge.store import Database
+from bridge.store import Database, schema
 from bridge.store.migrations import HEAD, VERSION_TABLE
-from bridge.store.tables import metadata
+from bridge.store.tables import heartbeat, metadata
 from tests.store.making import Clock, arrival, audited, many, opened, sms, sqlite_settings
 
 
 def make(settings: StoreSettings) -> None:
     Database.open(settings, migrate=True).close()
+
+
+@contextmanager
+def migrated(settings: StoreSettings) -> Iterator[Connection]:
+    """Give a connection to an empty database on which every revision was run, and undo it."""
+    with closing(Database.open(settings, migrate=True)) as database:
+        with database.begin() as connection:
+            metadata.drop_all(connection)
+            connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+        with database.begin() as connection:
+            schema.migrate(connection)
+            yield connection
+
+
+def options(index: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in index.get("dialect_options", {}).items()} | {
+        "dialect_options": ""
+    }
+
+
+def described(connection: Connection) -> object:
+    """Tell all that the database knows of its tables."""
+    found = inspect(connection)
+    return {
+        table: {
+            "columns": [repr(each) for each in found.get_columns(table)],
+            "indexes": sorted(
+                repr({name: str(value) for name, value in index.items()} | options(index))
+                for index in found.get_indexes(table)
+            ),
+            "keys": [
+                repr(found.get_pk_constraint(table)["constrained_columns"]),
+                *sorted(map(repr, found.get_foreign_keys(table))),
+                *sorted(map(repr, found.get_unique_constraints(table))),
+            ],
+            "checks": sorted(map(repr, found.get_check_constraints(table))),
+        }
+        for table in found.get_table_names()
+    } | {"heartbeat rows": connection.execute(select(heartbeat)).all()}
 
 
 def run_statement(settings: StoreSettings, statement: str) -> None:
@@ -34,11 +74,20 @@ def run_statement(settings: StoreSettings, statement: str) -> None:
 
 def test_migrated_schema_is_what_the_tables_say(settings: StoreSettings) -> None:
     """Alembic finds no difference between a migrated database and tables.py, indexes included."""
-    with closing(Database.open(settings, migrate=True)) as database, database.read() as connection:
+    with migrated(settings) as connection:
         context = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE, "compare_server_default": True}
         )
         assert compare_metadata(context, metadata) == []
+
+
+def test_created_schema_is_the_migrated_one(settings: StoreSettings) -> None:
+    """A database that was made at once is, to the last index, what the revisions make."""
+    make(settings)
+    with closing(Database.open(settings)) as database, database.read() as connection:
+        created = described(connection)
+    with migrated(settings) as connection:
+        assert described(connection) == created
 
 
 def test_head_is_the_newest_revision() -> None:
@@ -47,9 +96,11 @@ def test_head_is_the_newest_revision() -> None:
     assert scripts.get_heads() == [HEAD]
 
 
-def test_current_database_is_opened_without_alembic(settings: StoreSettings) -> None:
-    """A daemon whose database is up to date never pays for Alembic's memory."""
-    make(settings)
+@pytest.mark.parametrize("there", [False, True])
+def test_database_is_opened_without_alembic(settings: StoreSettings, there: bool) -> None:
+    """A daemon whose database is new or up to date never pays for Alembic's memory."""
+    if there:
+        make(settings)
     done = python(OPEN + "assert 'alembic' not in sys.modules", settings)
     _, errors = done.communicate(timeout=60)
     assert done.returncode == 0, errors
@@ -58,7 +109,7 @@ def test_current_database_is_opened_without_alembic(settings: StoreSettings) -> 
 OPEN = """
 import sys
 from bridge.config.settings import StoreSettings
-from bridge.store import Database
+from bridge.store import Database, schema
 Database.open(StoreSettings(url=sys.argv[1], min_free=0), migrate=True).close()
 """
 

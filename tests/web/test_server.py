@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge import metrics
+from bridge import event, metrics
 from bridge.errors import ListenError, StoreUnavailable
 from bridge.web import Health, WebServer, pages, server
 
@@ -103,6 +103,14 @@ async def test_ready_from_start_to_drain() -> None:
         health.drain()
         answer = await get(address, "/readyz")
         assert (answer.status, "draining" in answer.body) == (503, True)
+
+
+async def test_the_schema_of_the_webhook_is_served() -> None:
+    """Receivers can fetch the schema that the bodies are validated against."""
+    async with serving(Health()) as address:
+        answer = await get(address, "/schemas/sms.received.json")
+    assert answer.status == 200
+    assert json.loads(answer.body) == json.loads(event.schema())
 
 
 async def test_metrics_are_refreshed_before_each_scrape() -> None:
