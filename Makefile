@@ -35,7 +35,7 @@ run: $(READY) ## the daemon with CONFIG=config.toml
 
 test: $(READY) servers ## everything that must hold: check, and all tests with real servers
 	@$(MAKE) check
-	$(BIN)/python -m pytest -n auto $(TESTS) $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(ARGS)
 
 check: $(READY) ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check .

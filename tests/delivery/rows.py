@@ -41,6 +41,7 @@ class Rows:
     down: bool = False
     bug: bool = False
     blind: bool = False  # claim finds nothing of what next_due sees
+    slow: asyncio.Event | None = None  # what a record waits for
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def add(self, endpoint: str = "crm", *, leased: bool = False) -> Claim:
@@ -86,6 +87,8 @@ class Rows:
 
     async def record(self, attempt: Attempt) -> None:
         """Write what came of it."""
+        if self.slow is not None:
+            await self.slow.wait()
         await self._commit()
         row = self.rows[attempt.claim.delivery_id]
         assert row.leased

@@ -1,0 +1,40 @@
+"""What every storm needs: a secret, a receiver that verifies, and dice with a known seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from bridge.signing.standard_webhooks import generate_secret
+from tests.servers.postgres import postgres as postgres
+from tests.servers.receiver import Receiver
+
+
+@pytest.fixture
+def secret() -> str:
+    """Make a fresh signing secret."""
+    return generate_secret()
+
+
+@pytest.fixture
+def receiver(secret: str) -> Iterator[Receiver]:
+    """Run a healthy receiver that verifies every webhook."""
+    with Receiver(secret) as running:
+        yield running
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Give random moments; a failure shows the seed, and CHAOS_SEED brings the same ones back."""
+    seed = os.environ.get("CHAOS_SEED") or str(random.SystemRandom().getrandbits(32))
+    sys.stdout.write(f"CHAOS_SEED={seed} ({request.node.name})\n")
+    return random.Random(seed)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what lasts longest, so that it runs beside the rest and not after it."""
+    items.sort(key=lambda item: "chaos/test_kill" not in item.nodeid)

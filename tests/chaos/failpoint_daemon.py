@@ -1,0 +1,197 @@
+"""Runs the real daemon again and again, and lets it kill itself at one named point.
+
+    python -m tests.chaos.failpoint_daemon POINT KILLS run -c config.toml
+
+Each life is a fork of this process, which has everything imported, so a life costs a tenth of a
+start. After KILLS lives that ended at the point, the last one runs unharmed until SIGTERM. Every
+life is `bridge.__main__.main`; the point is wrapped around it from outside, here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, NoReturn, cast
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from sqlalchemy import Engine, event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+import bridge.app
+import bridge.store.migrations  # noqa: F401 - imported once, for all lives
+from bridge.__main__ import main
+from bridge.model import Attempt
+from bridge.sources.smtp_session import SmtpSession
+from bridge.store import Store
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def _die() -> NoReturn:
+    """End as the kernel, a power cut or an operator would: at once."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still alive")
+
+
+class _Ingests:
+    """Knows which commit is an ingest's, and counts what follows from it."""
+
+    def __init__(self, spare: int) -> None:
+        self._spare = spare  # ingests that may pass: mails that the client sends again
+        self._open = False
+        self.committed = False
+        event.listen(Engine, "before_cursor_execute", self._statement)
+
+    def _statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO arrivals"):
+            self._open = True
+
+    def due(self) -> bool:
+        """Say whether the commit that comes is an ingest's; called once for each commit."""
+        was, self._open = self._open, False
+        return was
+
+    def spend(self) -> bool:
+        """Say whether this ingest is the one to die at."""
+        self._spare -= 1
+        return self._spare < 0
+
+
+def _wrap(owner: type, method: str, wrapped: Callable[[Any], Any]) -> None:
+    """Put a function made of the real one in its place."""
+    real = getattr(owner, method)
+    setattr(owner, method, wraps(real)(wrapped(real)))
+
+
+def _around_commit(
+    ingests: _Ingests, before: Callable[[], None] | None, after: Callable[[], None] | None
+) -> None:
+    def wrapped(real: Any) -> Any:
+        def do_commit(dialect: Any, connection: Any) -> None:
+            mine = ingests.due()
+            if mine and before:
+                before()
+            real(dialect, connection)
+            ingests.committed |= mine
+            if mine and after:
+                after()
+
+        return do_commit
+
+    _wrap(SQLiteDialect_pysqlite, "do_commit", wrapped)
+
+
+def _at_commit(when: str, ingests: _Ingests) -> None:
+    def strike() -> None:
+        if ingests.spend():
+            _die()
+
+    if when == "before":
+        _around_commit(ingests, strike, None)
+    else:
+        _around_commit(ingests, None, strike)
+
+
+def _at_250(when: str, ingests: _Ingests) -> None:
+    def wrapped(real: Any) -> Any:
+        async def push(session: SmtpSession, status: str | bytes) -> None:
+            mine, ingests.committed = ingests.committed, False
+            fatal = mine and ingests.spend()
+            if fatal and when == "before":
+                _die()
+            await real(session, status)
+            if fatal:
+                # Written is not sent: the loop sends when it comes round.
+                transport = cast("asyncio.WriteTransport", session.transport)
+                while transport.get_write_buffer_size():
+                    await asyncio.sleep(0)
+                _die()
+
+        return push
+
+    _around_commit(ingests, None, None)
+    _wrap(SmtpSession, "push", wrapped)
+
+
+def _at_post(when: str, _: _Ingests) -> None:
+    def wrapped(real: Any) -> Any:
+        async def handle(transport: Any, request: httpx.Request) -> httpx.Response:
+            fatal = request.headers["webhook-attempt"] == "1"
+            if fatal and when == "before":
+                _die()
+            response: httpx.Response = await real(transport, request)
+            if fatal:
+                _die()
+            return response
+
+        return handle
+
+    _wrap(AiohttpTransport, "handle_async_request", wrapped)
+
+
+def _at_record(_when: str, _: _Ingests) -> None:
+    def wrapped(real: Any) -> Any:
+        async def record(store: Store, attempt: Attempt) -> None:
+            if attempt.claim.attempt == 1:
+                _die()
+            await real(store, attempt)
+
+        return record
+
+    _wrap(Store, "record", wrapped)
+
+
+_POINTS: Final[dict[str, Callable[[str, _Ingests], None]]] = {
+    "commit": _at_commit,
+    "250": _at_250,
+    "post": _at_post,
+    "record": _at_record,
+}
+
+
+def _live(point: str, lives: int, arguments: list[str], *, armed: bool) -> NoReturn:
+    """Be one life of the daemon; never returns."""
+    # A life must not outlive this launcher, however that ends.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if armed:
+        when, _, where = point.partition(" ")
+        # A client that heard no 250 sends its mail once more: that one must get through.
+        spare = 1 if lives and point != "after 250" else 0
+        _POINTS[where](when, _Ingests(spare))
+    sys.argv = ["smsbridge", *arguments]
+    code = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _launch(point: str, kills: int, arguments: list[str]) -> int:
+    lives = 0
+    child = 0
+    signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+    while True:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _live(point, lives, arguments, armed=lives < kills)
+        _, end = os.waitpid(child, 0)
+        if not (os.WIFSIGNALED(end) and os.WTERMSIG(end) == signal.SIGKILL):
+            return os.waitstatus_to_exitcode(end)
+        lives += 1
+        os.write(2, json.dumps({"event": "failpoint", "kills": lives}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(_launch(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
