@@ -157,6 +157,7 @@ def test_reasons_tell_what_happened() -> None:
 )
 def test_own_schedule_is_obeyed(schedule: list[float], repeat: float, step: int) -> None:
     """Any schedule of the config is followed entry by entry, then `repeat` for ever."""
+    schedule = [0.0, *schedule]
     settings = DeliverySettings(schedule=tuple(schedule), repeat=repeat)
     expected = schedule[step + 1] if step + 1 < len(schedule) else repeat
     assert step_wait(step, settings) == expected
