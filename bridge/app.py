@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -50,6 +51,10 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log)
     standard_webhooks.self_test()
     sockets = systemd.listen_sockets()
+    # What is imported stays. Else each full collection would look through all of it, and
+    # everybody would wait for 25 ms: five times what a mail's 250 takes.
+    gc.collect()
+    gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_run(settings, sockets))

@@ -1,0 +1,274 @@
+"""The programs under measure: each a process of its own, started, looked at and ended here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # of this bench alone
+_PATIENCE: Final = 30.0  # seconds until a program must listen, or have ended
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class NotStarted(Exception):
+    """A program under measure did not come up; its last words are in the text."""
+
+
+class Program(Protocol):
+    """What a round needs of a program under measure."""
+
+    address: tuple[str, int]
+
+    def cpu(self) -> float:
+        """Return the processor seconds used so far."""
+
+    async def settled(self, delivered: int) -> None:
+        """Wait until this many deliveries are done with, as the program itself sees it."""
+
+
+class _Process:
+    """A process of ours: its figures in /proc, and its end."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
+        self.pid = self._process.pid
+
+    def lines(self) -> list[str]:
+        """Return what the program has written."""
+        return self.log.read_text(errors="replace").splitlines()
+
+    def running(self) -> bool:
+        """Say whether it runs."""
+        return self._process.poll() is None
+
+    def cpu(self) -> float:
+        """Return the processor seconds used so far, user and system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory(self) -> float:
+        """Return the resident memory in MB (10^6 bytes)."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024 / 1e6
+        raise NotStarted(f"process {self.pid} has no memory: it has ended")
+
+    def end(self) -> None:
+        """SIGTERM, and SIGKILL if that is not enough."""
+        if self.running():
+            self._process.terminate()
+            try:
+                self._process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+
+
+class Plain(_Process):
+    """The plain script."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        script = str(Path(__file__).with_name("plain.py"))
+        super().__init__([script, url, SECRET], {}, folder / "plain.log")
+        deadline = time.monotonic() + _PATIENCE
+        while not self.lines():
+            if not self.running() or time.monotonic() > deadline:
+                raise NotStarted("the plain script did not start")
+            time.sleep(0.02)
+        self.address = ("127.0.0.1", int(self.lines()[0]))
+
+    async def settled(self, delivered: int) -> None:
+        """Wait for nothing: it posts before its 250 and writes nothing down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint of the daemon's config; `provider` is the only one whose messages it gets."""
+
+    name: str
+    url: str
+    provider: str = "agile"
+
+
+class Daemon(_Process):
+    """`smsbridge run` on SQLite with a config that says nothing about speed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        endpoints: Sequence[Endpoint],
+        environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
+        self.config = write_config(folder, endpoints)
+        self._database = folder / "bridge.db"
+        run = [*before, "-m", "bridge", "run", "-c", str(self.config)]
+        super().__init__(run, environment or {}, folder / "daemon.log")
+        try:
+            self.address = self._listening()
+        except BaseException:
+            self.end()
+            raise
+
+    def _listening(self) -> tuple[str, int]:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline and self.running():
+            for line in self.lines():
+                if '"smtp.listening"' in line:
+                    (address, *_) = json.loads(line)["addresses"]
+                    host, _, port = str(address).rpartition(":")
+                    return host.strip("[]"), int(port)
+            time.sleep(0.02)
+        raise NotStarted("the daemon did not start:\n" + "\n".join(self.lines()[-8:]))
+
+    def delivered(self) -> int:
+        """Count the deliveries that the store says are delivered."""
+        reader = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)
+        try:
+            query = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
+            return int(reader.execute(query).fetchone()[0])
+        finally:
+            reader.close()
+
+    async def settled(self, delivered: int) -> None:
+        """Wait until the store says so."""
+        deadline = time.monotonic() + _PATIENCE
+        while self.delivered() < delivered:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the store says {self.delivered()} of {delivered} delivered")
+            await asyncio.sleep(0.002)
+
+    def audit(self) -> None:
+        """Let the ledger prove itself."""
+        audit(self.config)
+
+
+def audit(config: Path) -> None:
+    """Run `smsbridge audit`; a figure of a run whose ledger is wrong is no figure."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge", "audit", "-c", str(config)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise NotStarted(f"smsbridge audit says:\n{done.stdout}{done.stderr}")
+
+
+def write_config(folder: Path, endpoints: Sequence[Endpoint]) -> Path:
+    """Write the daemon's config: its defaults, free ports, and this bench's two providers."""
+    text = f"""\
+[store]
+url = "sqlite:///{folder}/bridge.db"
+
+[smtp]
+listen = ["127.0.0.1:0"]
+hostname = "bridge.test"
+
+[http]
+listen = "127.0.0.1:0"
+
+[log]
+format = "json"
+
+[[providers]]
+name = "agile"
+time_zone = "Europe/Rome"
+region = "IT"
+[providers.trust]
+networks = ["127.0.0.0/8"]
+
+[[providers]]
+name = "other"
+preset = "agile"
+time_zone = "Europe/Rome"
+senders = ["sms@other.example"]
+[providers.trust]
+networks = ["127.0.0.0/8"]
+"""
+    for endpoint in endpoints:
+        text += f"""
+[[endpoints]]
+name = "{endpoint.name}"
+url = "{endpoint.url}"
+secret = "{SECRET}"
+providers = ["{endpoint.provider}"]
+"""
+    config = folder / "config.toml"
+    config.write_text(text)
+    config.chmod(0o600)
+    return config
+
+
+@contextmanager
+def folder(under: Path | None) -> Iterator[Path]:
+    """Give a folder for a program's files, and take it away afterwards."""
+    made = Path(tempfile.mkdtemp(prefix="smsbridge-bench-", dir=under))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def slow_sync(folder: Path) -> Path | None:
+    """Compile the library that slows each sync; None where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    library = folder / "slow_sync.so"
+    source = Path(__file__).with_name("slow_sync.c")
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(source), "-ldl"],
+        check=True,
+        timeout=60,
+    )
+    return library
+
+
+def commit_seconds(folder: Path, environment: Mapping[str, str]) -> float:
+    """Measure one synced SQLite commit in a process of its own: what the disk really costs."""
+    script = """
+import sqlite3, statistics, sys, time
+base = sqlite3.connect(sys.argv[1], isolation_level=None)
+base.execute("PRAGMA journal_mode=WAL"); base.execute("PRAGMA synchronous=FULL")
+base.execute("CREATE TABLE IF NOT EXISTS t (x)")
+took = []
+for _ in range(50):
+    began = time.perf_counter()
+    base.execute("INSERT INTO t VALUES (1)")
+    took.append(time.perf_counter() - began)
+print(statistics.median(took))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder / "disk.db")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return float(done.stdout)
