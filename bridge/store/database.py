@@ -28,6 +28,7 @@ class Database:
         self.file = file  # None on PostgreSQL
         self._min_free = min_free
         self._engine = engine
+        self._kept: Connection | None = None
         if file is not None:
             self._writing: Engine = engine.execution_options(**{sqlite.WRITES: True})
             self._reading: Engine = engine
@@ -97,6 +98,25 @@ class Database:
             yield connection
 
     @contextmanager
+    def begin_again(self) -> Iterator[Connection]:
+        """Do as `begin` does, on a connection that is kept from one transaction to the next.
+
+        For one thread that commits all the time: drawing a connection from the pool and giving it
+        back costs as much as an insert. After any error the connection is given up.
+        """
+        if self.file is not None:
+            self.file.check_in_place()
+        with translated(self.name):
+            kept, self._kept = self._kept or self._writing.connect(), None
+            try:
+                with kept.begin():
+                    yield kept
+            except BaseException:
+                kept.close()
+                raise
+            self._kept = kept
+
+    @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection in a read transaction: one snapshot, waiting for no writer."""
         with translated(self.name), self._reading.connect() as connection, connection.begin():
@@ -113,6 +133,8 @@ class Database:
 
     def close(self) -> None:
         """Close every connection and give up the lock."""
+        if self._kept is not None:
+            self._kept.close()
         self._engine.dispose()
         if self.file is not None:
             self.file.unlock()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
@@ -97,9 +98,8 @@ class _Batch:
         self._held = held_endpoints(connection) if parsed else {}
         self._stored = _stored_outcomes(connection, items)
         new = sum(item.arrival_id is None for item in items)
-        self._arrival_keys = iter(_keys(connection, "arrivals", new))
         planned = sum(len(each.deliveries) for each in parsed)
-        self._delivery_keys = iter(_keys(connection, "deliveries", planned))
+        self._arrival_keys, self._delivery_keys = _keys(connection, new, planned)
         self._messages: list[tuple[Parsed, Known]] = []
         self._arrivals: list[Row] = []
         self._reparsed: list[Row] = []
@@ -254,23 +254,28 @@ _INSERTS: Final = {
 }
 
 
-def _keys(connection: Connection, table: str, count: int) -> Iterable[int]:
-    """Draw `count` new keys, so that every row is known before any is written.
+def _keys(
+    connection: Connection, arrivals: int, deliveries: int
+) -> tuple[Iterator[int], Iterator[int]]:
+    """Draw new keys of both tables, so that every row is known before any is written.
 
     On SQLite nobody else writes while we hold the write lock, and nothing is ever deleted.
     """
-    if not count:
-        return ()
     if postgres.is_postgres(connection):
-        return postgres.next_keys(connection, table, count)
-    last = connection.execute(_LAST[table]).scalar_one()
-    return range(last + 1, last + 1 + count)
+        return (
+            iter(postgres.next_keys(connection, "arrivals", arrivals)),
+            iter(postgres.next_keys(connection, "deliveries", deliveries)),
+        )
+    last_arrival, last_delivery = connection.execute(_LAST_KEYS).one()
+    return count(last_arrival + 1), count(last_delivery + 1)
 
 
-_LAST: Final = {
-    table.name: select(func.coalesce(func.max(table.c.id), 0))
-    for table in (tables.arrivals, tables.deliveries)
-}
+_LAST_KEYS: Final = select(
+    *(
+        select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
+        for table in (tables.arrivals, tables.deliveries)
+    )
+)
 
 
 def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[int, str]:

@@ -107,6 +107,8 @@ def lock_holds(connection: Connection, *, change: bool) -> None:
 
 def next_keys(connection: Connection, table: str, count: int) -> Iterable[int]:
     """Draw keys of a table's sequence."""
+    if not count:
+        return ()
     drawn = connection.execute(
         text(
             "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)"

@@ -229,7 +229,7 @@ class Store:
     def _write(self, works: Sequence[Work[Any]]) -> None:
         ingests = [work for work in works if isinstance(work, _IngestWork)]
         records = [work for work in works if isinstance(work, _RecordWork)]
-        with self._database.begin() as connection:
+        with self._database.begin_again() as connection:
             now = self._clock()
             lease = Lease(self._owner, now, now + self._lease)
             if ingests:
