@@ -120,7 +120,7 @@ class Bench:
         self.folder = folder
         self.size = size
         self.receiver = load.Receiver()
-        self._delivered: dict[int, int] = {}  # by a program's identity: what its store must say
+        self._delivered: dict[Program, int] = {}  # what a program's store must say
 
     def place(self, name: str) -> Path:
         """Make an empty folder for one program."""
@@ -134,7 +134,7 @@ class Bench:
         """Send, wait until all is done, check what came."""
         made = load.mails(count, f"r{next(_runs)}")
         self.receiver.expect(count)
-        expected = self._delivered[id(program)] = self._delivered.get(id(program), 0) + count
+        expected = self._delivered[program] = self._delivered.get(program, 0) + count
         stream = load.Stream(program.address, reuse)
         await stream.open(senders)
         try:
