@@ -7,7 +7,7 @@ read too). All models are frozen and refuse a key that they do not know.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -34,6 +34,7 @@ from bridge.config.values import (
     ConfigPath,
     Count,
     FullAddress,
+    Label,
     Listen,
     Name,
     Network,
@@ -173,6 +174,9 @@ class ProviderSettings(Strict):
     senders: tuple[AddressOrDomain, ...] | None = (
         None  # "a@b.c" or "@b.c"; default: the preset's own
     )
+    # What else the fields may be called in its mails, beside the preset's own labels.
+    labels: Mapping[Literal["from", "to", "date", "body"], tuple[Label, ...]] = {}
+    footers: tuple[Label, ...] = ()  # a line that begins so, and all after it, is no text
     trust: TrustSettings
 
 
