@@ -244,16 +244,20 @@ class _Reading:
         A field that is known already ends it, so a text that ends with such lines keeps them.
         """
         begin, end = self._spans[Field.BODY]
-        while (line := self._text.rfind("\n", begin, end) + 1) > 0:
-            label = self._label.match(self._text, line, end)
-            if label is None or label.end() == end:  # without a value it may be the text's
+        while True:
+            last = begin + len(self._text[begin:end].rstrip("\n"))
+            line = self._text.rfind("\n", begin, last) + 1 or begin
+            if line == begin and not self._text.startswith("\n", begin - 1):
+                break  # the rest of the label's own line
+            label = self._label.match(self._text, line, last)
+            if label is None or _is_bare(label):  # one word may be the text's last
                 break
             which, name = self._which(label)
             if which is Field.BODY or which in self._spans:
                 break
-            self._spans[which] = _stripped(self._text, label.end(), end)
+            self._spans[which] = _stripped(self._text, label.end(), last)
             self._names[which] = name
-            end = line - 1
+            end = max(begin, line - 1)
             self._spans[Field.BODY] = begin, end
 
 

@@ -62,8 +62,8 @@ def local_time(zone: tzinfo) -> ReadTime:
     """Make a reader of local times: `YYYYMMDDHHMMSS`, and all that is written as clearly.
 
     Read are also years in front (`2026-04-08 14:30`), months by name, an offset behind, and unix
-    seconds. `08/04/2026` is not: nobody can say which is the day. Fractions of seconds are left out.
-    The reader gives None for what it does not know.
+    seconds. `08/04/2026` is not: nobody can say which is the day. Fractions of seconds are left
+    out. The reader gives None for what it does not know.
     """
 
     def read(written: str) -> Moment | None:
