@@ -16,6 +16,7 @@ from typing import Final
 _BLANKS: Final = r"[ \t\xa0]*+"
 _COLON: Final = "[:=\N{FULLWIDTH COLON}]"
 _SEPARATORS: Final = frozenset(":=\t\N{FULLWIDTH COLON}")
+_ALIGNED: Final = re.compile(rf"{_BLANKS}{_COLON}[ \xa0]?")  # colons below each other, by tabs
 _APART: Final = re.compile(r"[\s_./-]+")  # what may stand between the words of a label
 _NO_CELLS: Final[Mapping[int, int]] = MappingProxyType({})
 # A line that begins like a label, ours or not, is no value: no number and no time looks so.
@@ -81,7 +82,7 @@ class Labels:
         # are what mail programs make of bold print.
         self._label = re.compile(
             rf"^{_BLANKS}(\*\*?)?(?:{names})(?(1)\*{{0,2}})"
-            rf"(?:{_BLANKS}{_COLON}(?(1)\*{{0,2}})[ \t\xa0]?|[ \xa0]*+\t|{_BLANKS}(?=\n|\Z))",
+            rf"(?:[ \xa0]*+{_COLON}(?(1)\*{{0,2}})[ \t\xa0]?|[ \xa0]*+\t|{_BLANKS}(?=\n|\Z))",
             re.IGNORECASE | re.MULTILINE,
         )
 
@@ -127,6 +128,7 @@ class _Reading:
         self._spans: dict[Field, Span] = {}
         self._repeated: str | None = None
         self._below = 0  # how many lines below its label the last value stood that was not beside
+        self._aligned = False  # some label was followed by tabs and a colon
         self._blank = False  # some label was followed by a blank and its value
 
     def read(self, footer: re.Pattern[str] | None, *, after_body: bool) -> Found:
@@ -190,6 +192,9 @@ class _Reading:
     def _beside_or_below(self, label: re.Match[str]) -> Span:
         begin = label.end()
         end = _line_end(self._text, begin)
+        aligned = _ALIGNED.match(self._text, begin, end) if _is_tab(label) else None
+        if aligned:
+            self._aligned, begin = True, aligned.end()
         if self._text[begin:end].strip():
             self._blank = self._blank or self._text[begin - 1] in " \t\xa0"
             return _stripped(self._text, begin, end)
@@ -214,6 +219,8 @@ class _Reading:
         this label has no blank after its colon. Otherwise a line end is the SMS's own.
         """
         begin = label.end()
+        if self._aligned and _is_tab(label) and (colon := _ALIGNED.match(self._text, begin)):
+            return colon.end()
         if not self._text.startswith("\n", begin):
             return begin
         last = self._text[begin - 1]
@@ -265,6 +272,10 @@ def _is_bare(label: re.Match[str]) -> bool:
     """Tell if a label stands alone on its line, without a colon or a tab."""
     assert label.lastindex is not None
     return not set(label.string[label.end(label.lastindex) : label.end()]) & _SEPARATORS
+
+
+def _is_tab(label: re.Match[str]) -> bool:
+    return label.string[label.end() - 1] == "\t"
 
 
 def _words(name: str) -> str:
