@@ -65,6 +65,8 @@ def test_a_plain_mail_is_read_whole():
         (b'text/plain; charset="utf-8\0"', "è".encode(), "è", "utf-8", None),
         (b"text/plain; charset=x-nothing", b"\x81", "\x81", "iso-8859-1", ("charset_unknown",)),
         (b"text/plain; charset*=utf-8''utf-8", "è".encode(), "è", "utf-8", ()),
+        (b"text/plain; charset*=utf-8''\xff", b"a", "a", "utf-8", ("charset_unknown",)),
+        (b"text/plain; charset=utf-8\xff", b"a", "a", "utf-8", ("charset_unknown",)),
         (b"text/plain; charset=utf-8 (plain)", "è".encode(), "è", "utf-8", ()),
         (b"text/plain; charset=utf-16", "è😀".encode("utf-16"), "è😀", "utf-16", ()),
         (
