@@ -68,7 +68,7 @@ def test_long_lines_and_a_missing_last_line_end(tmp_path: Path) -> None:
 
 
 def test_a_maildir_and_folders_are_read(smsbridge: Smsbridge, tmp_path: Path, mbox: Path) -> None:
-    """A Maildir's cur and new are read and tmp is not; folders are searched for *.eml and *.mbox."""
+    """A Maildir's cur and new are read, tmp is not; a folder is searched for *.eml and *.mbox."""
     box = mailbox.Maildir(tmp_path / "Maildir")
     box.add(mail("1"))
     (tmp_path / "Maildir/cur/2:2,S").write_bytes(mail("9"))
