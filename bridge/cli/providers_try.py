@@ -12,7 +12,7 @@ import click
 from bridge.cli.mailfiles import MailFile, find, mails
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.outcome import TRUST_NOTE, known_providers, outcome_document
-from bridge.cli.output import as_document, as_list, as_table, heading
+from bridge.cli.output import as_document, as_table, heading
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.cli.rows import Document
 from bridge.ingest import Reader, Reading
@@ -54,12 +54,17 @@ def try_(files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
     if as_json:
         as_document({"mails": trial.rows, "totals": totals})
     else:
-        as_list(("mail", "outcome", "provider", "message_id", "reason", "detail"), trial.rows, "")
+        rows = [[row["mail"], row["outcome"], row["provider"], _became(row)] for row in trial.rows]
+        as_table(("mail", "outcome", "provider", "id or reason"), rows, "no mails")
         heading("totals")
         as_table(("outcome", "provider", "reason", "mails"), trial.table(), "no mails")
         for note in (*notes, TRUST_NOTE):
             click.echo(f"note: {note}", err=True)
     return FOUND_WRONG if totals["quarantine"] else DONE
+
+
+def _became(row: Document) -> str:
+    return str(row["message_id"] or f"{row['reason']}: {row['detail']}")
 
 
 class _Trial:

@@ -164,6 +164,9 @@ class TrustSettings(Strict):
         return self
 
 
+LABELLED: tuple[str, ...] = ("from", "to", "date", "body")
+
+
 class ProviderSettings(Strict):
     """`[[providers]]`: one company whose mails are read."""
 
@@ -175,9 +178,21 @@ class ProviderSettings(Strict):
         None  # "a@b.c" or "@b.c"; default: the preset's own
     )
     # What else the fields may be called in its mails, beside the preset's own labels.
-    labels: Mapping[Literal["from", "to", "date", "body"], tuple[Label, ...]] = {}
+    labels: Mapping[str, tuple[Label, ...]] = {}
     footers: tuple[Label, ...] = ()  # a line that begins so, and all after it, is no text
     trust: TrustSettings
+
+    @field_validator("labels")
+    @classmethod
+    def _known_fields(
+        cls, labels: Mapping[str, tuple[Label, ...]]
+    ) -> Mapping[str, tuple[Label, ...]]:
+        for field in labels:
+            if field not in LABELLED:
+                near = nearest(field, LABELLED)
+                meant = f"did you mean {near!r}?" if near else f"known are {', '.join(LABELLED)}"
+                raise ValueError(f"{field!r} is no field that has a label: {meant}")
+        return labels
 
 
 class EndpointSettings(Strict):
