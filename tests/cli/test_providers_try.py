@@ -58,8 +58,8 @@ def test_an_mbox_gives_each_mail_as_it_was(mbox: Path) -> None:
 
 
 def test_long_lines_and_a_missing_last_line_end(tmp_path: Path) -> None:
-    """A line longer than the buffer stays whole, and `From ` in its middle splits nothing."""
-    long = b"Subject: x\n\n" + b"a" * (64 * 1024 - 12) + b"From b\n\n>>From c"
+    """A long line stays whole, and `From ` in its middle or without a blank line splits nothing."""
+    long = b"Subject: x\n\n" + b"a" * (64 * 1024 - 12) + b"From b\nFrom d\n\n>>From c"
     path = tmp_path / "x"
     path.write_bytes(b"From me\n" + long + b"\n\nFrom you\n" + LOST.rstrip())
     assert [each.raw for each in mailfiles.mails(path)] == [

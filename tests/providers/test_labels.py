@@ -91,6 +91,19 @@ def test_labels_of_the_config_are_read_beside_the_presets_own():
     assert "no label From or Originator or Numero mittente was found" in refused.detail
 
 
+def test_each_preset_takes_labels_and_footers():
+    """What the config adds is read by both presets."""
+    settings = ProviderSettings.model_validate({
+        "name": "url_networks", "senders": ["@agiletelecom.com"], "trust": ANYONE,
+        "labels": {"to": ["DID"]}, "footers": ["--"],
+    })  # fmt: skip
+    email = mail.decode(HEAD + b"from: +61412345678\nDID: +61480001122\nbody: x\n-- us")
+    assert isinstance(email, Email)
+    message = providers.build([settings])[0].read_email(email)
+    assert isinstance(message, SmsMessage)
+    assert (message.recipient, message.body) == ("+61480001122", "x")
+
+
 @pytest.mark.parametrize(
     ("body", "kept"),
     [
