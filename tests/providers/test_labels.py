@@ -97,7 +97,9 @@ def test_each_preset_takes_labels_and_footers():
         "name": "url_networks", "senders": ["@agiletelecom.com"], "trust": ANYONE,
         "labels": {"to": ["DID"]}, "footers": ["--"],
     })  # fmt: skip
-    email = mail.decode(HEAD + b"from: +61412345678\nDID: +61480001122\nbody: x\n-- us")
+    email = mail.decode(
+        HEAD + b"from: +61412345678\ntimestamp: 1775651452\nDID: +61480001122\nbody: x\n-- us"
+    )
     assert isinstance(email, Email)
     message = providers.build([settings])[0].read_email(email)
     assert isinstance(message, SmsMessage)
