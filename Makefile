@@ -16,10 +16,10 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test check servers bench lock clean
+.PHONY: help setup demo run test check servers bench bench-parse fuzz lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## .venv with everything that requirements.lock names
 
@@ -48,6 +48,12 @@ servers: $(READY) # the real servers that the tests talk to, as far as they can 
 
 bench: $(READY) ## the figures of the README, measured on this machine
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
+	@$(BIN)/python -m benchmarks.parse $(ARGS)
+
+fuzz: $(READY) ## 200,000 mutated mails; ARGS="--seed 1 --cases 1000"
+	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade for the newest of all
 	@scripts/lock $(ARGS)

@@ -35,7 +35,7 @@ from bridge.store import Ingest, Parsed
 
 log = logs.logger("ingest")
 
-# A mail over this size is decoded in a thread: the worst HTML that is read at all takes 0.15 s,
+# A mail over this size is decoded in a thread: the worst HTML that is read at all takes 0.1 s,
 # which must hold nobody up. Below it the thread would cost more than the work.
 _DECODE_INLINE: Final = 8 * 1024
 

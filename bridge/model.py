@@ -40,7 +40,7 @@ class Email:
     `sender` is the address of the one clean From header, lower case, and never evidence; where
     there is none, it is None and `sender_defect` says why. `text` has "\n" line ends only.
     `fingerprint` tells two mails apart: the Message-ID, or a hash of the mail without its trace
-    headers.
+    headers. `cells` says where the cells of an HTML mail's tables stand in `text`: start → end.
     """
 
     sender: str | None
@@ -56,6 +56,8 @@ class Email:
         default_factory=dict
     )  # lower-case name → decoded values
     warnings: tuple[str, ...] = ()
+    declared_charset: str | None = None  # as the mail names it
+    cells: Mapping[int, int] = field(default_factory=dict)
 
 
 class Reason(StrEnum):

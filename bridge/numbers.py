@@ -20,7 +20,7 @@ _SPACING: Final = re.compile(
 
 
 class Doubt(StrEnum):
-    """Why a number stayed as it came (docs/warnings.md)."""
+    """Why a number stayed as it came; a warning says of which (docs/warnings.md)."""
 
     NUMBER_IMPOSSIBLE = "number_impossible"
     NUMBER_WITHOUT_REGION = "number_without_region"

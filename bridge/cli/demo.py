@@ -105,11 +105,12 @@ class Daemon:
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._lines.append(line)
-            if '"smtp.listening"' in line:
-                host, _, port = json.loads(line)["addresses"][0].rpartition(":")
-                self._found.put((host, int(port)))
+        with self.process.stderr as log:
+            for line in log:
+                self._lines.append(line)
+                if '"smtp.listening"' in line:
+                    host, _, port = json.loads(line)["addresses"][0].rpartition(":")
+                    self._found.put((host, int(port)))
 
     def _wait_until_listening(self) -> tuple[str, int]:
         deadline = time.monotonic() + _PATIENCE

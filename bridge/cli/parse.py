@@ -1,41 +1,22 @@
-"""`smsbridge parse`: what a mail would become, without a store."""
+"""`smsbridge parse`: what a mail would become, without a store, and why."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import click
 
-from bridge import providers
+from bridge.cli.explained import explanation, print_explanation
 from bridge.cli.messages import as_data
 from bridge.cli.options import now, with_config, with_json
-from bridge.cli.output import as_document, as_fields
+from bridge.cli.outcome import MAX_BYTES, TRUST_NOTE, known_providers, outcome_document
+from bridge.cli.output import as_document, as_fields, heading
 from bridge.cli.root import DONE, FOUND_WRONG
-from bridge.cli.rows import Document, event_data
-from bridge.config.load import find_config, load_file
-from bridge.config.settings import ProviderSettings, TrustSettings
-from bridge.errors import ConfigError, NotPossible
+from bridge.errors import NotPossible
 from bridge.ingest import Reader, Reading
-from bridge.model import Arrival, Ignored, SourceKind, Unreadable
-from bridge.providers.base import Provider
-
-_MAX_BYTES: Final = 64 * 1024**2
-
-# What the presets need to know, where no config says it. Trust is not asked for here. Presets
-# whose senders are published nowhere (url_networks) can only be read with a config.
-_STAND_INS: Final = (
-    ProviderSettings(
-        name="agile", time_zone="Europe/Rome", region="IT", trust=TrustSettings(anyone=True)
-    ),
-)
-_SAID: Final = (
-    "no providers are configured: read as agile's, in zone Europe/Rome and region IT; "
-    "others need a config"
-)
+from bridge.model import Arrival, SourceKind
 
 
 @click.command()
@@ -43,70 +24,49 @@ _SAID: Final = (
 @with_config
 @with_json
 def parse(file: Path, config: Path | None, as_json: bool) -> int:
-    """Read a mail from a file and show what it would become.
+    """Read a mail from a file and show what it would become, and why.
 
     FILE - is standard input.
 
-    Needs no store and stores nothing. Trust is not asked for: a file has no sender. Without a
-    config, agile's mails are read, as Europe/Rome and IT. Exits 0 if it is a message, else 1.
-    JSON: {"outcome": "message", "data": the webhook's data} or {"outcome": "quarantine" |
-    "ignored", "reason", "detail"}.
+    Shows which provider took the mail, where each value was found, what is missing, the charset,
+    what was mended, and the webhook's data; numbers and texts whole. Needs no store and stores
+    nothing. Trust is not asked for: a file has no sender. Without a config, agile's mails are
+    read, as Europe/Rome and IT. Exits 0 if it is a message, else 1. JSON: {"outcome": "message",
+    "data": the webhook's data} or {"outcome": "quarantine" | "ignored", "reason", "detail"}, and
+    in both "explain": {"provider", "matched", "found", "missing", "charset", "from_html",
+    "warnings", "mail", "webhook"}.
     """
-    known, notes = _providers(config)
+    known, notes = known_providers(config)
     raw = _read(file)
     arrival = Arrival(SourceKind.SMTP, "file", raw, now())
     result = asyncio.run(Reader(known, None, now).read(arrival))
+    document = outcome_document(result)
+    explain = explanation(known, raw, result)
     if as_json:
-        as_document(_document(result))
+        as_document({**document, "explain": explain})
     else:
-        _print(result)
-        for note in (*notes, "trust was not asked for: a file has no sender"):
+        data = document.pop("data", None)
+        as_fields(document.items())
+        heading("how it was read")
+        print_explanation(known, raw, explain)
+        if data is not None:
+            heading("the webhook's data")
+            as_data(data)
+        for note in (*notes, TRUST_NOTE):
             click.echo(f"note: {note}", err=True)
     return DONE if isinstance(result, Reading) else FOUND_WRONG
-
-
-def _providers(config: Path | None) -> tuple[Sequence[Provider], Sequence[str]]:
-    path = find_config(config)
-    if path is not None:
-        file = load_file(path)
-        if file.settings.providers:
-            try:
-                return providers.build(file.settings.providers), ()
-            except ConfigError as error:
-                raise file.explain(error) from None
-    return providers.build(_STAND_INS), (_SAID,)
 
 
 def _read(file: Path) -> bytes:
     try:
         if str(file) == "-":
-            raw = sys.stdin.buffer.read(_MAX_BYTES + 1)
+            raw = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with file.open("rb") as stream:
-                raw = stream.read(_MAX_BYTES + 1)
+                raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         why = (error.strerror or "cannot be read").lower()
         raise NotPossible(f"{file}: {why}") from None
-    if len(raw) > _MAX_BYTES:
+    if len(raw) > MAX_BYTES:
         raise NotPossible(f"{file}: is over 64 MiB: this is no mail with an SMS")
     return raw
-
-
-def _document(result: Reading | Unreadable | Ignored) -> Document:
-    match result:
-        case Reading():
-            return {"outcome": "message", "data": event_data(result.event.body)}
-        case Ignored():
-            return {"outcome": "ignored", "reason": "not_sms", "detail": result.detail}
-        case Unreadable():
-            reason = result.reason.value
-            return {"outcome": "quarantine", "reason": reason, "detail": result.detail}
-
-
-def _print(result: Reading | Unreadable | Ignored) -> None:
-    document = _document(result)
-    if isinstance(result, Reading):
-        click.echo("outcome: message")
-        as_data(document["data"])
-    else:
-        as_fields(document.items())

@@ -7,7 +7,7 @@ read too). All models are frozen and refuse a key that they do not know.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -34,6 +34,7 @@ from bridge.config.values import (
     ConfigPath,
     Count,
     FullAddress,
+    Label,
     Listen,
     Name,
     Network,
@@ -170,6 +171,9 @@ class TrustSettings(Strict):
         return self
 
 
+LABELLED: tuple[str, ...] = ("from", "to", "date", "body")
+
+
 class ProviderSettings(Strict):
     """`[[providers]]`: one company whose mails are read."""
 
@@ -180,7 +184,22 @@ class ProviderSettings(Strict):
     senders: tuple[AddressOrDomain, ...] | None = (
         None  # "a@b.c" or "@b.c"; default: the preset's own
     )
+    # What else the fields may be called in its mails, beside the preset's own labels.
+    labels: Mapping[str, tuple[Label, ...]] = {}
+    footers: tuple[Label, ...] = ()  # a line that begins so, and all after it, is no text
     trust: TrustSettings
+
+    @field_validator("labels")
+    @classmethod
+    def _known_fields(
+        cls, labels: Mapping[str, tuple[Label, ...]]
+    ) -> Mapping[str, tuple[Label, ...]]:
+        for field in labels:
+            if field not in LABELLED:
+                near = nearest(field, LABELLED)
+                meant = f"did you mean {near!r}?" if near else f"known are {', '.join(LABELLED)}"
+                raise ValueError(f"{field!r} is no field that has a label: {meant}")
+        return labels
 
 
 class EndpointSettings(Strict):

@@ -27,6 +27,7 @@ _SIZE: Final = re.compile(r"(\d+)\s*(b|kib|mib|gib|tib)", re.ASCII | re.IGNORECA
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _REGION: Final = re.compile(r"[A-Z]{2}")
 _ADDRESS_OR_DOMAIN: Final = re.compile(r"[^\s@<>]*@[^\s@<>]+")
+_MAX_LABEL: Final = 100
 MAX_SECONDS: Final = 366 * 86400.0
 
 
@@ -110,6 +111,12 @@ def _network(value: object) -> object:
         raise ValueError(f'{value!r} is no network like "192.0.2.0/24"{hint}') from None
 
 
+def _label(text: str) -> str:
+    if not text.strip() or "\n" in text or len(text) > _MAX_LABEL:
+        raise ValueError(f"must be what stands in the mail: one line, 1 to {_MAX_LABEL} characters")
+    return text
+
+
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """Find the known word that was most likely meant."""
     by_form = {_form(name): name for name in known}
@@ -128,6 +135,7 @@ PositiveSize = Annotated[ByteSize, BeforeValidator(_size), AfterValidator(_not_z
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Name = Annotated[str, AfterValidator(_name)]
 Region = Annotated[str, AfterValidator(_region)]
+Label = Annotated[str, AfterValidator(_label)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Secret = Annotated[SecretStr, BeforeValidator(read_secret)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]

@@ -2,8 +2,8 @@
 
 The bytes come from strangers. The headers and the parts are split here, not by the standard
 library's parser: its cost grows with lines times nesting, and it ends the headers at a line like
-`From :`, both of which a stranger may choose. Everything here is linear in the mail's size, and
-what is not (the HTML parser) only sees what `limits` lets through.
+`From :`, both of which a stranger may choose; so is HTML, for the same reason. Everything here is
+linear in the mail's size.
 """
 
 from bridge.mail.decoding import decode

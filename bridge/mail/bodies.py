@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bridge.mail.charsets import decode as decode_charset
@@ -27,6 +27,8 @@ class Body:
     charset: str
     from_html: bool
     repairs: tuple[Repair, ...]
+    declared: str | None = None  # the charset as the mail names it
+    cells: Mapping[int, int] = field(default_factory=dict)  # as in Email
 
 
 def choose(groups: Sequence[Group]) -> Body:
@@ -43,7 +45,7 @@ def choose(groups: Sequence[Group]) -> Body:
                     other.content.strip() for group in groups[index + 1 :] for other in group
                 )
                 skipped = (Repair.TEXT_PARTS_SKIPPED,) if more else ()
-                return Body(body.text, body.charset, body.from_html, body.repairs + skipped)
+                return replace(body, repairs=body.repairs + skipped) if skipped else body
             blank = blank or body
     return blank or Body("", "us-ascii", from_html=False, repairs=(Repair.NO_TEXT,))
 
@@ -64,10 +66,12 @@ def _read(leaf: Leaf) -> Body:
         text = text.replace("\0", _REPLACEMENT)
         repairs.append(Repair.NUL_REPLACED)
     if leaf.is_html:
-        text = to_text(text)
-    elif leaf.flowed:
+        page = to_text(text)
+        repairs += page.repairs
+        return Body(page.text, charset, True, tuple(repairs), leaf.charset, page.cells)
+    if leaf.flowed:
         text = _unflow(text, delsp=leaf.delsp)
-    return Body(text, charset, leaf.is_html, tuple(repairs))
+    return Body(text, charset, False, tuple(repairs), leaf.charset)
 
 
 def _undo_transfer(leaf: Leaf, repairs: list[Repair]) -> bytes:

@@ -58,9 +58,9 @@ def decode(data: bytes, declared: str | None) -> Decoded:
     if charset is None:
         return _guess(data, Repair.CHARSET_UNKNOWN)
     if charset == "iso-8859-1" and _C1.search(data):
-        # Nobody sends C1 controls in an SMS; it is windows-1252 under the wrong name, as in
-        # every browser: the euro sign is one of these bytes.
-        return _western(data, Repair.CHARSET_WRONG)
+        # Nobody sends C1 controls in an SMS. It is UTF-8 or, as in every browser, windows-1252
+        # under the wrong name: the euro sign is one of these bytes.
+        return _guess(data, Repair.CHARSET_WRONG)
     try:
         return Decoded(data.decode(_CODECS[charset]), charset)
     except UnicodeDecodeError:

@@ -69,6 +69,8 @@ def _decode(raw: bytes) -> Email | Unreadable:
         from_html=body.from_html,
         fingerprint=message_id or of_content(block, raw[content:]),
         headers=Headers(block.fields),
+        declared_charset=body.declared,
+        cells=body.cells,
         warnings=tuple(dict.fromkeys(repair.value for repair in repairs)),
     )
 

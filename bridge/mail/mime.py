@@ -143,7 +143,8 @@ def _parameters(text: str) -> dict[str, str]:
         if value.startswith('"'):
             plain = re.sub(r"\\(.)", r"\1", value[1:-1])
         elif extended:  # RFC 2231: charset'language'percent-encoded
-            plain = unquote_to_bytes(value.rpartition("'")[2].strip()).decode("utf-8", "replace")
+            quoted = value.rpartition("'")[2].strip().encode("utf-8", "surrogateescape")
+            plain = unquote_to_bytes(quoted).decode("utf-8", "replace")
         else:
             plain = value.split("(", 1)[0].strip()  # a comment may follow
         found.setdefault(name.lower(), plain)
@@ -152,9 +153,12 @@ def _parameters(text: str) -> dict[str, str]:
 
 def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], content: bytes) -> Leaf:
     encoding = block.first("content-transfer-encoding").decode("ascii", "replace")
+    charset = parameters.get("charset")
+    if charset is not None and not charset.isascii():  # a byte that is no text, and no name
+        charset = charset.encode("ascii", "replace").decode("ascii")
     return Leaf(
         is_html=kind == "text/html",
-        charset=parameters.get("charset"),
+        charset=charset,
         flowed=parameters.get("format", "").lower() == "flowed",
         delsp=parameters.get("delsp", "").lower() == "yes",
         encoding=encoding.split("(", 1)[0].strip().lower(),

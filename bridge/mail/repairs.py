@@ -18,6 +18,8 @@ class Repair(StrEnum):
     ENCODING_UNKNOWN = "encoding_unknown"
     HEADER_MALFORMED = "header_malformed"
     HEADER_REPEATED = "header_repeated"
+    HTML_UNCLOSED = "html_unclosed"
+    HTML_WITHOUT_LINES = "html_without_lines"
     MULTIPART_BROKEN = "multipart_broken"
     MULTIPART_UNCLOSED = "multipart_unclosed"
     NO_TEXT = "no_text"

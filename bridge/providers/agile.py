@@ -1,7 +1,8 @@
 """Agile Telecom (Italy): one label a line, local time without a zone.
 
 The separator, the charset and the zone are published nowhere, so the labels are read leniently
-and the zone is the operator's to name. Shared numbers put a code in front of the text; it is part
+(those of their HTTP post too, which is said to hold the same fields) and the zone is the
+operator's to name. Shared numbers put a code in front of the text; it is part
 of the text and stays there.
 """
 
@@ -13,14 +14,14 @@ from zoneinfo import ZoneInfo
 
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
-from bridge.providers.base import LabelledProvider, Provider, Senders
+from bridge.providers.base import LabelledProvider, Provider, Senders, more_labels
 from bridge.providers.labels import Field, Labels
 from bridge.providers.times import local_time
 
 SENDERS: Final = ("smsin@agiletelecom.com",)
 LABELS: Final = Labels({
-    Field.SENDER: ("From",),
-    Field.RECIPIENT: ("To",),
+    Field.SENDER: ("From", "Originator"),
+    Field.RECIPIENT: ("To", "Destination"),
     Field.TIME: ("Date/Time", "Date"),
     Field.BODY: ("Body", "Text"),
 })  # fmt: skip
@@ -41,7 +42,7 @@ def build(settings: ProviderSettings, key: str) -> Provider:
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders or SENDERS),
-        labels=LABELS,
+        labels=LABELS.extended(more_labels(settings), settings.footers),
         read_time=local_time(ZoneInfo(settings.time_zone)),
         region=settings.region,
         expects_subject=lambda subject: _SUBJECT.search(subject) is not None,

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from bridge import numbers
+from bridge.config.settings import ProviderSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
 from bridge.providers.labels import Field, Found, Labels
 from bridge.providers.times import Moment, ReadTime
@@ -21,8 +22,16 @@ from bridge.providers.times import Moment, ReadTime
 MAX_FIELD: Final = 128
 MAX_BODY: Final = 40_000
 
+_WANTED: Final = (Field.SENDER, Field.RECIPIENT, Field.TIME, Field.BODY)
+_SAID: Final = {
+    **{each: each.value for each in Field},
+    Field.SENDER: "from",
+    Field.RECIPIENT: "to",
+    Field.TIME: "date",
+}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
+FOOTER_CUT: Final = "footer_cut"
 SUBJECT_UNEXPECTED: Final = "subject_unexpected"
 TIME_FROM_MAIL: Final = "time_from_mail"
 
@@ -42,6 +51,39 @@ class Provider(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a value was found: in words, and in the mail's text where it stands there."""
+
+    field: str  # as in the webhook: "from", "to", "date", "body", "message id" …
+    where: str
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a provider took a mail for its own, and what it found and did not find in it."""
+
+    matched: str
+    found: tuple[Trace, ...]
+    missing: tuple[str, ...]
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A provider that can say how it reads a mail; it is asked beside the line, never on it."""
+
+    def explain(self, email: Email) -> Explanation:
+        """Explain what `matches` and `read_email` make of a mail."""
+
+
+def number_warnings(sender: numbers.Number, recipient: numbers.Number) -> tuple[str, ...]:
+    """Name what is doubtful about the numbers, and of which of the two."""
+    both = (("sender", sender.warning), ("recipient", recipient.warning))
+    return tuple(f"{side}_{doubt}" for side, doubt in both if doubt)
+
+
+@dataclass(frozen=True, slots=True)
 class Senders:
     """The addresses (`a@b.c`) and domains (`@b.c`) that a provider's mails come from."""
 
@@ -54,6 +96,19 @@ class Senders:
 
     def __contains__(self, address: str) -> bool:
         return address in self.addresses or address[address.rfind("@") :] in self.addresses
+
+
+_CONFIGURABLE: Final = {
+    "from": Field.SENDER,
+    "to": Field.RECIPIENT,
+    "date": Field.TIME,
+    "body": Field.BODY,
+}
+
+
+def more_labels(settings: ProviderSettings) -> dict[Field, tuple[str, ...]]:
+    """Give the labels that the config names beside the preset's own."""
+    return {_CONFIGURABLE[which]: names for which, names in settings.labels.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +132,7 @@ class LabelledProvider:
 
     def read_email(self, email: Email) -> SmsMessage | Unreadable:
         """Read the labelled fields into a message, or say which one is missing or malformed."""
-        found = self.labels.read(email.text)
+        found = self.labels.read(email.text, email.cells)
         problem = _problem(found, self.labels)
         if problem is not None:
             return self._unreadable(problem)
@@ -86,9 +141,11 @@ class LabelledProvider:
             return moment
         sender = numbers.normalise(found.values[Field.SENDER], self.region)
         recipient = numbers.normalise(found.values[Field.RECIPIENT], self.region)
-        warnings = [*email.warnings, sender.warning, recipient.warning, moment.warning]
+        warnings = [*email.warnings, *number_warnings(sender, recipient), moment.warning]
         if not self.expects_subject(email.subject):
             warnings.append(SUBJECT_UNEXPECTED)
+        if found.footer:
+            warnings.append(FOOTER_CUT)
         return SmsMessage(
             provider=self.name,
             sender=sender.value,
@@ -103,6 +160,20 @@ class LabelledProvider:
             has_own_time=moment.own,
             provider_message_id=found.values.get(Field.MESSAGE_ID) or None,
             warnings=tuple(dict.fromkeys(str(warning) for warning in warnings if warning)),
+        )
+
+    def explain(self, email: Email) -> Explanation:
+        """Say by which sender the mail matched, and at which label each value stands."""
+        found = self.labels.read(email.text, email.cells)
+        traces = [
+            Trace(_SAID[which], f"at the label {found.names[which]}", *found.spans[which])
+            for which in sorted(found.spans, key=lambda each: found.spans[each])
+        ]
+        missing = [_SAID[which] for which in _WANTED if which not in found.spans]
+        if not found.values.get(Field.TIME) and email.date is not None:
+            traces.append(Trace("date", "the mail's own Date header"))
+        return Explanation(
+            f"the sender {email.sender} is one of its senders", tuple(traces), tuple(missing)
         )
 
     def _moment(self, found: Found, email: Email) -> Moment | Unreadable:

@@ -1,4 +1,8 @@
-"""Finds labelled fields in a mail's text: `From: +39…`, `from<tab>+39…`, `FROM = +39…`."""
+"""Finds labelled fields in a mail's text.
+
+Read are `From: +39…`, `FROM = +39…`, `*From:* +39…`, `from<tab>+39…`, a table's cell beside its
+label's, and a value on the line after its label.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+_BLANKS: Final = r"[ \t\xa0]*+"
+_COLON: Final = "[:=\N{FULLWIDTH COLON}]"
+_SEPARATORS: Final = frozenset(":=\t\N{FULLWIDTH COLON}")
+_ALIGNED: Final = re.compile(rf"{_BLANKS}{_COLON}[ \xa0]?")  # colons below each other, by tabs
+_APART: Final = re.compile(r"[\s_./-]+")  # what may stand between the words of a label
+_NO_CELLS: Final[Mapping[int, int]] = MappingProxyType({})
+# A line that begins like a label, ours or not, is no value: no number and no time looks so.
+_LIKE_A_LABEL: Final = re.compile(rf"{_BLANKS}[^\W\d][^\n:=]{{0,40}}[:=](?=[ \t\xa0\n]|\Z)")
 
 
 class Field(Enum):
@@ -21,86 +36,259 @@ class Field(Enum):
     FALLBACK_URL = "fallback url"
 
 
+Span = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The fields' values as written, and the labels (as we spell them) that they stood at.
 
-    `repeated` is a label that stood twice in front of the body with different values.
+    `repeated` is a label that stood twice in front of the body with different values. `spans`
+    says where in the text each value stands. `footer` tells that one was cut off.
     """
 
     values: Mapping[Field, str]
     names: Mapping[Field, str]
     repeated: str | None
+    spans: Mapping[Field, Span]
+    footer: bool = False
 
 
 class Labels:
     """The labels of one format, each in all its spellings; case and blanks do not matter.
 
     `after_body`: fields that are missing in front of the body may also stand behind it, as the
-    very last lines of the mail.
+    very last lines of the mail. `footers`: the last line that begins with one of these, and all
+    after it, is no part of the body.
     """
 
     def __init__(
-        self, spellings: Mapping[Field, Sequence[str]], *, after_body: bool = False
+        self,
+        spellings: Mapping[Field, Sequence[str]],
+        *,
+        after_body: bool = False,
+        footers: Sequence[str] = (),
     ) -> None:
         self._spellings = spellings
         self._after_body = after_body
-        self._fields = {
-            name.lower(): (which, name) for which, names in spellings.items() for name in names
-        }
-        names = "|".join(re.escape(name) for name in self._fields)
-        # One blank after the separator is the layout's, any further one is the value's.
+        self._footer = (
+            re.compile(rf"^(?:{'|'.join(re.escape(each) for each in footers)})", re.MULTILINE)
+            if footers
+            else None
+        )
+        self._fields = [(which, name) for which, names in spellings.items() for name in names]
+        names = "|".join(f"({_words(name)})" for _, name in self._fields)
+        # One blank after the colon is the layout's, any further one is the value's. The asterisks
+        # are what mail programs make of bold print.
         self._label = re.compile(
-            rf"^[ \t\xa0]*({names})(?:[ \t\xa0]*[:=][ \t\xa0]?|\t)",
-            re.IGNORECASE | re.MULTILINE | re.ASCII,
+            rf"^{_BLANKS}(\*\*?)?(?:{names})(?(1)\*{{0,2}})"
+            rf"(?:[ \xa0]*+{_COLON}(?(1)\*{{0,2}})[ \t\xa0]?|[ \xa0]*+\t|{_BLANKS}(?=\n|\Z))",
+            re.IGNORECASE | re.MULTILINE,
         )
 
     def spelled(self, which: Field) -> Sequence[str]:
         """Give a field's labels as the provider writes them."""
         return self._spellings[which]
 
-    def read(self, text: str) -> Found:
+    def extended(self, more: Mapping[Field, Sequence[str]], footers: Sequence[str] = ()) -> Labels:
+        """Give these labels and more, which the config names, with its footers."""
+        spellings = {
+            which: (*names, *more.get(which, ())) for which, names in self._spellings.items()
+        }
+        return Labels(spellings, after_body=self._after_body, footers=footers)
+
+    def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> Found:
         """Read each field up to the body's label; the body takes the rest of the text.
 
         The body is kept character for character, less the one line end that every mail has at
         its end; what looks like a label in it is its own. The other values end with their line
         and lose the blanks around them. Lines without a label in front of the body are passed
-        over.
+        over. A value in a table's cell ends with its cell, the body too.
         """
-        values: dict[Field, str] = {}
-        names: dict[Field, str] = {}
-        repeated: str | None = None
-        for label in self._label.finditer(text):
-            which, name = self._fields[label[1].lower()]
-            if which is Field.BODY:
-                body = text[label.end() :].removesuffix("\n")
-                values[which] = self._cut_fields_after(body, values, names)
-                names[which] = name
-                break
-            line_end = text.find("\n", label.end())
-            value = text[label.end() : line_end if line_end >= 0 else len(text)].strip()
-            if values.get(which, value) != value:
-                repeated = name
-            values.setdefault(which, value)
-            names.setdefault(which, name)
-        return Found(values, names, repeated)
+        return _Reading(text, cells, self._label, self._fields).read(
+            self._footer, after_body=self._after_body
+        )
 
-    def _cut_fields_after(
-        self, body: str, values: dict[Field, str], names: dict[Field, str]
-    ) -> str:
+
+class _Reading:
+    """One pass over one text."""
+
+    def __init__(
+        self,
+        text: str,
+        cells: Mapping[int, int],
+        label: re.Pattern[str],
+        fields: Sequence[tuple[Field, str]],
+    ) -> None:
+        self._text = text
+        self._cells = cells
+        self._label = label
+        self._fields = fields
+        self._names: dict[Field, str] = {}
+        self._spans: dict[Field, Span] = {}
+        self._repeated: str | None = None
+        self._below = 0  # how many lines below its label the last value stood that was not beside
+        self._aligned = False  # some label was followed by tabs and a colon
+        self._blank = False  # some label was followed by a blank and its value
+
+    def read(self, footer: re.Pattern[str] | None, *, after_body: bool) -> Found:
+        """Find all fields."""
+        cut = False
+        at = 0
+        while (label := self._label.search(self._text, at)) is not None:
+            which, name = self._which(label)
+            at = label.end()
+            if which is Field.BODY:
+                if which in self._spans or (_is_bare(label) and not self._spans):
+                    continue  # a heading
+                span = self._cell(label) or self._enclosed(self._body_begins(label))
+                self._take(which, name, span or (self._body_begins(label), len(self._text)))
+                if span is None:
+                    cut = footer is not None and self._cut_footer(footer)
+                    self._cut_line_end()
+                    if after_body:
+                        self._cut_fields_after()
+                    break
+            else:
+                span = self._cell(label) or self._beside_or_below(label)
+                self._take(which, name, span)
+            at = max(at, span[1])
+        values = {which: self._value(which, span) for which, span in self._spans.items()}
+        return Found(values, self._names, self._repeated, self._spans, cut)
+
+    def _which(self, label: re.Match[str]) -> tuple[Field, str]:
+        assert label.lastindex is not None  # each name is a group; the first is the asterisk
+        return self._fields[label.lastindex - 2]
+
+    def _take(self, which: Field, name: str, span: Span) -> None:
+        known = self._spans.get(which)
+        if known is None:
+            self._spans[which], self._names[which] = span, name
+        elif Field.BODY not in self._spans and self._written(known) != self._written(span):
+            self._repeated = name
+
+    def _written(self, span: Span) -> str:
+        return self._text[slice(*span)]
+
+    def _value(self, which: Field, span: Span) -> str:
+        written = self._text[slice(*span)]
+        return written if which is Field.BODY else written.strip()
+
+    def _cell(self, label: re.Match[str]) -> Span | None:
+        """Give the cell beside a label's, if both are cells of a table."""
+        if not self._cells:
+            return None
+        at = label.end()
+        if self._text.startswith("\t", at):
+            at += 1
+        end = self._cells.get(at) if self._text.startswith("\t", at - 1) else None
+        return None if end is None else (at, end)
+
+    def _enclosed(self, begin: int) -> Span | None:
+        """Give the rest of the cell that a text stands in: whatever follows it is not the SMS's."""
+        around = [start for start, end in self._cells.items() if start <= begin <= end]
+        return (begin, self._cells[max(around)]) if around else None
+
+    def _beside_or_below(self, label: re.Match[str]) -> Span:
+        begin = label.end()
+        end = _line_end(self._text, begin)
+        aligned = _ALIGNED.match(self._text, begin, end) if _is_tab(label) else None
+        if aligned:
+            self._aligned, begin = True, aligned.end()
+        if self._text[begin:end].strip():
+            self._blank = self._blank or self._text[begin - 1] in " \t\xa0"
+            return _stripped(self._text, begin, end)
+        below = begin
+        for lines in range(1, 4):
+            below = _line_end(self._text, below) + 1
+            if below > len(self._text):
+                break
+            line_end = _line_end(self._text, below)
+            if not self._text[below:line_end].strip():
+                continue
+            if self._label.match(self._text, below) or _LIKE_A_LABEL.match(self._text, below):
+                break
+            self._below = lines
+            return _stripped(self._text, below, line_end)
+        return begin, begin
+
+    def _body_begins(self, label: re.Match[str]) -> int:
+        """Tell where the body begins: beside its label, or below where the layout is so.
+
+        It is so if other values stood below their labels, if the label has no colon, or if only
+        this label has no blank after its colon. Otherwise a line end is the SMS's own.
+        """
+        begin = label.end()
+        if self._aligned and _is_tab(label) and (colon := _ALIGNED.match(self._text, begin)):
+            return colon.end()
+        if not self._text.startswith("\n", begin):
+            return begin
+        last = self._text[begin - 1]
+        if not (self._below or _is_bare(label) or (self._blank and last not in " \t\xa0")):
+            return begin
+        begin += 1
+        for _ in range(self._below - 1):  # blank lines that all values have above them
+            if self._text.startswith("\n", begin):
+                begin += 1
+        return begin
+
+    def _cut_footer(self, footer: re.Pattern[str]) -> bool:
+        begin, end = self._spans[Field.BODY]
+        lines = list(footer.finditer(self._text, begin, end))
+        if lines:
+            kept = self._text[begin : lines[-1].start()].rstrip("\n")
+            self._spans[Field.BODY] = begin, begin + len(kept)
+        return bool(lines)
+
+    def _cut_line_end(self) -> None:
+        begin, end = self._spans[Field.BODY]
+        if end > begin and self._text[end - 1] == "\n":
+            self._spans[Field.BODY] = begin, end - 1
+
+    def _cut_fields_after(self) -> None:
         """Take the fields that were still missing off the body's end, last line first.
 
         A field that is known already ends it, so a text that ends with such lines keeps them.
         """
-        while self._after_body and "\n" in body:
-            line = body.rindex("\n") + 1
-            label = self._label.match(body, line)
-            if label is None:
+        begin, end = self._spans[Field.BODY]
+        while True:
+            last = begin + len(self._text[begin:end].rstrip("\n"))
+            line = self._text.rfind("\n", begin, last) + 1 or begin
+            if line == begin and not self._text.startswith("\n", begin - 1):
+                break  # the rest of the label's own line
+            label = self._label.match(self._text, line, last)
+            if label is None or _is_bare(label):  # one word may be the text's last
                 break
-            which, name = self._fields[label[1].lower()]
-            if which is Field.BODY or which in values:
+            which, name = self._which(label)
+            if which is Field.BODY or which in self._spans:
                 break
-            values[which] = body[label.end() :].strip()
-            names[which] = name
-            body = body[: line - 1]
-        return body
+            self._spans[which] = _stripped(self._text, label.end(), last)
+            self._names[which] = name
+            end = max(begin, line - 1)
+            self._spans[Field.BODY] = begin, end
+
+
+def _is_bare(label: re.Match[str]) -> bool:
+    """Tell if a label stands alone on its line, without a colon or a tab."""
+    assert label.lastindex is not None
+    return not set(label.string[label.end(label.lastindex) : label.end()]) & _SEPARATORS
+
+
+def _is_tab(label: re.Match[str]) -> bool:
+    return label.string[label.end() - 1] == "\t"
+
+
+def _words(name: str) -> str:
+    words = [re.escape(word) for word in _APART.split(name) if word] or [re.escape(name)]
+    return rf"{_BLANKS}(?:[-_./]{_BLANKS})?+".join(words)
+
+
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _stripped(text: str, begin: int, end: int) -> Span:
+    written = text[begin:end]
+    begin += len(written) - len(written.lstrip())
+    return begin, begin + len(written.strip())

@@ -7,13 +7,12 @@ middle, so fields that are missing in front of it are also looked for at the mai
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
-from bridge.providers.base import LabelledProvider, Provider, Senders
+from bridge.providers.base import LabelledProvider, Provider, Senders, more_labels
 from bridge.providers.labels import Field, Labels
 from bridge.providers.times import epoch
 
@@ -40,7 +39,7 @@ def build(settings: ProviderSettings, key: str) -> Provider:
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders),
-        labels=LABELS,
-        read_time=epoch(ZoneInfo(settings.time_zone) if settings.time_zone else UTC),
+        labels=LABELS.extended(more_labels(settings), settings.footers),
+        read_time=epoch(ZoneInfo(settings.time_zone) if settings.time_zone else None),
         region=settings.region,
     )

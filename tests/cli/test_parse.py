@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from bridge.cli.explained import _pieces
 from tests.cli.conftest import NUMBER, Ran, mail
 
 Smsbridge = Callable[..., Ran]
@@ -77,3 +78,54 @@ def test_a_file_that_cannot_be_read_is_exit_2(smsbridge: Smsbridge, tmp_path: Pa
         assert (ran.code, why in ran.err) == (2, True)
     ran = smsbridge("parse", "-", "-c", tmp_path / "none.toml")
     assert (ran.code, "none.toml: no such file" in ran.err) == (2, True)
+
+
+def test_it_says_where_each_value_was_found(smsbridge: Smsbridge, file: Path) -> None:
+    """The JSON keeps its two keys and explains: provider, label, line, charset, webhook."""
+    document = smsbridge("parse", file, "--json").document
+    assert set(document) == {"outcome", "data", "explain"}
+    explain = document["explain"]
+    assert explain["provider"] == "agile"
+    assert "smsin@agiletelecom.com" in explain["matched"]
+    assert explain["found"][1] == {
+        "field": "to", "where": "at the label To", "line": 2, "value": "+393331234333",
+    }  # fmt: skip
+    assert [each["field"] for each in explain["found"]] == ["from", "to", "date", "body"]
+    assert explain["charset"] == {"used": "utf-8", "declared": "utf-8"}
+    assert explain["webhook"]["id"] == document["data"]["id"]
+
+
+def test_it_says_what_is_missing(smsbridge: Smsbridge) -> None:
+    """A mail that a provider cannot read names the field, and shows what was found."""
+    raw = mail().replace(b"\r\nFrom: +39", b"\r\nMittente: +39").replace(b"; charset=utf-8", b"")
+    ran = smsbridge("parse", "-", "--json", stdin=raw + b"\xe8")
+    explain = ran.document["explain"]
+    assert (ran.code, explain["missing"], explain["webhook"]) == (1, ["from"], None)
+    assert [each["field"] for each in explain["found"]] == ["to", "date", "body"]
+    assert explain["charset"] == {"used": "windows-1252", "declared": None}
+    assert explain["warnings"] == ["charset_undeclared"]
+    text = smsbridge("parse", "-", stdin=raw).out
+    assert "missing    from" in text
+    assert "none is declared" in text
+
+
+def test_the_mails_lines_are_shown_with_what_stands_on_them(smsbridge: Smsbridge) -> None:
+    """In a pipe too each line names its fields; what would move a cursor is escaped."""
+    out = smsbridge("parse", "-", stdin=mail(body="one\r\ntwo \x1b[2J")).out
+    assert "   3 date | Date/Time: 20260408143052\n" in out
+    assert "   4 body | Body: one\n   5 body | two \\x1b[2J\n" in out
+
+
+def test_bytes_that_are_no_mail_are_explained_too(smsbridge: Smsbridge) -> None:
+    """The explanation has all its keys, whatever it was given."""
+    explain = smsbridge("parse", "-", "--json", stdin=b"").document["explain"]
+    assert set(explain) == set(smsbridge("parse", "-", "--json", stdin=mail()).document["explain"])
+
+
+def test_what_was_found_is_cut_out_of_its_line() -> None:
+    """The pieces of a line make the line again, and the marked ones are the values."""
+    spans = [(6, 9, "from"), (12, 30, "body")]
+    pieces = _pieces("From: +39 x", 0, spans)
+    assert pieces == [("From: ", False), ("+39", True), (" x", False)]
+    assert _pieces("body", 14, spans) == [("body", True)]
+    assert _pieces("", 40, spans) == []

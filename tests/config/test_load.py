@@ -147,6 +147,20 @@ BAD = [
         "line 3: providers.agile.time_zone: 'Europe/Rom' is no IANA time zone (like Europe/Rome)",
     ),
     (
+        "[[providers]]\nname = 'agile'\nlabels = { form = ['x'] }\ntrust = { anyone = true }",
+        (
+            "line 3: providers.agile.labels: 'form' is no field that has a label: "
+            "did you mean 'from'?"
+        ),
+    ),
+    (
+        "[[providers]]\nname = 'agile'\nfooters = ['']\ntrust = { anyone = true }",
+        (
+            "line 3: providers.agile.footers[0]: must be what stands in the mail: one line, "
+            "1 to 100 characters"
+        ),
+    ),
+    (
         "[[providers]]\nname = 'agile'\nregion = 'it'\ntrust = { anyone = true }",
         (
             "line 3: providers.agile.region: 'it' is no region: "

@@ -50,6 +50,6 @@ def test_the_folders_hold_enough():
         for folder in FOLDER.iterdir()
         if folder.is_dir()
     }
-    assert counts["agile"] >= 12
-    assert counts["url_networks"] >= 8
-    assert counts["refused"] >= 10
+    assert counts["agile"] >= 60
+    assert counts["url_networks"] >= 20
+    assert counts["refused"] >= 25

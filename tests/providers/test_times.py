@@ -27,6 +27,18 @@ ROME = ZoneInfo("Europe/Rome")
         ("20260329020000", "2026-03-29T03:00:00+02:00", "time_missing_in_zone"),
         ("20260329025959", "2026-03-29T03:59:59+02:00", "time_missing_in_zone"),
         ("20260329030000", "2026-03-29T03:00:00+02:00", None),
+        ("20260408T143052Z", "2026-04-08T14:30:52+00:00", None),
+        ("20260408143052+0530", "2026-04-08T14:30:52+05:30", None),
+        ("2026/4/8 14:30", "2026-04-08T14:30:00+02:00", None),
+        ("2026.04.08 14.30.52", "2026-04-08T14:30:52+02:00", None),
+        ("2026-04-08T14:30:52.999-0230", "2026-04-08T14:30:52-02:30", None),
+        ("2026-04-08T12:30:52,5Z", "2026-04-08T12:30:52+00:00", None),
+        ("2026-04-08 02:30:52 PM", "2026-04-08T14:30:52+02:00", None),
+        ("2026-04-08 12:30 am", "2026-04-08T00:30:00+02:00", None),
+        ("Wed, 08 Apr 2026 14:30:52 +0200", "2026-04-08T14:30:52+02:00", None),
+        ("Wednesday, April 8, 2026 at 2:30:52 p.m.", "2026-04-08T14:30:52+02:00", None),
+        ("8-Sept-2026 14:30:52 GMT", "2026-09-08T14:30:52+00:00", None),
+        ("1775651452", "2026-04-08T14:30:52+02:00", None),
     ],
 )
 def test_local_times(written: str, instant: str, warning: str | None):
@@ -39,8 +51,11 @@ def test_local_times(written: str, instant: str, warning: str | None):
 @pytest.mark.parametrize(
     "written",
     ["", "2026040814305", "202604081430522", "20260231120000", "20260408250000", "00010101000000",
-     "99991231235959", "08/04/2026 14:30:52", "20260408143052Z", "٢٠٢٦٠٤٠٨١٤٣٠٥٢",
-     "2026\n0408143052"],
+     "99991231235959", "08/04/2026 14:30:52", "25/04/2026 14:30:52", "04-08-26 14:30",
+     "202604081430", "1775651452000", "٢٠٢٦٠٤٠٨١٤٣٠٥٢",
+     "2026\n0408143052", "2026-04-08", "14:30:52", "2026-04-08 14:30:52 PM", "2026-04/08 14:30",
+     "2026-04-08 14:30:52 CET", "8 Avril 2026 14:30", "2026-04-08T14:30:52+99:00",
+     "2026-04-08 0:30 am", "8 Aprilis 2026 14:30"],
 )  # fmt: skip
 def test_what_is_no_time_is_none(written: str):
     """Nothing is guessed: not the order of day and month, not a missing digit."""
@@ -56,11 +71,21 @@ def test_epoch_seconds_are_utcs_and_shown_in_the_zone():
 
 
 @pytest.mark.parametrize(
-    "written", ["", "-1", "1775651452000", "1775651452.5", "12345", "1e9", "١٧٧٥٦٥١٤٥٢"]
+    "written",
+    ["", "-1", "177565145200", "1775651452.5", "12345", "1e9", "١٧٧٥٦٥١٤٥٢", "20260408143052"],
 )
 def test_what_is_no_epoch_is_none(written: str):
-    """Milliseconds, fractions and other scripts' digits are not taken for seconds."""
-    assert epoch(UTC)(written) is None
+    """Fractions and other scripts' digits are no unix time, and no zone is guessed."""
+    assert epoch(None)(written) is None
+
+
+def test_milliseconds_and_offsets_are_read_without_a_zone():
+    """What says its own instant needs no setting."""
+    read = epoch(None)
+    for written in ("1775651452000", "2026-04-08T14:30:52+02:00", "20260408123052Z"):
+        moment = read(written)
+        assert moment is not None
+        assert moment.at == datetime(2026, 4, 8, 12, 30, 52, tzinfo=UTC)
 
 
 @given(
