@@ -13,7 +13,7 @@ import click
 from bridge import providers
 from bridge.cli.messages import as_data
 from bridge.cli.options import now, with_config, with_json
-from bridge.cli.output import as_document, as_fields
+from bridge.cli.output import as_document, as_fields, heading
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.cli.rows import Document, event_data
 from bridge.config.load import find_config, load_file
@@ -49,8 +49,8 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
 
     Needs no store and stores nothing. Trust is not asked for: a file has no sender. Without a
     config, agile's mails are read, as Europe/Rome and IT. Exits 0 if it is a message, else 1.
-    JSON: {"outcome": "message", "data": the webhook's data} or {"outcome": "quarantine" |
-    "ignored", "reason", "detail"}.
+    JSON: {"outcome": "message", "data": the webhook's data}, with "more": […] where the mail holds
+    several SMS, or {"outcome": "quarantine" | "ignored", "reason", "detail"}.
     """
     known, notes = _providers(config)
     raw = _read(file)
@@ -95,7 +95,9 @@ def _read(file: Path) -> bytes:
 def _document(result: Reading | Unreadable | Ignored) -> Document:
     match result:
         case Reading():
-            return {"outcome": "message", "data": event_data(result.event.body)}
+            more = [event_data(each.event.body) for each in result.more]
+            data = event_data(result.event.body)
+            return {"outcome": "message", "data": data, **({"more": more} if more else {})}
         case Ignored():
             return {"outcome": "ignored", "reason": "not_sms", "detail": result.detail}
         case Unreadable():
@@ -108,5 +110,8 @@ def _print(result: Reading | Unreadable | Ignored) -> None:
     if isinstance(result, Reading):
         click.echo("outcome: message")
         as_data(document["data"])
+        for number, each in enumerate(document.get("more", ()), 2):
+            heading(f"message {number} of the same mail")
+            as_data(each)
     else:
         as_fields(document.items())

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "quarantine": ("quarantine", "Look at what became no message, and parse it again."),
     "endpoints": ("endpoints", "Look at endpoints, hold and resume them."),
     "audit": ("audit", "Prove that the ledger adds up."),
+    "providers": ("providers", "Look at the formats that can be read."),
     "secret": ("secret", "Make a new signing secret."),
 }
 

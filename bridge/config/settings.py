@@ -13,10 +13,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AnyHttpUrl,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     SecretStr,
     StrictBool,
@@ -28,7 +26,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config.address import parse_listen
 from bridge.config.folder import anchored
+from bridge.config.pattern import Pattern
 from bridge.config.secret import read_secret
+from bridge.config.strict import Strict
+from bridge.config.template import LabelSettings, TemplateSettings
 from bridge.config.values import (
     AddressOrDomain,
     ConfigPath,
@@ -46,12 +47,6 @@ from bridge.config.values import (
     Zone,
     nearest,
 )
-
-
-class Strict(BaseModel):
-    """A table of the config: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class StoreSettings(Strict):
@@ -173,6 +168,9 @@ class ProviderSettings(Strict):
     senders: tuple[AddressOrDomain, ...] | None = (
         None  # "a@b.c" or "@b.c"; default: the preset's own
     )
+    subject: Pattern | None = None  # what its subjects look like; default: the preset's own
+    labels: LabelSettings = LabelSettings()  # in place of the preset's own
+    template: TemplateSettings | None = None  # how its mails are read, or what differs
     trust: TrustSettings
 
 

@@ -15,15 +15,16 @@ from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.providers.base import LabelledProvider, Provider, Senders
 from bridge.providers.labels import Field, Labels
+from bridge.providers.spellings import Spellings, spelled
 from bridge.providers.times import local_time
 
 SENDERS: Final = ("smsin@agiletelecom.com",)
-LABELS: Final = Labels({
+LABELS: Final[Spellings] = {
     Field.SENDER: ("From",),
     Field.RECIPIENT: ("To",),
     Field.TIME: ("Date/Time", "Date"),
     Field.BODY: ("Body", "Text"),
-})  # fmt: skip
+}  # fmt: skip
 # Two hyphens, an en dash or an em dash: their pages show all of them.
 _SUBJECT: Final = re.compile(
     r"Agile\s+Telecom\s*(?:--?|\u2013|\u2014)\s*SMS\s+received", re.IGNORECASE
@@ -38,11 +39,12 @@ def build(settings: ProviderSettings, key: str) -> Provider:
             "agile's mails carry local times without a zone: name the zone of the account, "
             'most likely time_zone = "Europe/Rome"',
         )
+    own = settings.subject
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders or SENDERS),
-        labels=LABELS,
+        labels=Labels(spelled(LABELS, settings.labels)),
         read_time=local_time(ZoneInfo(settings.time_zone)),
         region=settings.region,
-        expects_subject=lambda subject: _SUBJECT.search(subject) is not None,
+        expects_subject=lambda text: (own or _SUBJECT).search(text) is not None,
     )

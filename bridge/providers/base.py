@@ -37,8 +37,10 @@ class Provider(Protocol):
     def matches(self, email: Email) -> bool:
         """Tell if a mail claims to be this provider's; that is no evidence that it is."""
 
-    def read_email(self, email: Email) -> SmsMessage | Unreadable | Ignored:
-        """Read the SMS in a mail of this provider."""
+    def read_email(
+        self, email: Email
+    ) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
+        """Read the SMS in a mail of this provider, or all of them in their order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.providers.base import LabelledProvider, Provider, Senders
 from bridge.providers.labels import Field, Labels
+from bridge.providers.spellings import Spellings, spelled
 from bridge.providers.times import epoch
 
-LABELS: Final = Labels(after_body=True, spellings={
+LABELS: Final[Spellings] = {
     Field.SENDER: ("from", "sender"),
     Field.RECIPIENT: ("sms_number", "sms number", "to", "recipient"),
     Field.TIME: ("timestamp",),
@@ -26,7 +27,7 @@ LABELS: Final = Labels(after_body=True, spellings={
     Field.SERVICE_ID: ("service_id", "service id"),
     Field.WEBHOOK_URL: ("webhook_url", "webhook url"),
     Field.FALLBACK_URL: ("webhook_url_fallback", "webhook url fallback"),
-})  # fmt: skip
+}  # fmt: skip
 
 
 def build(settings: ProviderSettings, key: str) -> Provider:
@@ -37,10 +38,12 @@ def build(settings: ProviderSettings, key: str) -> Provider:
             "the address that URL Networks' fallback mails come from is published nowhere: "
             'take it from a real one, as in senders = ["sms@example.com"] or ["@example.com"]',
         )
+    own = settings.subject
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders),
-        labels=LABELS,
+        labels=Labels(spelled(LABELS, settings.labels), after_body=True),
         read_time=epoch(ZoneInfo(settings.time_zone) if settings.time_zone else UTC),
         region=settings.region,
+        expects_subject=lambda text: own is None or text in own,
     )
