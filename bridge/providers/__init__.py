@@ -43,7 +43,14 @@ def build(settings: Sequence[ProviderSettings]) -> tuple[Provider, ...]:
 
 def _build(settings: ProviderSettings, key: str) -> Provider:
     if settings.template is not None and settings.preset is None:
-        return template.build(settings, key)
+        try:
+            return template.build(settings, key)
+        except ConfigError as error:
+            if settings.name not in presets.DECLARED:
+                raise
+            # An operator who only meant to change a built-in one would not find out by himself.
+            hint = f'to lay it over the built-in format, write preset = "{settings.name}" above'
+            raise ConfigError(error.key, f"{error.problem}; {hint}") from None
     wanted = settings.preset or settings.name
     where = f"{key}.{'preset' if settings.preset else 'name'}"
     preset = PRESETS.get(wanted)

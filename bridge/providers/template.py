@@ -174,7 +174,7 @@ class TemplateProvider:
             return f"the label {findings.repeated} stands more than once, with different values"
         for needed in _NEEDED:
             if needed not in values:
-                looked = ", nor at ".join(place.name for place in self.places[needed])
+                looked = _names(self.places[needed])
                 told = f" (labels found: {', '.join(findings.labels)})" if findings.labels else ""
                 return f"nothing for {_KEYS[needed]!r} was found at {looked}{told}"
         for field, value in values.items():
@@ -196,9 +196,9 @@ class TemplateProvider:
             )
         if email.date is not None:
             return Moment(email.date, TIME_FROM_MAIL, own=False)
-        looked = ", nor at ".join(place.name for place in self.places.get(Field.TIME, ()))
-        told = f"no time was found at {looked}, and" if looked else "no place for the time is set,"
-        return self._unreadable(f"{told} the mail has no Date either")
+        places = self.places.get(Field.TIME, ())
+        told = f"no time was found at {_names(places)}" if places else "no place holds a time"
+        return self._unreadable(f"{told}, and the mail has no Date either")
 
     def _ignored(self, email: Email) -> str | None:
         for rule in self.ignore:
@@ -213,6 +213,10 @@ class TemplateProvider:
 
     def _unreadable(self, detail: str) -> Unreadable:
         return Unreadable(Reason.UNREADABLE, detail, self.name)
+
+
+def _names(places: tuple[Place, ...]) -> str:
+    return ", nor at ".join(dict.fromkeys(place.name for place in places))
 
 
 def _have(email: Email, headers: Mapping[str, SearchPattern]) -> bool:
