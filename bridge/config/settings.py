@@ -169,7 +169,7 @@ class ProviderSettings(Strict):
         None  # "a@b.c" or "@b.c"; default: the preset's own
     )
     subject: Pattern | None = None  # what its subjects look like; default: the preset's own
-    labels: LabelSettings = LabelSettings()  # in place of the preset's own
+    labels: LabelSettings | None = None  # in place of the preset's own
     template: TemplateSettings | None = None  # how its mails are read, or what differs
     trust: TrustSettings
 

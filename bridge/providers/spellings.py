@@ -10,8 +10,10 @@ from bridge.providers.labels import Field
 Spellings = Mapping[Field, Sequence[str]]
 
 
-def spelled(own: Spellings, config: LabelSettings) -> Spellings:
+def spelled(own: Spellings, config: LabelSettings | None) -> Spellings:
     """Give a format's labels, each field's replaced where the config names some for it."""
+    if config is None:
+        return own
     named = {
         Field.SENDER: config.sender,
         Field.RECIPIENT: config.to,

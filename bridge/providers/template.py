@@ -14,7 +14,12 @@ from zoneinfo import ZoneInfo
 from bridge import numbers
 from bridge.config.pattern import SearchPattern
 from bridge.config.settings import ProviderSettings
-from bridge.config.template import IgnoreSettings, PlaceSettings, TemplateSettings
+from bridge.config.template import (
+    IgnoreSettings,
+    LabelSettings,
+    PlaceSettings,
+    TemplateSettings,
+)
 from bridge.config.times import has_zone
 from bridge.errors import ConfigError
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
@@ -306,7 +311,7 @@ def _places(
     template: TemplateSettings, settings: ProviderSettings, key: str
 ) -> dict[Field, tuple[PlaceSettings, ...]]:
     """Give the places of each field, with the labels that the config has for it."""
-    own = settings.labels
+    own = settings.labels or LabelSettings()
     chosen = {
         Field.SENDER: (template.sender, own.sender),
         Field.RECIPIENT: (template.to, own.to),
