@@ -20,6 +20,8 @@ _ADDRESS: Final = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 _BLANK_LINE: Final = re.compile(r"^[ \t\xa0]*\n", re.MULTILINE)
 _LINE: Final = re.compile(r"[^\n]+")
 
+WHOLE: Final = "the whole text"
+
 Span = tuple[int, int]
 
 
@@ -130,7 +132,7 @@ def _name(settings: PlaceSettings) -> str:
         case "after_blank":
             return "a blank line that the text follows"
         case "all":
-            return "the whole text"
+            return WHOLE
         case _:
             return "the config"
 

@@ -26,7 +26,7 @@ from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadab
 from bridge.providers.base import MAX_BODY, MAX_FIELD, TIME_FROM_MAIL, Provider, Senders
 from bridge.providers.formats import read_formats
 from bridge.providers.labels import Field, Labels
-from bridge.providers.places import Place, Sheet, Value, addresses, first, place_of
+from bridge.providers.places import WHOLE, Place, Sheet, Value, addresses, first, place_of
 from bridge.providers.times import Moment, ReadTime
 
 MAX_TEXT: Final = 256 * 1024  # characters of a mail's text that patterns run on
@@ -138,7 +138,9 @@ class TemplateProvider:
         body = first(self.places[Field.BODY], sheet, empty=True)
         if body is not None:
             body = values[Field.BODY] = _without_footers(body, self.footers)
-            if body.span is not None:
+            # Where the body is the whole text, labels can only be in it; elsewhere what looks like
+            # one in the body is the SMS's own words.
+            if body.span is not None and body.place != WHOLE:
                 sheet = Sheet(email, text, self.labels, body.span)
         for field, places in self.places.items():
             value = first(places, sheet, empty=False) if field is not Field.BODY else None
