@@ -29,7 +29,7 @@ from bridge.providers.labels import Field, Labels
 from bridge.providers.places import WHOLE, Place, Sheet, Value, addresses, first, place_of
 from bridge.providers.times import Moment, ReadTime
 
-MAX_TEXT: Final = 256 * 1024  # characters of a mail's text that patterns run on
+MAX_TEXT: Final = 128 * 1024  # characters of a mail's text that patterns run on
 MAX_MESSAGES: Final = 50  # in one mail
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")

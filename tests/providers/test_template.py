@@ -279,7 +279,7 @@ def test_labels_of_the_config_replace_those_of_the_template() -> None:
         (f"From: {'1' * 200}\nTo: 3\nText: x", "the value for 'from' is longer than 128"),
         ("From: 1\x072\nTo: 3\nText: x", "the value for 'from' holds a control character"),
         (f"From: 1\nTo: 3\nText: {'x' * 40_001}", "longer than 40000 characters"),
-        (f"From: 1\nTo: 3\nText: {'x' * 262_145}", "longer than 262144 characters"),
+        (f"From: 1\nTo: 3\nText: {'x' * 131_073}", "longer than 131072 characters"),
         ("From: 1\nTo:\nText: x", "nothing for 'to' was found"),
     ],
 )
