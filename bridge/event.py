@@ -23,8 +23,10 @@ _ID_CHARACTERS: Final = 26  # 128 bits at 5 a character, as in a ULID
 _SEPARATOR: Final = b"\x1f"  # cannot be confused: lengths are hashed too
 
 
-def identity(message: SmsMessage, email: Email | None) -> Identity:
+def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Identity:
     """Work out by what the message is known again, from the message alone.
+
+    `ordinal` counts the messages of one mail from 0: two that are equal in it are two.
 
     The same input gives the same keys on every machine and after every restart, so that a mail
     which is sent again, or parsed again after a fix, becomes the same message.
@@ -39,7 +41,10 @@ def identity(message: SmsMessage, email: Email | None) -> Identity:
         return prefix + _digest(message.provider, *parts).hex()[:32]
 
     content = key("content", message.sender, message.recipient, stamp, message.body)
-    by_email = key("email", content, email.fingerprint) if email is not None else None
+    by_email = None
+    if email is not None:
+        place = () if ordinal == 0 else (str(ordinal),)
+        by_email = key("email", content, email.fingerprint, *place)
     by_provider = None
     if message.provider_message_id is not None:
         # No time in front: the two ways in may give the same id with times of other precision.

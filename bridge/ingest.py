@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -38,6 +39,7 @@ log = logs.logger("ingest")
 # A mail over this size is decoded in a thread: the worst HTML that is read at all takes 0.1 s,
 # which must hold nobody up. Below it the thread would cost more than the work.
 _DECODE_INLINE: Final = 8 * 1024
+_MAX_COPIES: Final = 8 * 1024**2  # bytes of one mail that holds several SMS, times these
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ class Reading:
     identity: Identity
     trust: Trust | None  # None only where trust was not asked for
     event: Event
+    more: tuple[Reading, ...] = ()  # the other messages of the same mail, in their order
+
+    @property
+    def all(self) -> tuple[Reading, ...]:
+        """Every message of the mail."""
+        return (self, *self.more)
 
 
 class Reader:
@@ -97,10 +105,32 @@ class Reader:
             if isinstance(weighed, Unreadable):
                 return Unreadable(weighed.reason, weighed.detail, provider.name)
             believed = weighed
-        message = provider.read_email(email)
-        if not isinstance(message, SmsMessage):
-            return message
-        identity = event.identity(message, email)
+        result = provider.read_email(email)
+        if isinstance(result, Unreadable | Ignored):
+            return result
+        messages = (result,) if isinstance(result, SmsMessage) else result
+        if len(messages) > 1 and len(messages) * len(arrival.raw) > _MAX_COPIES:
+            return Unreadable(
+                Reason.UNREADABLE,
+                f"{len(messages)} SMS in a mail of {len(arrival.raw)} bytes are too much: the raw "
+                f"mail is kept with each, {_MAX_COPIES} bytes in all at most",
+                provider.name,
+            )
+        first, *more = (
+            self._reading(arrival, email, believed, message, ordinal)
+            for ordinal, message in enumerate(messages)
+        )
+        return replace(first, more=tuple(more)) if more else first
+
+    def _reading(
+        self,
+        arrival: Arrival,
+        email: Email,
+        believed: Trust | None,
+        message: SmsMessage,
+        ordinal: int,
+    ) -> Reading:
+        identity = event.identity(message, email, ordinal)
         fields = event.data(
             message,
             message_id=identity.message_id,
@@ -148,14 +178,13 @@ class Intake:
         """
         began = time.monotonic()
         result = await self._reader.read(arrival)
-        planned: tuple[PlannedDelivery, ...] = ()
+        planned: Sequence[tuple[PlannedDelivery, ...]] = ()
         if isinstance(result, Reading):
-            planned = self._deliveries.plan(result.message)
-        unused: Sequence[PlannedDelivery] = planned
+            planned = [self._deliveries.plan(each.message) for each in result.all]
+        unused: Sequence[PlannedDelivery] = [plan for each in planned for plan in each]
         try:
             receipt = await self._ledger.ingest(to_store(arrival, result, planned))
-            started = {claim.endpoint for claim in receipt.claims}
-            unused = [plan for plan in planned if plan.endpoint not in started]
+            unused = _not_started(unused, receipt.claims)
         finally:
             self._deliveries.release(unused)
         self._deliveries.start(receipt.claims)
@@ -163,18 +192,39 @@ class Intake:
         return receipt
 
 
+def _not_started(
+    planned: Sequence[PlannedDelivery], claims: Sequence[Claim]
+) -> list[PlannedDelivery]:
+    """Give what was planned less one claimed plan for each claim."""
+    started = Counter(claim.endpoint for claim in claims)
+    unused: list[PlannedDelivery] = []
+    for plan in planned:
+        if plan.claimed and started[plan.endpoint]:
+            started[plan.endpoint] -= 1
+        else:
+            unused.append(plan)
+    return unused
+
+
 def to_store(
     arrival: Arrival,
     result: Reading | Unreadable | Ignored,
-    planned: tuple[PlannedDelivery, ...],
+    planned: Sequence[tuple[PlannedDelivery, ...]],
     arrival_id: int | None = None,
 ) -> Ingest:
-    """Put together what the store writes; `arrival_id` names the arrival that is parsed again."""
+    """Put together what the store writes, `planned` being the deliveries of each message.
+
+    `arrival_id` names the arrival that is parsed again.
+    """
     if not isinstance(result, Reading):
         return Ingest(arrival, result, arrival_id)
-    assert result.trust is not None, "an arrival whose evidence was not weighed is never stored"
-    parsed = Parsed(result.message, result.identity, result.event, result.trust, planned)
-    return Ingest(arrival, parsed, arrival_id)
+    parsed = [_parsed(each, plans) for each, plans in zip(result.all, planned, strict=True)]
+    return Ingest(arrival, parsed[0], arrival_id, tuple(parsed[1:]))
+
+
+def _parsed(reading: Reading, planned: tuple[PlannedDelivery, ...]) -> Parsed:
+    assert reading.trust is not None, "an arrival whose evidence was not weighed is never stored"
+    return Parsed(reading.message, reading.identity, reading.event, reading.trust, planned)
 
 
 def _tell(
@@ -196,6 +246,7 @@ def _tell(
             "arrival.stored",
             **known,
             message=receipt.message_id,
+            messages=len(result.all),
             provider=result.message.provider,
             sender=logs.mask(result.message.sender),
             recipient=logs.mask(result.message.recipient),

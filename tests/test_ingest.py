@@ -24,8 +24,9 @@ from bridge.model import (
     Receipt,
     SmsMessage,
     SourceKind,
+    Unreadable,
 )
-from bridge.store import Database, Ingest, Store, queries
+from bridge.store import Database, Ingest, Store, audit, queries
 
 NOW = datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)
 SECRET = "sms-7f3k9q@bridge.test"
@@ -164,6 +165,99 @@ async def test_what_becomes_no_message_is_quarantined_raw(
     assert (row.reason, row.id) == (reason, receipt.arrival_id)
     assert line.slots.reserved == 0
     assert not line.slots.started
+
+
+ACME = ProviderSettings.model_validate({
+    "name": "acme",
+    "senders": ["sms@acme.example"],
+    "trust": {"recipients": [SECRET]},
+    "template": {
+        "from": {"label": "From"},
+        "to": {"label": "To"},
+        "body": {"label": "Text"},
+        "split": "^-{5,}$",
+    },
+})  # fmt: skip
+
+
+def several(*texts: str) -> bytes:
+    """Make one mail with an SMS for each text, all else being equal."""
+    parts = [f"From: 12345\r\nTo: 54321\r\nText: {text}\r\n" for text in texts]
+    head = "From: sms@acme.example\r\nDate: Wed, 08 Apr 2026 12:30:52 +0000\r\n"
+    return f"{head}Message-ID: <7@acme.example>\r\n\r\n{'-----'.join(['', *parts])}".replace(
+        "-----", "-----\r\n"
+    ).encode()
+
+
+@pytest.fixture
+def split_line(line: Line) -> Line:
+    """Put a provider in the line whose mails carry several SMS."""
+    line.reader = Reader(providers.build([ACME]), {"acme": ACME.trust}, clock)
+    line.intake = Intake(line.reader, line.store, line.slots)
+    return line
+
+
+async def test_every_sms_of_a_mail_is_a_message_of_its_own(split_line: Line) -> None:
+    """Equal ones too: somebody did write "1" twice. All are stored and started together."""
+    receipt = await split_line.intake.accept(arrival(several("1", "1", "2")))
+    assert receipt.outcome is ArrivalOutcome.MESSAGE
+    bodies = [json.loads(claim.event.body)["data"]["body"] for claim in split_line.slots.started]
+    assert bodies == ["1", "1", "2"]
+    ids = {claim.event.id for claim in split_line.slots.started}
+    assert len(ids) == 3
+    assert receipt.message_id in ids
+    assert split_line.slots.reserved == 3
+    database = Database.open(split_line.settings)
+    with database.read() as connection:
+        report = audit(connection, NOW)
+        arrivals = queries.show_message(connection, min(ids)).arrivals
+    database.close()
+    assert report.ok, report
+    assert (report.totals["messages"], report.totals["arrivals"]) == (3, 3)
+    assert len(arrivals) == 1
+
+
+async def test_the_same_mail_of_several_sms_again_starts_nothing(split_line: Line) -> None:
+    """Each part is known again by its place in the mail; one that is new is started."""
+    first = await split_line.intake.accept(arrival(several("1", "1")))
+    again = await split_line.intake.accept(arrival(several("1", "1")))
+    assert (again.outcome, again.message_id) == (ArrivalOutcome.DUPLICATE, first.message_id)
+    assert len(split_line.slots.started) == 2
+    more = await split_line.intake.accept(arrival(several("1", "1", "1")))
+    assert more.outcome is ArrivalOutcome.MESSAGE
+    assert more.message_id not in {first.message_id, again.message_id}
+    assert len(split_line.slots.started) == split_line.slots.reserved == 3
+
+
+async def test_the_first_sms_of_several_has_the_id_that_it_would_have_alone(
+    split_line: Line,
+) -> None:
+    """So that a `split` that is added to a config later makes no message twice."""
+    alone = await split_line.reader.read(arrival(several("1")))
+    three = await split_line.reader.read(arrival(several("1", "2", "3")))
+    assert isinstance(alone, Reading)
+    assert isinstance(three, Reading)
+    assert alone.identity == three.identity
+    assert (len(alone.all), len(three.all)) == (1, 3)
+
+
+async def test_a_part_that_cannot_be_read_keeps_the_whole_mail(split_line: Line) -> None:
+    """It waits in quarantine as it came; nothing of it goes out by half."""
+    raw = several("1", "2").replace(b"Text: 2", b"Txt: 2")
+    receipt = await split_line.intake.accept(arrival(raw))
+    assert receipt.outcome is ArrivalOutcome.QUARANTINE
+    (row,) = split_line.quarantine()
+    assert row.detail is not None
+    assert row.detail.startswith("part 2 of 2: nothing for 'body'")
+    assert not split_line.slots.started
+
+
+async def test_a_big_mail_is_not_copied_often(split_line: Line) -> None:
+    """The raw mail is kept with each message, so many of them in a big mail are refused."""
+    raw = several(*["1"] * 50) + b"-----\r\n" + b"\r\n" * 100_000
+    result = await split_line.reader.read(arrival(raw))
+    assert isinstance(result, Unreadable)
+    assert result.detail.startswith("50 SMS in a mail of")
 
 
 class Broken:

@@ -150,7 +150,9 @@ def commands(text: str) -> list[str]:
 class TestReadme:
     """What the README shows works as it stands there."""
 
-    @pytest.mark.parametrize("config", blocks("toml"), ids=["first", "relay", "systemd", "labels"])
+    @pytest.mark.parametrize(
+        "config", blocks("toml"), ids=["first", "declared", "relay", "systemd", "labels"]
+    )
     def test_its_configs_are_valid(
         self, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -45,10 +45,12 @@ def known_providers(config: Path | None) -> tuple[Sequence[Provider], Sequence[s
 
 
 def outcome_document(result: Reading | Unreadable | Ignored) -> Document:
-    """Give {"outcome": "message", "data"}, or the outcome with its reason and detail."""
+    """Give {"outcome": "message", "data"} ("more", if several), or why it is none."""
     match result:
         case Reading():
-            return {"outcome": "message", "data": event_data(result.event.body)}
+            more = [event_data(each.event.body) for each in result.more]
+            data = event_data(result.event.body)
+            return {"outcome": "message", "data": data, **({"more": more} if more else {})}
         case Ignored():
             return {"outcome": "ignored", "reason": "not_sms", "detail": result.detail}
         case Unreadable():

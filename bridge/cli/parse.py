@@ -32,9 +32,9 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     what was mended, and the webhook's data; numbers and texts whole. Needs no store and stores
     nothing. Trust is not asked for: a file has no sender. Without a config, agile's mails are
     read, as Europe/Rome and IT. Exits 0 if it is a message, else 1. JSON: {"outcome": "message",
-    "data": the webhook's data} or {"outcome": "quarantine" | "ignored", "reason", "detail"}, and
-    in both "explain": {"provider", "matched", "found", "missing", "charset", "from_html",
-    "warnings", "mail", "webhook"}.
+    "data": the webhook's data}, with "more": […] where the mail holds several SMS, or {"outcome":
+    "quarantine" | "ignored", "reason", "detail"}; in each "explain": {"provider", "matched",
+    "found", "missing", "charset", "from_html", "warnings", "mail", "webhook"}.
     """
     known, notes = known_providers(config)
     raw = _read(file)
@@ -45,12 +45,12 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     if as_json:
         as_document({**document, "explain": explain})
     else:
-        data = document.pop("data", None)
+        found = [document.pop("data"), *document.pop("more", ())] if "data" in document else []
         as_fields(document.items())
         heading("how it was read")
         print_explanation(known, raw, explain)
-        if data is not None:
-            heading("the webhook's data")
+        for number, data in enumerate(found, 1):
+            heading("the webhook's data" if number == 1 else f"message {number} of the same mail")
             as_data(data)
         for note in (*notes, TRUST_NOTE):
             click.echo(f"note: {note}", err=True)

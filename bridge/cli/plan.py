@@ -49,7 +49,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "providers": [
             {
                 "name": each.name,
-                "preset": each.preset or each.name,
+                "preset": each.preset or ("template" if each.template else each.name),
                 "time_zone": each.time_zone,
                 "region": each.region,
                 "senders": list(each.senders) if each.senders is not None else None,

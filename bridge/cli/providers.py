@@ -1,15 +1,73 @@
-"""`smsbridge providers`: the formats that are known, and what they make of mails."""
+"""`smsbridge providers`: the formats that can be read, and what they make of mails."""
 
 from __future__ import annotations
 
+import difflib
+
 import click
 
+from bridge.cli.options import with_json
+from bridge.cli.output import as_document, as_list
 from bridge.cli.providers_try import try_
+from bridge.cli.rows import Document
+from bridge.errors import NotPossible
+from bridge.providers import PRESETS, plugins, presets
 
 
 @click.group()
 def providers() -> None:
-    """Look at providers, and try mails with them."""
+    """Look at the formats that can be read, and try mails with them."""
 
 
 providers.add_command(try_)
+
+
+@providers.command("list")
+@with_json
+def list_(as_json: bool) -> None:
+    """List the formats that come with smsbridge, and those of installed packages.
+
+    A config chooses one by its name: preset = "didww". JSON: a list of {"name", "kind", "reads",
+    "package"}; kind is "toml", "python" or "package".
+    """
+    documents = [_built_in(name) for name in sorted(PRESETS)]
+    documents += [_from_package(each) for each in plugins.installed()]
+    if as_json:
+        as_document(documents)
+    else:
+        as_list(("name", "kind", "reads"), documents, "none")
+
+
+@providers.command()
+@click.argument("name")
+@with_json
+def show(name: str, as_json: bool) -> None:
+    """Print a format as TOML, ready to be copied into a config.
+
+    JSON: {"name", "kind", "reads", "package", "toml"}.
+    """
+    if name in PRESETS:
+        text = presets.text(name)
+        if as_json:
+            as_document({**_built_in(name), "toml": text})
+        else:
+            click.echo(text, nl=False)
+        return
+    others = plugins.installed()
+    if any(each.name == name for each in others):
+        raise NotPossible(f"{name} comes from a package, whose own pages say what to write")
+    near = difflib.get_close_matches(name, PRESETS, n=1)
+    meant = f"did you mean {near[0]!r}?" if near else "`smsbridge providers list` names them"
+    raise NotPossible(f"no provider {name!r} is known, {meant}")
+
+
+def _built_in(name: str) -> Document:
+    kind = "toml" if name in presets.DECLARED else "python"
+    return {"name": name, "kind": kind, "reads": presets.summary(name), "package": None}
+
+
+def _from_package(plugin: plugins.Plugin) -> Document:
+    told = f"(from {plugin.package})"
+    if plugin.name in PRESETS:
+        told += ", not used: the built-in one of this name is"
+    return {"name": plugin.name, "kind": "package", "reads": told, "package": plugin.package}

@@ -134,9 +134,12 @@ class _Again:
         with store.read() as connection:
             arrival = queries.show_arrival(connection, arrival_id).arrival
         result = asyncio.run(self._reader.read(arrival))
-        planned: tuple[PlannedDelivery, ...] = ()
+        planned: list[tuple[PlannedDelivery, ...]] = []
         if isinstance(result, Reading):
-            planned = tuple(each.plan(result.message) for each in self._endpoints)
+            planned = [
+                tuple(each.plan(reading.message) for each in self._endpoints)
+                for reading in result.all
+            ]
         moment = now()
         # Nothing is leased to us: the daemon takes up what is due.
         lease = Lease("smsbridge quarantine reparse", moment, moment)

@@ -24,7 +24,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("run", "Run the bridge until it is told to stop."),
     "check": ("check", "Check the config and say what would run."),
     "parse": ("parse", "Read a mail from a file and show what it would become."),
-    "providers": ("providers", "Look at providers, and try mails with them."),
+    "providers": ("providers", "Look at the formats that can be read, and try mails with them."),
     "demo": ("demo", "Run the whole way on this machine."),
     "messages": ("messages", "Look at messages."),
     "deliveries": ("deliveries", "Look at deliveries and try them again."),

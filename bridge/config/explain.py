@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bridge.config.settings import Settings
@@ -35,6 +36,7 @@ _WANTED: Final[Mapping[str, str]] = {
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "dict_type": "must be a table",
+    "string_too_short": "must not be empty",
     "too_short": "must not be empty",
     "url_type": 'must be a URL in quotes, like "https://crm.internal/sms"',
     "url_parsing": 'must be a URL, like "https://crm.internal/sms"',
@@ -81,13 +83,13 @@ def unknown_key(path: Path) -> str:
     """Name an unknown key, and the one that was meant or the table where it belongs."""
     word = str(path[-1])
     here = _table_at(path[:-1])
-    known = tuple(here.model_fields) if here else ()
+    known = tuple(keys(here)) if here else ()
     said = f"unknown key {word!r}"
     if near := nearest(word, known):
         return f"{said}, did you mean {near!r}?"
     if owners := _owners(word):
         return f"{said} here: it belongs to {owners}"
-    elsewhere = [name for _, model in tables() for name in model.model_fields]
+    elsewhere = [name for _, model in tables() for name in keys(model)]
     if near := nearest(word, elsewhere):
         return f"{said}, did you mean {near!r}? It belongs to {_owners(near)}"
     return f"{said}: known here are {', '.join(known)}"
@@ -96,9 +98,15 @@ def unknown_key(path: Path) -> str:
 def _one_of(path: Path) -> str:
     here = _table_at(path[:-1])
     choices: Sequence[str] = ()
-    if here is not None and path[-1] in here.model_fields:
-        choices = get_args(here.model_fields[str(path[-1])].annotation)
+    if here is not None and (field := keys(here).get(str(path[-1]))):
+        choices = _choices(field.annotation)
     return f"must be one of {', '.join(repr(choice) for choice in choices)}"
+
+
+def _choices(annotation: Any) -> Sequence[str]:
+    """Find the values of `Literal[…]` or `Literal[…] | None`."""
+    inner = [each for each in get_args(annotation) if each is not type(None)]
+    return _choices(inner[0]) if len(inner) == 1 and get_args(inner[0]) else inner
 
 
 def _table_at(path: Path) -> type[BaseModel] | None:
@@ -107,7 +115,7 @@ def _table_at(path: Path) -> type[BaseModel] | None:
     for part in path:
         if isinstance(part, int):
             continue
-        field = here.model_fields.get(part)
+        field = keys(here).get(part)
         inner = _model_in(field.annotation) if field else None
         if inner is None:
             return None
@@ -118,25 +126,41 @@ def _table_at(path: Path) -> type[BaseModel] | None:
 def _owners(word: str) -> str:
     """Name the tables that have a key of this name, as their headers are written."""
     top = ["the top of the file"] if word in Settings.model_fields else []
-    return " or ".join(top + [header for header, model in tables() if word in model.model_fields])
+    return " or ".join(top + [header for header, model in tables() if word in keys(model)])
+
+
+def keys(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """Give a table's settings by the name that they have in TOML."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def tables() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Give every table of the config: its header as written in TOML, and its model."""
-    yield from _tables(Settings, ())
+    """Give every table of the config: its header as written in TOML, and its model.
+
+    What several keys may hold (the places of a template) is told once, at the first of them.
+    """
+    seen: set[type[BaseModel]] = set()
+    for header, model in _tables(Settings, ()):
+        if model not in seen:
+            seen.add(model)
+            yield header, model
 
 
 def _tables(
     model: type[BaseModel], above: tuple[str, ...]
 ) -> Iterator[tuple[str, type[BaseModel]]]:
-    for name, field in model.model_fields.items():
+    for name, field in keys(model).items():
         inner = _model_in(field.annotation)
         if inner is not None:
             path = (*above, name)
             dotted = ".".join(path)
-            is_list = inner is not field.annotation
+            is_list = _is_list(field.annotation)
             yield f"[[{dotted}]]" if is_list else f"[{dotted}]", inner
             yield from _tables(inner, path)
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple or any(map(_is_list, get_args(annotation)))
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

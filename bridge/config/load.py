@@ -140,6 +140,7 @@ def _sentences(
     problems: Iterable[tuple[tuple[str | int, ...], str]],
 ) -> list[str]:
     lines = key_lines(text)
+    problems = [(_as_written(key, data), problem) for key, problem in problems]
     placed = [(line_of(key, lines), key, problem) for key, problem in problems]
     placed.sort(key=lambda each: each[0] or 0)
     return [
@@ -150,6 +151,22 @@ def _sentences(
         )
         for line, key, problem in placed
     ]
+
+
+def _as_written(key: tuple[str | int, ...], data: object) -> tuple[str | int, ...]:
+    """Take out the index of what may be a list and was written as one table or one text."""
+    written: list[str | int] = []
+    for part in key:
+        if isinstance(part, int) and not isinstance(data, list):
+            continue
+        written.append(part)
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            data = None
+    return tuple(written)
 
 
 def _shown(key: tuple[str | int, ...], data: object) -> str:

@@ -7,16 +7,14 @@ read too). All models are frozen and refuse a key that they do not know.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     AnyHttpUrl,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     SecretStr,
     StrictBool,
@@ -28,7 +26,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config.address import parse_listen
 from bridge.config.folder import anchored
+from bridge.config.pattern import Pattern
 from bridge.config.secret import read_secret
+from bridge.config.strict import Strict
+from bridge.config.template import LabelSettings, TemplateSettings
 from bridge.config.values import (
     AddressOrDomain,
     ConfigPath,
@@ -47,12 +48,6 @@ from bridge.config.values import (
     Zone,
     nearest,
 )
-
-
-class Strict(BaseModel):
-    """A table of the config: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class StoreSettings(Strict):
@@ -171,9 +166,6 @@ class TrustSettings(Strict):
         return self
 
 
-LABELLED: tuple[str, ...] = ("from", "to", "date", "body")
-
-
 class ProviderSettings(Strict):
     """`[[providers]]`: one company whose mails are read."""
 
@@ -184,22 +176,11 @@ class ProviderSettings(Strict):
     senders: tuple[AddressOrDomain, ...] | None = (
         None  # "a@b.c" or "@b.c"; default: the preset's own
     )
-    # What else the fields may be called in its mails, beside the preset's own labels.
-    labels: Mapping[str, tuple[Label, ...]] = {}
+    subject: Pattern | None = None  # what its subjects look like; default: the preset's own
+    labels: LabelSettings | None = None  # beside the preset's own
     footers: tuple[Label, ...] = ()  # a line that begins so, and all after it, is no text
+    template: TemplateSettings | None = None  # how its mails are read, or what differs
     trust: TrustSettings
-
-    @field_validator("labels")
-    @classmethod
-    def _known_fields(
-        cls, labels: Mapping[str, tuple[Label, ...]]
-    ) -> Mapping[str, tuple[Label, ...]]:
-        for field in labels:
-            if field not in LABELLED:
-                near = nearest(field, LABELLED)
-                meant = f"did you mean {near!r}?" if near else f"known are {', '.join(LABELLED)}"
-                raise ValueError(f"{field!r} is no field that has a label: {meant}")
-        return labels
 
 
 class EndpointSettings(Strict):

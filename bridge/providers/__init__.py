@@ -1,29 +1,39 @@
 """The providers that are built in, how the config makes them, and how a mail finds its own.
 
-A new company is one file with `build`, one line in PRESETS, and its fixtures.
+A new company is one file (`presets/NAME.toml`, or Python with `build`), one line in a registry,
+and its fixtures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.model import Email, Reason, Unreadable
-from bridge.providers import agile, url_networks
+from bridge.providers import agile, plugins, presets, template, url_networks
 from bridge.providers.base import Provider
 
 __all__ = ["PRESETS", "Preset", "Provider", "build", "choose"]
 
 Preset = Callable[[ProviderSettings, str], Provider]
 
-PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({
+
+def _declared(name: str, settings: ProviderSettings, key: str) -> Provider:
+    return template.build(settings, key, presets.settings(name))
+
+
+_WRITTEN: Final[Mapping[str, Preset]] = {
     "agile": agile.build,
     "url_networks": url_networks.build,
-})  # fmt: skip
+}  # fmt: skip
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {**_WRITTEN, **{name: partial(_declared, name) for name in presets.DECLARED}}
+)
 
 
 def build(settings: Sequence[ProviderSettings]) -> tuple[Provider, ...]:
@@ -32,17 +42,38 @@ def build(settings: Sequence[ProviderSettings]) -> tuple[Provider, ...]:
 
 
 def _build(settings: ProviderSettings, key: str) -> Provider:
+    if settings.template is not None and settings.preset is None:
+        try:
+            return template.build(settings, key)
+        except ConfigError as error:
+            if settings.name not in presets.DECLARED:
+                raise
+            # An operator who only meant to change a built-in one would not find out by himself.
+            hint = f'to lay it over the built-in format, write preset = "{settings.name}" above'
+            raise ConfigError(error.key, f"{error.problem}; {hint}") from None
     wanted = settings.preset or settings.name
+    where = f"{key}.{'preset' if settings.preset else 'name'}"
     preset = PRESETS.get(wanted)
-    if preset is not None:
-        return preset(settings, key)
-    near = get_close_matches(wanted, PRESETS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(PRESETS))}"
-    raise ConfigError(
-        f"{key}.{'preset' if settings.preset else 'name'}",
-        f"{wanted!r} is no built-in provider, {hint}"
-        + ("" if settings.preset else ' (preset = "…" says the format where the name does not)'),
-    )
+    if preset is None:
+        plugin = plugins.find(wanted, where)
+        if plugin is None:
+            raise ConfigError(where, _unknown(wanted, named=settings.preset is not None))
+        preset = plugin.build
+    if settings.template is not None and wanted not in presets.DECLARED:
+        raise ConfigError(
+            f"{key}.template",
+            f"{wanted} is written in Python: what can be set are senders, subject, labels, "
+            "time_zone and region; without preset, the template says it all",
+        )
+    return preset(settings, key)
+
+
+def _unknown(wanted: str, *, named: bool) -> str:
+    known = {*PRESETS, *(each.name for each in plugins.installed())}
+    near = get_close_matches(wanted, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    more = ' (preset = "…" says the format, or a [providers.template] declares one)'
+    return f"{wanted!r} is no built-in provider, {hint}{'' if named else more}"
 
 
 def choose(providers: Sequence[Provider], email: Email) -> Provider | Unreadable:

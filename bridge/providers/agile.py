@@ -39,11 +39,12 @@ def build(settings: ProviderSettings, key: str) -> Provider:
             "agile's mails carry local times without a zone: name the zone of the account, "
             'most likely time_zone = "Europe/Rome"',
         )
+    own = settings.subject
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders or SENDERS),
         labels=LABELS.extended(more_labels(settings), settings.footers),
         read_time=local_time(ZoneInfo(settings.time_zone)),
         region=settings.region,
-        expects_subject=lambda subject: _SUBJECT.search(subject) is not None,
+        expects_subject=lambda text: (own or _SUBJECT).search(text) is not None,
     )

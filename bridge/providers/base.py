@@ -46,8 +46,10 @@ class Provider(Protocol):
     def matches(self, email: Email) -> bool:
         """Tell if a mail claims to be this provider's; that is no evidence that it is."""
 
-    def read_email(self, email: Email) -> SmsMessage | Unreadable | Ignored:
-        """Read the SMS in a mail of this provider."""
+    def read_email(
+        self, email: Email
+    ) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
+        """Read the SMS in a mail of this provider, or all of them in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +100,18 @@ class Senders:
         return address in self.addresses or address[address.rfind("@") :] in self.addresses
 
 
-_CONFIGURABLE: Final = {
-    "from": Field.SENDER,
-    "to": Field.RECIPIENT,
-    "date": Field.TIME,
-    "body": Field.BODY,
-}
-
-
 def more_labels(settings: ProviderSettings) -> dict[Field, tuple[str, ...]]:
     """Give the labels that the config names beside the preset's own."""
-    return {_CONFIGURABLE[which]: names for which, names in settings.labels.items()}
+    named = settings.labels
+    if named is None:
+        return {}
+    return {
+        Field.SENDER: named.sender or (),
+        Field.RECIPIENT: named.to or (),
+        Field.TIME: named.date or (),
+        Field.MESSAGE_ID: named.id or (),
+        Field.BODY: named.body or (),
+    }
 
 
 @dataclass(frozen=True, slots=True)

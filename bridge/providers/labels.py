@@ -88,7 +88,7 @@ class Labels:
 
     def spelled(self, which: Field) -> Sequence[str]:
         """Give a field's labels as the provider writes them."""
-        return self._spellings[which]
+        return self._spellings.get(which, ())
 
     def extended(self, more: Mapping[Field, Sequence[str]], footers: Sequence[str] = ()) -> Labels:
         """Give these labels and more, which the config names, with its footers."""

@@ -36,10 +36,12 @@ def build(settings: ProviderSettings, key: str) -> Provider:
             "the address that URL Networks' fallback mails come from is published nowhere: "
             'take it from a real one, as in senders = ["sms@example.com"] or ["@example.com"]',
         )
+    own = settings.subject
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders),
         labels=LABELS.extended(more_labels(settings), settings.footers),
         read_time=epoch(ZoneInfo(settings.time_zone) if settings.time_zone else None),
         region=settings.region,
+        expects_subject=lambda text: own is None or text in own,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -57,11 +57,20 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """What one arrival became; `arrival_id` names the stored arrival that was parsed again."""
+    """What one arrival became; `arrival_id` names the stored arrival that was parsed again.
+
+    `more` are the other messages of a mail that holds several.
+    """
 
     arrival: Arrival
     result: Parsed | Unreadable | Ignored
     arrival_id: int | None = None
+    more: tuple[Parsed, ...] = ()
+
+    @property
+    def parsed(self) -> tuple[Parsed, ...]:
+        """All its messages."""
+        return (self.result, *self.more) if isinstance(self.result, Parsed) else ()
 
 
 def ingest_many(
@@ -74,6 +83,9 @@ def ingest_many(
     written as leased by `lease.owner`, attempt 1, and are in the receipt. A reparse of an arrival
     that is not there (NotFound) or is a message already (NotPossible) yields the error as its
     item's result and writes nothing; the others are not touched by that.
+
+    An arrival with several messages is written once for each of them, raw bytes and all, so that
+    every message has the one arrival that brought it; its receipt names the first that is new.
     """
     postgres.lock_ingest(connection)
     postgres.lock_holds(connection, change=False)
@@ -89,7 +101,7 @@ class _Batch:
     def __init__(self, connection: Connection, items: Sequence[Ingest], lease: Lease) -> None:
         self._connection = connection
         self._lease = lease
-        parsed = [item.result for item in items if isinstance(item.result, Parsed)]
+        parsed = [each for item in items for each in item.parsed]
         self._known = (
             KnownMessages.load(connection, (each.identity for each in parsed))
             if parsed
@@ -97,7 +109,7 @@ class _Batch:
         )
         self._held = held_endpoints(connection) if parsed else {}
         self._stored = _stored_outcomes(connection, items)
-        new = sum(item.arrival_id is None for item in items)
+        new = sum((item.arrival_id is None) + len(item.more) for item in items)
         planned = sum(len(each.deliveries) for each in parsed)
         self._arrival_keys, self._delivery_keys = _keys(connection, new, planned)
         self._messages: list[tuple[Parsed, Known]] = []
@@ -111,6 +123,12 @@ class _Batch:
             refused = self._refuse_reparse(item.arrival_id)
             if refused is not None:
                 return refused
+        receipt = self._take(item)
+        for parsed in item.more:
+            receipt = _both(receipt, self._take(Ingest(item.arrival, parsed)))
+        return receipt
+
+    def _take(self, item: Ingest) -> Receipt:
         claims: tuple[Claim, ...] = ()
         message_id = None
         match item.result:
@@ -252,6 +270,13 @@ _INSERTS: Final = {
     table.name: insert(table)
     for table in (tables.messages, tables.events, tables.arrivals, tables.deliveries)
 }
+
+
+def _both(receipt: Receipt, other: Receipt) -> Receipt:
+    """Make one receipt of two of the same arrival: the first, unless only the other is new."""
+    new = ArrivalOutcome.MESSAGE
+    told = other if other.outcome is new and receipt.outcome is not new else receipt
+    return replace(told, claims=(*receipt.claims, *other.claims))
 
 
 def _keys(

@@ -39,7 +39,7 @@ class _IngestWork(Work[Receipt]):
 
     @property
     def size(self) -> int:
-        return len(self.item.arrival.raw)
+        return len(self.item.arrival.raw) * (1 + len(self.item.more))
 
 
 class _RecordWork(Work[None]):
@@ -279,4 +279,4 @@ def _as_quarantine(item: Ingest, error: Exception) -> Ingest | None:
         "report it, and reparse this arrival after the fix"
     )
     provider = item.result.message.provider
-    return replace(item, result=Unreadable(Reason.INTERNAL, detail, provider))
+    return replace(item, result=Unreadable(Reason.INTERNAL, detail, provider), more=())

@@ -126,7 +126,7 @@ def store(config: Path, raw: bytes) -> Receipt:
     try:
         with database.begin() as connection:
             (receipt,) = ingest_many(
-                connection, [to_store(arrival, result, planned)], Lease("test", moment, moment)
+                connection, [to_store(arrival, result, (planned,))], Lease("test", moment, moment)
             )
     finally:
         database.close()

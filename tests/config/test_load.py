@@ -148,10 +148,7 @@ BAD = [
     ),
     (
         "[[providers]]\nname = 'agile'\nlabels = { form = ['x'] }\ntrust = { anyone = true }",
-        (
-            "line 3: providers.agile.labels: 'form' is no field that has a label: "
-            "did you mean 'from'?"
-        ),
+        ("line 3: providers.agile.labels.form: unknown key 'form', did you mean 'from'?"),
     ),
     (
         "[[providers]]\nname = 'agile'\nfooters = ['']\ntrust = { anyone = true }",

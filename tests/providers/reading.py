@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge import mail, providers
 from bridge.config.settings import ProviderSettings, TrustSettings
-from bridge.model import Email, SmsMessage, Unreadable
+from bridge.model import Email, Ignored, SmsMessage, Unreadable
 
 ANYONE = TrustSettings(anyone=True)
 SETTINGS = (
@@ -19,10 +19,31 @@ SETTINGS = (
         trust=ANYONE,
     ),
 )
-PROVIDERS = providers.build(SETTINGS)
+# What the presets cannot know: the operator's own numbers, zones and senders.
+OWN: dict[str, dict[str, Any]] = {
+    "didhub": {},
+    "didww": {},
+    "freepbx": {"region": "US", "senders": ["pbx@freepbx.example"]},
+    "fusionpbx": {"region": "US"},
+    "google_voice": {},
+    "kalkun": {"region": "ID", "template": {"to": {"value": "+628110000001"}}},
+    "lox24": {"senders": ["sms@lox24.example"]},
+    "openvbx": {"region": "US", "template": {"to": {"value": "+14155550100"}}},
+    "playsms": {"region": "ID", "time_zone": "Asia/Jakarta"},
+    "pswincom": {"region": "NO"},
+    "sms_backup_plus": {"region": "DE", "template": {"to": {"value": "+4915112345678"}}},
+    "twilio_mail": {"template": {"to": {"value": "+14155550100"}}},
+}
+DECLARED = tuple(
+    ProviderSettings.model_validate({"name": name, "preset": name, "trust": ANYONE, **own})
+    for name, own in OWN.items()
+)
+PROVIDERS = providers.build((*SETTINGS, *DECLARED))
+
+Read = SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored
 
 
-def read(raw: bytes) -> tuple[Email | None, SmsMessage | Unreadable]:
+def read(raw: bytes) -> tuple[Email | None, Read]:
     """Read a mail as the line does, without trust."""
     email = mail.decode(raw)
     if isinstance(email, Unreadable):
@@ -30,9 +51,7 @@ def read(raw: bytes) -> tuple[Email | None, SmsMessage | Unreadable]:
     provider = providers.choose(PROVIDERS, email)
     if isinstance(provider, Unreadable):
         return email, provider
-    result = provider.read_email(email)
-    assert isinstance(result, SmsMessage | Unreadable)
-    return email, result
+    return email, provider.read_email(email)
 
 
 def outcome(raw: bytes) -> dict[str, Any]:
@@ -45,7 +64,10 @@ def outcome(raw: bytes) -> dict[str, Any]:
             "provider": result.provider,
             "detail": result.detail,
         }
+    if isinstance(result, Ignored):
+        return {"outcome": "ignored", "provider": result.provider, "detail": result.detail}
     assert email is not None
+    assert isinstance(result, SmsMessage)
     return {
         "outcome": "message",
         "provider": result.provider,

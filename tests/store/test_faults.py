@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.store.making import (
     identity,
     many,
     opened,
+    plan,
     sms,
     sqlite_settings,
     unreadable,
@@ -192,6 +194,21 @@ async def test_message_that_the_database_refuses_goes_to_quarantine(
     report = audited(settings)
     assert report.ok
     assert report.totals["arrivals.quarantine"] == 1
+
+
+@pytest.mark.parametrize("poisoned", [0, 1])
+async def test_one_message_that_the_database_refuses_keeps_its_whole_mail(
+    settings: StoreSettings, poisoned: int
+) -> None:
+    """Of a mail with several messages nothing is written but the mail, raw, in quarantine."""
+    items = [sms(identity(name, email=name)) for name in ("p", "q")]
+    object.__setattr__(items[poisoned].result, "deliveries", plan("crm", "crm"))
+    async with opened(settings) as store:
+        receipt = await store.ingest(replace(items[0], more=(items[1].result,)))
+    assert receipt.outcome is ArrivalOutcome.QUARANTINE
+    report = audited(settings)
+    assert report.ok
+    assert (report.totals["arrivals"], report.totals["messages"]) == (1, 0)
 
 
 async def test_lost_connection_is_unavailable_and_then_works(postgres) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -218,3 +219,36 @@ async def test_two_bridges_pair_mail_and_http(postgres) -> None:
             receipts = await asyncio.gather(one.ingest(post), two.ingest(mail))
             assert {receipt.outcome for receipt in receipts} == {NEW, AGAIN}
     assert audited(settings).totals["messages"] == 100
+
+
+async def test_several_messages_of_one_arrival_are_one_transaction(settings: StoreSettings) -> None:
+    """Each has an arrival of its own that brought it, and the receipt is of all of them."""
+    first, second, third = many(3, "crm")
+    item = replace(first, more=(second.result, third.result))
+    async with opened(settings) as store:
+        receipt = await store.ingest(item)
+        again = await store.ingest(item)
+        one_new = await store.ingest(replace(item, more=(*item.more, many(4, "crm")[3].result)))
+    assert (receipt.outcome, receipt.message_id) == (NEW, first.result.identity.message_id)
+    assert (again.outcome, again.message_id) == (AGAIN, receipt.message_id)
+    assert (one_new.outcome, one_new.message_id) == (NEW, many(4)[3].result.identity.message_id)
+    report = audited(settings)
+    assert report.ok, report
+    assert report.totals["arrivals.message"] == report.totals["messages"] == 4
+    assert report.totals["arrivals.duplicate"] == 6
+    assert report.totals["deliveries"] == 4
+
+
+async def test_a_reparsed_arrival_may_bring_several_messages(settings: StoreSettings) -> None:
+    """The quarantined arrival becomes the first one's, the others get rows of their own."""
+    first, second = many(2, "crm")
+    async with opened(settings) as store:
+        stored = await store.ingest(unreadable())
+        item = replace(first, arrival_id=stored.arrival_id, more=(second.result,))
+        receipt = await store.ingest(item)
+        with pytest.raises(NotPossible):
+            await store.ingest(item)
+    assert (receipt.arrival_id, receipt.outcome) == (stored.arrival_id, NEW)
+    report = audited(settings)
+    assert report.ok, report
+    assert (report.totals["arrivals"], report.totals["messages"]) == (2, 2)

@@ -1,0 +1,106 @@
+"""Patterns that operators write: compiled when the config is read, linear when they run.
+
+The texts that they run on come from strangers. With a backtracking engine, one nested quantifier
+that nobody notices lets one mail stop the bridge; RE2 has no such pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, Any, Final, NamedTuple
+
+import re2
+from pydantic import BeforeValidator, InstanceOf
+
+_MAX_LENGTH: Final = 1000  # characters
+_MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
+_VALUE: Final = "value"
+# Said where RE2's own words would leave an operator alone.
+_LOOKING: Final = "look-ahead, look-behind and back-references do not exist here"
+
+
+class Match(NamedTuple):
+    """What a pattern found: its value and where that stands, and where the whole match does."""
+
+    value: str
+    span: tuple[int, int]
+    whole: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPattern:
+    """A compiled pattern, searched anywhere; `^` and `$` are a line's, case does not matter.
+
+    Its value is the group called `value`, else its one group, else the whole match.
+    """
+
+    text: str
+    groups: int = field(compare=False)
+    group: int = field(compare=False)
+    compiled: Any = field(compare=False, repr=False)
+
+    def search(self, text: str) -> Match | None:
+        """Find the first place where it matches and its value took part."""
+        return next(self.all(text), None)
+
+    def all(self, text: str) -> Iterator[Match]:
+        """Give every match, in order, that does not overlap the one before."""
+        for found in self.compiled.finditer(_whole(text)):
+            start, end = found.span(self.group)
+            if start >= 0:
+                yield Match(text[start:end], (start, end), found.span())
+
+    def __contains__(self, text: str) -> bool:
+        return self.compiled.search(_whole(text)) is not None
+
+
+def _whole(text: str) -> str:
+    # RE2 reads UTF-8, which has no lone surrogates; one character for one keeps the positions.
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@lru_cache(maxsize=1024)
+def compile_pattern(text: str) -> SearchPattern:
+    """Compile a pattern; ValueError says in a sentence what is wrong with it."""
+    if not text:
+        raise ValueError("is empty: a pattern that matches everything says nothing")
+    if len(text) > _MAX_LENGTH:
+        raise ValueError(f"is longer than {_MAX_LENGTH} characters")
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MAX_MEMORY
+    try:
+        compiled = re2.compile(f"(?im){text}", options)
+    except re2.error as error:
+        said = error.args[0]
+        why = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        more = f"; {_LOOKING}" if "perl operator" in why or "escape sequence: \\" in why else ""
+        raise ValueError(f"is no pattern (RE2 syntax): {why.replace('(?im)', '')}{more}") from None
+    group = compiled.groupindex.get(_VALUE, 1 if compiled.groups == 1 else 0)
+    return SearchPattern(text, compiled.groups, group, compiled)
+
+
+def _pattern(value: object) -> object:
+    if isinstance(value, SearchPattern):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a pattern in quotes, best in single ones: '^SMS from '")  # noqa: TRY004
+    return compile_pattern(value)
+
+
+def _finder(value: object) -> object:
+    pattern = _pattern(value)
+    assert isinstance(pattern, SearchPattern)
+    if pattern.groups > 1 and not pattern.group:
+        raise ValueError(
+            "has several groups: call the one that counts (?P<value>…), or begin the others (?:"
+        )
+    return pattern
+
+
+Pattern = Annotated[InstanceOf[SearchPattern], BeforeValidator(_pattern)]
+Finder = Annotated[InstanceOf[SearchPattern], BeforeValidator(_finder)]

@@ -1,0 +1,247 @@
+"""Finds what stands at the places that a template names, and tells where it was.
+
+Everything is a search in one sheet: a mail, or one of several SMS in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from bridge.config.template import PlaceSettings
+from bridge.model import Email
+from bridge.providers.labels import Field, Found, Labels
+
+_ADDRESS: Final = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
+_BLANK_LINE: Final = re.compile(r"^[ \t\xa0]*\n", re.MULTILINE)
+_LINE: Final = re.compile(r"[^\n]+")
+
+WHOLE: Final = "the whole text"
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What was found, in which place, and where in the sheet's text (None: not in the text)."""
+
+    text: str
+    place: str
+    span: Span | None = None
+
+
+class Sheet:
+    """A mail's parts as far as places look at them; what is costly is made when it is asked for."""
+
+    def __init__(
+        self, email: Email, text: str, labels: Labels | None, body: Span | None = None
+    ) -> None:
+        """Take a mail, or one SMS's part of its text; labels are not looked for in `body`."""
+        self.email = email
+        self.text = text
+        self._labels = labels
+        self._body = body
+
+    @cached_property
+    def found(self) -> Found:
+        """The labelled fields."""
+        if self._labels is None:
+            return Found({}, {}, None, {})
+        if self._body is None:
+            return self._labels.read(self.text)
+        start, end = self._body
+        return self._labels.read(f"{self.text[:start]}\n{self.text[end:]}")
+
+    def span(self, field: Field) -> Span | None:
+        """Say where a labelled value stands in the text."""
+        start, end = self.found.spans[field]
+        if self._body is not None and start >= self._body[0]:
+            # What was read has one line end in place of the body.
+            moved = self._body[1] - self._body[0] - 1
+            return start + moved, end + moved
+        return start, end
+
+    @cached_property
+    def document(self) -> object:
+        """The text as JSON, or None."""
+        try:
+            return json.loads(self.text)
+        except (ValueError, RecursionError):
+            return None
+
+
+Look = Callable[[Sheet], Value | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place: how to look there, and what it is called in a sentence."""
+
+    name: str
+    look: Look
+
+
+def place_of(settings: PlaceSettings, field: Field) -> Place:
+    """Make a place from the config; `field` is what stands there."""
+    name = _name(settings)
+    look = _look(settings, field, name)
+    pattern = settings.pattern
+    if pattern is None:
+        return Place(name, look)
+
+    def narrowed(sheet: Sheet) -> Value | None:
+        value = look(sheet)
+        match = pattern.search(value.text) if value is not None else None
+        if value is None or match is None:
+            return None
+        start = value.span[0] if value.span is not None else 0
+        span = (start + match.span[0], start + match.span[1])
+        return Value(match.value, name, span if value.span is not None else None)
+
+    return Place(f"{name} (as its pattern wants it)", narrowed)
+
+
+def first(places: Sequence[Place], sheet: Sheet, *, empty: bool) -> Value | None:
+    """Give the first value that is there; `empty` says whether one without text counts."""
+    values = (place.look(sheet) for place in places)
+    if empty:
+        return next((each for each in values if each is not None), None)
+    return next((each for each in map(_stripped, values) if each is not None and each.text), None)
+
+
+def _stripped(value: Value | None) -> Value | None:
+    if value is None or value.span is None:
+        return None if value is None else Value(value.text.strip(), value.place)
+    blanks = len(value.text) - len(value.text.lstrip())
+    text = value.text.strip()
+    start = value.span[0] + blanks
+    return Value(text, value.place, (start, start + len(text)))
+
+
+def _name(settings: PlaceSettings) -> str:
+    match settings.kind:
+        case "label":
+            return f"the label {' or '.join(settings.label or ())}"
+        case "header":
+            return f"the header {settings.header}"
+        case "subject" | "text":
+            return f"the {settings.kind}'s pattern"
+        case "pointer":
+            return f"JSON {settings.pointer}"
+        case "line":
+            return f"line {settings.line}"
+        case "address":
+            return f"the mail's {settings.address} address"
+        case "after":
+            return "the line that the text follows"
+        case "after_blank":
+            return "a blank line that the text follows"
+        case "all":
+            return WHOLE
+        case _:
+            return "the config"
+
+
+def _look(settings: PlaceSettings, field: Field, name: str) -> Look:
+    match settings.kind:
+        case "label":
+            return lambda sheet: _at_label(sheet, field)
+        case "header":
+            return lambda sheet: _in_header(sheet.email, settings.header or "", name)
+        case "address":
+            return lambda sheet: _address(sheet.email, settings.address, name)
+        case "pointer":
+            steps = _steps(settings.pointer or "")
+            return lambda sheet: _at_pointer(sheet.document, steps, name)
+        case "value":
+            return lambda _: Value(settings.value or "", name)
+        case "subject":
+            return lambda sheet: _in_subject(settings, sheet, name)
+        case _:
+            return lambda sheet: _in_text(settings, sheet.text, name)
+
+
+def _at_label(sheet: Sheet, field: Field) -> Value | None:
+    value = sheet.found.values.get(field)
+    if value is None:
+        return None
+    return Value(value, f"the label {sheet.found.names[field]}", sheet.span(field))
+
+
+def _in_header(email: Email, header: str, name: str) -> Value | None:
+    # A header that stands twice with two values says nothing that could be relied on.
+    values = set(email.headers.get(header, ()))
+    return Value(values.pop().strip(), name) if len(values) == 1 else None
+
+
+def _address(email: Email, which: str | None, name: str) -> Value | None:
+    if which == "from":
+        return None if email.sender is None else Value(email.sender, name)
+    found = {
+        address.lower() for value in email.headers.get("to", ()) for address in addresses(value)
+    }
+    return Value(found.pop(), name) if len(found) == 1 else None
+
+
+def addresses(value: str) -> list[str]:
+    """Find the addresses in a header's value."""
+    return _ADDRESS.findall(value)
+
+
+def _in_subject(settings: PlaceSettings, sheet: Sheet, name: str) -> Value | None:
+    match = settings.subject.search(sheet.email.subject) if settings.subject else None
+    return None if match is None else Value(match.value, name)
+
+
+def _in_text(settings: PlaceSettings, text: str, name: str) -> Value | None:
+    span = _span(settings, text)
+    return None if span is None else Value(text[slice(*span)], name, span)
+
+
+def _span(settings: PlaceSettings, text: str) -> Span | None:
+    end = len(text) - text.endswith("\n")  # every mail has one line end at its end
+    if settings.all:
+        return 0, end
+    if settings.text is not None:
+        match = settings.text.search(text)
+        return None if match is None else match.span
+    if settings.line is not None:
+        lines = [each.span() for each in _LINE.finditer(text) if each[0].strip()]
+        index = settings.line - 1 if settings.line > 0 else settings.line
+        return lines[index] if -len(lines) <= index < len(lines) else None
+    start = _start(settings, text)
+    return None if start is None else (start, max(start, end))
+
+
+def _start(settings: PlaceSettings, text: str) -> int | None:
+    if settings.after_blank:
+        blank = _BLANK_LINE.search(text)
+        return None if blank is None else blank.end()
+    match = settings.after.search(text) if settings.after is not None else None
+    if match is None:
+        return None
+    line_end = text.find("\n", max(match.whole[1] - 1, match.whole[0]))
+    return len(text) if line_end < 0 else line_end + 1
+
+
+def _steps(pointer: str) -> tuple[str, ...]:
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def _at_pointer(document: object, steps: Sequence[str], name: str) -> Value | None:
+    for step in steps:
+        if isinstance(document, Mapping):
+            document = document.get(step)
+        elif isinstance(document, list) and step.isdecimal() and int(step) < len(document):
+            document = document[int(step)]
+        else:
+            return None
+    if isinstance(document, str):
+        return Value(document, name)
+    if isinstance(document, int) and not isinstance(document, bool):
+        return Value(str(document), name)
+    return None

@@ -1,0 +1,47 @@
+"""The providers that are declared in TOML and come with smsbridge.
+
+A file here is a whole `[[providers]]` table, ready to be copied into a config; its first line says
+what it reads. Those of providers that are written in Python only show their settings.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from bridge.config.settings import ProviderSettings
+
+DECLARED: Final = (
+    "didhub",
+    "didww",
+    "freepbx",
+    "fusionpbx",
+    "google_voice",
+    "kalkun",
+    "lox24",
+    "openvbx",
+    "playsms",
+    "pswincom",
+    "sms_backup_plus",
+    "twilio_mail",
+)
+
+
+@cache
+def text(name: str) -> str:
+    """Give a preset as it is printed."""
+    return resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
+@cache
+def settings(name: str) -> ProviderSettings:
+    """Give a preset as settings."""
+    (table,) = tomllib.loads(text(name))["providers"]
+    return ProviderSettings.model_validate(table)
+
+
+def summary(name: str) -> str:
+    """Say in a line what a preset reads."""
+    return text(name).splitlines()[0].removeprefix("# ")

@@ -1,0 +1,106 @@
+"""Whatever an SMS says arrives unchanged through every preset's layout."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge.model import SmsMessage
+from bridge.providers import presets
+from tests.providers.reading import read
+
+# A header's worth, and the text in front of and behind the SMS.
+Layout = tuple[str, Callable[[str], str]]
+DATE = "Date: Wed, 08 Apr 2026 12:30:52 +0000\n"
+RULE = "-" * 35
+LAYOUTS: dict[str, Layout] = {
+    "didhub": (
+        "From: a@didhub.example\nSubject: SMS from +14155550123 (US)\nX-DIDHub-To: +14155550199\n",
+        lambda body: f"{body}\n",
+    ),
+    "didww": (
+        "From: sms-forwarding@didww.com\nSubject: SMS received from 37061234567 to 37069876543\n",
+        lambda body: f"Thu, 22 Oct 2026 07:32:14 GMT\n\n{body}\n",
+    ),
+    "freepbx": (
+        "From: pbx@freepbx.example\nSubject: SMS\n",
+        lambda body: f"While offline, you received an SMS from 12 to 34:\n\n{body}\n",
+    ),
+    "fusionpbx": (
+        "From: pbx@fusion.example\nSubject: Text Message from: 14155550123\n",
+        lambda body: f"To: 14155550199\nMsg: {body}\n",
+    ),
+    "google_voice": (
+        "From: <18005550100.14155550123.aB@txt.voice.google.com>\nSubject: New text message\n",
+        lambda body: (
+            f"<https://voice.google.com>\n{body}\n"
+            "To respond to this text message, reply to this email\n"
+            "YOUR ACCOUNT <https://voice.google.com>\n"
+        ),
+    ),
+    "kalkun": (
+        "From: a@kalkun.example\nSubject: Kalkun New SMS\n",
+        lambda body: f"{body}\n\n- +628123456789",
+    ),
+    "lox24": (
+        "From: sms@lox24.example\nSubject: SMS\n",
+        lambda body: json.dumps({"phone": "12", "sender_id": "34", "text": body}),
+    ),
+    "openvbx": (
+        "From: a@vbx.example\nSubject: [OpenVBX] New SMS Notification - 12\n",
+        lambda body: (
+            f"SMS from 12\n\nMessage:\n\n{body}\n\n{RULE}\n\nLink to details: https://vbx.example\n"
+        ),
+    ),
+    "playsms": (
+        "From: a@playsms.example\nSubject: Message from 12\n",
+        lambda body: (
+            "playSMS\n\nMessage received at 34 on 2026-04-08 19:30:52\n\nFrom 12\n\n"
+            f"{body}\n\n--\nfooter\n\n"
+        ),
+    ),
+    "pswincom": (
+        "From: a@pswin.example\nSubject: PSWinCom SMS Gateway Incoming Message\n",
+        lambda body: f"Receiver=26112\nSender=4712345678\nText={body}\n",
+    ),
+    "sms_backup_plus": (
+        "From: a@phone.example\nSubject: SMS with A\nX-smssync-address: 12\nX-smssync-type: 1\n",
+        lambda body: f"{body}\n",
+    ),
+    "twilio_mail": (
+        "From: a@fwd.example\nSubject: New SMS message from: +14155550123\n",
+        lambda body: f"{body}\n",
+    ),
+}
+# A mail begins with no BOM of its own, and one blank after a label is the layout's.
+BODIES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0\r\ufeff"), max_size=120
+).filter(lambda body: not body.startswith((" ", "\t", "\xa0")) and not body.endswith("\n"))
+
+
+def test_every_preset_has_its_layout() -> None:
+    """None is left out of what follows."""
+    assert set(LAYOUTS) == set(presets.DECLARED)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@given(body=BODIES)
+@example(body="To: 1\nFrom: 2\nText: 3\nMsg: 4\nSender=5")
+@example(body="a\n\n- 12345\n\n--\nb")
+@example(body="Thu, 22 Oct 2026 07:32:14 GMT\n\nx")
+@example(body=f"{RULE}\n\nLink to details: x")
+@example(body="YOUR ACCOUNT\nTo respond to this text message\nok")
+@example(body="\n\nleading")
+def test_a_body_survives(name: str, body: str) -> None:
+    """Character for character, what looks like the layout included."""
+    head, layout = LAYOUTS[name]
+    head += f"{DATE}Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    content = base64.encodebytes(layout(body).encode()).decode()
+    _, message = read((head + content).replace("\n", "\r\n").encode())
+    assert isinstance(message, SmsMessage), message
+    assert (message.provider, message.body) == (name, body)
