@@ -18,6 +18,25 @@ class SourceKind(StrEnum):
     SMTP = "smtp"
     IMAP = "imap"
     HTTP = "http"
+    FILE = "file"  # `smsbridge import`
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxPlace:
+    """Where in a mailbox a mail lies; UIDs say nothing once the UIDVALIDITY is another."""
+
+    mailbox: str  # as the config names it
+    folder: str
+    uidvalidity: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a folder has been read: all its mails up to this UID are accounted for."""
+
+    uidvalidity: int
+    uid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +50,7 @@ class Arrival:
     peer: str | None = None  # the other side's IP address, never a name
     envelope_from: str | None = None  # "" is the null sender
     recipients: tuple[str, ...] = ()  # the envelope's, as given
+    mailbox: MailboxPlace | None = None  # if it was read from a mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +227,7 @@ class Receipt:
     outcome: ArrivalOutcome
     message_id: str | None = None  # of the message, or of the one it repeats
     claims: tuple[Claim, ...] = ()
+    repeated: bool = False  # no message, and stored before with the same bytes: not stored again
 
 
 @dataclass(frozen=True, slots=True)
