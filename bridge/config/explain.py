@@ -20,6 +20,9 @@ _MISSING: Final[Mapping[tuple[str, ...], str]] = {
         "a [providers.trust] table with networks, recipients or anyone = true: "
         "no mail is believed without evidence"
     ),
+    ("imap", "name"): 'name = "inbox"',
+    ("imap", "host"): 'host = "imap.example.com"',
+    ("imap", "username"): 'username = "sms@example.com"',
     ("endpoints", "name"): 'name = "crm"',
     ("endpoints", "url"): 'url = "https://…"',
 }
@@ -97,7 +100,11 @@ def _one_of(path: Path) -> str:
     here = _table_at(path[:-1])
     choices: Sequence[str] = ()
     if here is not None and path[-1] in here.model_fields:
-        choices = get_args(here.model_fields[str(path[-1])].annotation)
+        annotation = here.model_fields[str(path[-1])].annotation
+        # A Literal, or one among other things: `Literal["a", "b"] | None`.
+        found = get_args(annotation)
+        inner = [each for part in found for each in get_args(part)]
+        choices = inner or found
     return f"must be one of {', '.join(repr(choice) for choice in choices)}"
 
 

@@ -13,10 +13,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AnyHttpUrl,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     SecretStr,
     StrictBool,
@@ -28,7 +26,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config.address import parse_listen
 from bridge.config.folder import anchored
+from bridge.config.imap import ImapSettings
 from bridge.config.secret import read_secret
+from bridge.config.strict import Strict
 from bridge.config.values import (
     AddressOrDomain,
     ConfigPath,
@@ -46,12 +46,6 @@ from bridge.config.values import (
     Zone,
     nearest,
 )
-
-
-class Strict(BaseModel):
-    """A table of the config: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class StoreSettings(Strict):
@@ -215,11 +209,18 @@ class Settings(BaseSettings):
     # A factory, because the default URL too starts from the config's folder.
     store: StoreSettings = Field(default_factory=StoreSettings)
     smtp: SmtpSettings = SmtpSettings()
+    imap: tuple[ImapSettings, ...] = ()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     delivery: DeliverySettings = DeliverySettings()
     providers: tuple[ProviderSettings, ...] = ()
     endpoints: tuple[EndpointSettings, ...] = ()
+
+    @field_validator("imap")
+    @classmethod
+    def _unique_mailboxes(cls, imap: tuple[ImapSettings, ...]) -> tuple[ImapSettings, ...]:
+        _unique([mailbox.name for mailbox in imap])
+        return imap
 
     @field_validator("providers")
     @classmethod
