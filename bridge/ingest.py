@@ -23,7 +23,6 @@ from bridge.model import (
     Event,
     Identity,
     Ignored,
-    MailboxPlace,
     PlannedDelivery,
     Reason,
     Receipt,
@@ -129,9 +128,6 @@ class Deliveries(Protocol):
 class Ledger(Protocol):
     """What the line needs of the store."""
 
-    def expect(self, place: MailboxPlace) -> None:
-        """Hold a mailbox's cursor below this place until its mail is committed."""
-
     async def ingest(self, item: Ingest) -> Receipt:
         """Commit an arrival with all that follows from it."""
 
@@ -151,10 +147,6 @@ class Intake:
         arrival with the other side. Deliveries begin in the background.
         """
         began = time.monotonic()
-        if arrival.mailbox is not None:
-            # Now, and not once it is read: a big mail is decoded in a thread, and the next one of
-            # its mailbox, which overtakes it, must not move the cursor past it.
-            self._ledger.expect(arrival.mailbox)
         result = await self._reader.read(arrival)
         planned: tuple[PlannedDelivery, ...] = ()
         if isinstance(result, Reading):

@@ -23,12 +23,17 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailboxPlace:
-    """Where in a mailbox a mail lies; UIDs say nothing once the UIDVALIDITY is another."""
+    """Where in a mailbox a mail lies; UIDs say nothing once the UIDVALIDITY is another.
+
+    `settled`: all mails up to this UID are accounted for, and their place in the mailbox is as
+    configured; the folder's cursor may move there in the transaction that stores this arrival.
+    """
 
     mailbox: str  # as the config names it
     folder: str
     uidvalidity: int
     uid: int
+    settled: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from bridge.model import (
     Claim,
     DeliveryState,
     Email,
-    MailboxPlace,
     PlannedDelivery,
     Reason,
     Receipt,
@@ -196,9 +193,6 @@ async def test_a_bug_in_a_provider_costs_no_mail(line: Line) -> None:
 class Down:
     """A store that takes nothing."""
 
-    def expect(self, place: MailboxPlace) -> None:
-        pass
-
     async def ingest(self, item: Ingest) -> Receipt:
         raise StoreUnavailable("the database is locked")
 
@@ -209,33 +203,6 @@ async def test_a_store_that_is_down_is_told_and_the_slot_is_free(line: Line) -> 
     with pytest.raises(StoreUnavailable):
         await intake.accept(arrival(mail()))
     assert line.slots.reserved == 0
-
-
-class Noting:
-    """A store that notes in which order it is told of mails."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
-
-    def expect(self, place: MailboxPlace) -> None:
-        self.told.append(("expected", place.uid))
-
-    async def ingest(self, item: Ingest) -> Receipt:
-        assert item.arrival.mailbox is not None
-        self.told.append(("ingested", item.arrival.mailbox.uid))
-        return Receipt(1, ArrivalOutcome.MESSAGE)
-
-
-async def test_a_mailbox_is_expected_in_order_before_anything_is_read(line: Line) -> None:
-    """A small mail that overtakes a big one is stored first, but the big one was told of before."""
-    ledger = Noting()
-    intake = Intake(line.reader, ledger, line.slots)
-    big, small = (
-        replace(arrival(mail(uid, text=text)), mailbox=MailboxPlace("inbox", "INBOX", 7, uid))
-        for uid, text in ((1, "a" * 200_000), (2, "b"))
-    )
-    await asyncio.gather(intake.accept(big), intake.accept(small))
-    assert ledger.told == [("expected", 1), ("expected", 2), ("ingested", 2), ("ingested", 1)]
 
 
 async def test_a_big_mail_is_read_like_a_small_one(line: Line) -> None:

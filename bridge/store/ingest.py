@@ -13,6 +13,7 @@ from bridge.model import (
     Arrival,
     ArrivalOutcome,
     Claim,
+    Cursor,
     DeliveryState,
     Event,
     Identity,
@@ -24,7 +25,7 @@ from bridge.model import (
     Trust,
     Unreadable,
 )
-from bridge.store import postgres, tables
+from bridge.store import mailboxes, postgres, tables
 from bridge.store.endpoints import held_endpoints
 from bridge.store.known import Known, KnownMessages
 from bridge.store.lease import Lease
@@ -69,7 +70,9 @@ def ingest_many(
 ) -> list[Receipt | BridgeError]:
     """Write the arrivals within the given write transaction; return their receipts in order.
 
-    Moves no mailbox's cursor: only who reads it in order knows how far it is read.
+    A mailbox's cursor moves to the highest UID that one of its arrivals says is settled, and no
+    further: mails are committed in any order, one may be refused while its neighbours are stored,
+    and nobody looks below a cursor again. Only who reads the mailbox knows what is settled.
 
     An arrival that repeats a known message, or one earlier in `items`, is written as a duplicate
     and makes no delivery. Deliveries to a held endpoint are written held. `claimed` ones are
@@ -105,6 +108,7 @@ class _Batch:
         self._arrival_keys = iter(_keys(connection, "arrivals", new))
         planned = sum(len(each.deliveries) for each in parsed)
         self._delivery_keys = iter(_keys(connection, "deliveries", planned))
+        self._settled = _settled(items)
         self._messages: list[tuple[Parsed, Known]] = []
         self._arrivals: list[Row] = []
         self._reparsed: list[Row] = []
@@ -145,6 +149,8 @@ class _Batch:
         self._insert(tables.arrivals, self._arrivals)
         self._insert(tables.deliveries, self._deliveries)
         self._unread.write_changes(self._connection)
+        for (mailbox, folder, uidvalidity), uid in self._settled.items():
+            mailboxes.advance(self._connection, mailbox, folder, Cursor(uidvalidity, uid))
         if self._reparsed:
             self._connection.execute(_REPARSED, self._reparsed)
 
@@ -297,6 +303,18 @@ def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[in
     columns = tables.arrivals.c
     query = select(columns.id, columns.outcome).where(columns.id.in_(wanted))
     return {row.id: row.outcome for row in connection.execute(query)}
+
+
+def _settled(items: Sequence[Ingest]) -> dict[tuple[str, str, int], int]:
+    """Find how far each folder is settled; in the order in which its UIDVALIDITIES came."""
+    found: dict[tuple[str, str, int], int] = {}
+    for item in items:
+        place = item.arrival.mailbox
+        # What is parsed again was read long ago.
+        if place is not None and place.settled is not None and item.arrival_id is None:
+            folder = (place.mailbox, place.folder, place.uidvalidity)
+            found[folder] = max(place.settled, found.get(folder, place.settled))
+    return found
 
 
 def _unread(item: Ingest) -> bytes | None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from bridge import logs
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreError, StoreFull, StoreUnavailable, StoreUnusable
-from bridge.model import Attempt, Claim, Cursor, MailboxPlace, Receipt
+from bridge.model import Attempt, Claim, Cursor, Receipt
 from bridge.store import mailboxes, outbox, postgres
 from bridge.store.database import Database
 from bridge.store.endpoints import match_config
@@ -23,7 +23,6 @@ from bridge.store.lease import Lease
 from bridge.store.mailboxes import LEAD_SECONDS, MailboxRow
 from bridge.store.record import record_many
 from bridge.store.snapshot import Snapshot, take_snapshot
-from bridge.store.tracks import Tracks
 from bridge.store.works import (
     ClaimWork,
     IngestWork,
@@ -32,7 +31,6 @@ from bridge.store.works import (
     RecordWork,
     as_quarantine,
     ingest_all,
-    places_of,
     without_intake,
 )
 from bridge.store.writer import Work, Writer, where
@@ -66,7 +64,6 @@ class Store:
         self._clock = clock
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._writer = Writer(self._commit, database.name)
-        self._tracks = Tracks()
         self._leads = False
         self._closed = False
 
@@ -132,54 +129,37 @@ class Store:
         the database refuses a message for what is in it, the arrival is stored as quarantine
         (reason `internal`) instead.
 
-        A mail that was expected moves its mailbox's cursor in the same transaction, but never past
-        another one that was expected and is not committed. What became no message and was read
-        before with the very same bytes, from a mailbox or a file, is not stored once more: the
-        receipt is the first one's, `repeated`.
+        A mail of a mailbox moves that folder's cursor, in the same transaction, to where its place
+        says that it is settled. What became no message and was read before with the very same
+        bytes, from a mailbox or a file, is not stored once more: the receipt is the first one's,
+        `repeated`.
 
         Raises StoreFull under the low-water mark or on a full disk, StoreUnavailable if it cannot
         be committed now; and for a reparse NotFound or NotPossible.
         """
         return await self._writer.submit(IngestWork(item))
 
-    def expect(self, place: MailboxPlace) -> None:
-        """Hold a mailbox's cursor below this UID until its mail is ingested; then it may move on.
-
-        Whoever reads a folder expects its mails in the order of their UIDs; they may be ingested
-        in any. An ingest that was not expected moves no cursor.
-        """
-        self._tracks.expect(place)
-
     async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
-        """Return up to where a folder is accounted for; None if it was never read.
-
-        Whoever asks begins there again: UIDs that were begun before no longer hold the cursor, nor
-        does what is committed of them move it.
-        """
-        found = await self.mailbox(mailbox, folder, restart=True)
+        """Return up to where a folder is accounted for; None if it was never read."""
+        found = await self.mailbox(mailbox, folder)
         return None if found is None else found.cursor
 
-    async def mailbox(
-        self, mailbox: str, folder: str, *, restart: bool = False
-    ) -> MailboxRow | None:
+    async def mailbox(self, mailbox: str, folder: str) -> MailboxRow | None:
         """Return all that is known of a folder: cursor, horizon, last sync, leader."""
-        if restart:
-            self._tracks.restart(mailbox, folder)
         return await self._read(partial(mailboxes.find_mailbox, mailbox=mailbox, folder=folder))
 
-    async def synced(
+    async def advance(
         self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
     ) -> None:
         """Commit that a folder was looked through, and is accounted for up to the cursor.
 
         Also where nothing was taken in: a first start that takes only new mail says so before it
-        waits for any. `horizon` is given at a first start, its UIDNEXT. The cursor never passes a
-        UID that was begun and is not committed.
+        waits for any. Under the same UIDVALIDITY a cursor never goes back. `horizon` is the UID
+        from which on every mail is wanted: those below were there before, and `start` chose.
         """
 
         def change(connection: Connection, now: datetime) -> None:
-            capped = self._tracks.capped(mailbox, folder, cursor)
-            mailboxes.advance(connection, mailbox, folder, capped, horizon=horizon, synced_at=now)
+            mailboxes.advance(connection, mailbox, folder, cursor, horizon=horizon, synced_at=now)
 
         await self._writer.submit(MailboxWork(change))
 
@@ -284,7 +264,6 @@ class Store:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, MailboxWork)]
-        places = places_of(ingests)
         with self._database.begin() as connection:
             now = self._clock()
             lease = Lease(self._owner, now, now + self._lease)
@@ -300,8 +279,6 @@ class Store:
                     record.result = recorded
             if ingests:
                 ingest_all(connection, ingests, lease)
-            for (mailbox, folder), cursor in self._tracks.reached(places).items():
-                mailboxes.advance(connection, mailbox, folder, cursor)
             for change in changes:
                 change.result = change.change(connection, now)
             for work in works:
@@ -309,4 +286,3 @@ class Store:
                     work.result = outbox.claim(connection, work.endpoint, work.limit, lease)
             if any(isinstance(work, ProbeWork) for work in works):
                 outbox.beat(connection, self._owner, now)
-        self._tracks.committed(places)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from bridge.errors import StoreFull
-from bridge.model import Attempt, Claim, MailboxPlace, Reason, Receipt, Unreadable
+from bridge.model import Attempt, Claim, Reason, Receipt, Unreadable
 from bridge.store.ingest import Ingest, Parsed, ingest_many
 from bridge.store.lease import Lease
 from bridge.store.writer import Work
@@ -67,12 +67,6 @@ class MailboxWork(Work[T]):
 
     def __init__(self, change: Callable[[Connection, datetime], T]) -> None:
         self.change = change
-
-
-def places_of(works: Sequence[IngestWork]) -> list[MailboxPlace]:
-    """Give the places of what was read from mailboxes; what is parsed again was not."""
-    items = [work.item for work in works if work.item.arrival_id is None]
-    return [item.arrival.mailbox for item in items if item.arrival.mailbox is not None]
 
 
 def ingest_all(connection: Connection, works: Sequence[IngestWork], lease: Lease) -> None:
