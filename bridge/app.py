@@ -22,7 +22,7 @@ from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport, tls_context
 from bridge.errors import BridgeError
 from bridge.ingest import Intake, Reader
-from bridge.model import DeliveryState
+from bridge.model import DeliveryState, Trust
 from bridge.signing import standard_webhooks
 from bridge.sources.smtp import SmtpSource
 from bridge.store import Store
@@ -71,10 +71,10 @@ def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
     return tuple(build(number, each) for number, each in enumerate(settings.endpoints))
 
 
-def reader_of(settings: Settings) -> Reader:
-    """Build what reads arrivals as this config says, evidence included."""
+def reader_of(settings: Settings, vouched: Trust | None = None) -> Reader:
+    """Build what reads arrivals as this config says; evidence included, or vouched for."""
     known = providers.build(settings.providers)
-    return Reader(known, {each.name: each.trust for each in settings.providers}, now)
+    return Reader(known, {each.name: each.trust for each in settings.providers}, now, vouched)
 
 
 async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
