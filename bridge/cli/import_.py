@@ -57,13 +57,14 @@ def import_(paths: tuple[Path, ...], trusted: bool, config: Path | None, as_json
     tally = _Tally()
     with (
         opened(file.settings.store) as store,
-        TakingIn(store, reader, endpoints, "smsbridge import") as line,
+        asyncio.Runner() as runner,
         click.progressbar(
             length=total_size(files), label="importing", file=sys.stderr,
             hidden=not sys.stderr.isatty(),
         ) as bar,
     ):  # fmt: skip
-        batch = _Batch(line, tally)
+        line = TakingIn(store, reader, endpoints, "smsbridge import")
+        batch = _Batch(line, runner, tally)
         try:
             for path in files:
                 for mail in read_mails(path):
@@ -125,8 +126,9 @@ class _Waiting:
 class _Batch:
     """Collects mails and stores them together."""
 
-    def __init__(self, line: TakingIn, tally: _Tally) -> None:
+    def __init__(self, line: TakingIn, runner: asyncio.Runner, tally: _Tally) -> None:
         self._line = line
+        self._runner = runner
         self._tally = tally
         self._waiting: list[_Waiting] = []
         self._size = 0
@@ -144,7 +146,7 @@ class _Batch:
 
     def write(self) -> None:
         waiting, self._waiting, self._size = self._waiting, [], 0
-        taken = self._line.take([each.arrival for each in waiting])
+        taken = self._runner.run(self._line.take([each.arrival for each in waiting]))
         for each, (receipt, detail) in zip(waiting, taken, strict=True):
             if isinstance(receipt, Receipt):
                 self._tally.take(each.name, receipt, detail)

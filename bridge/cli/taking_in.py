@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from typing import Self
 
 from bridge.cli.options import now
 from bridge.delivery.endpoint import Endpoint
@@ -18,7 +16,10 @@ Taken = tuple[Receipt | BridgeError, str]  # with the reason, for what became no
 
 
 class TakingIn:
-    """Reads arrivals and commits them in batches; deliveries are left to the daemon."""
+    """Reads arrivals and commits them in batches; deliveries are left to the daemon.
+
+    Its commits hold up the event loop: a command has nothing else to do.
+    """
 
     def __init__(
         self, store: Database, reader: Reader, endpoints: Sequence[Endpoint], owner: str
@@ -27,25 +28,14 @@ class TakingIn:
         self._reader = reader
         self._endpoints = endpoints
         self._owner = owner
-        self._runner = asyncio.Runner()
 
-    def __enter__(self) -> Self:
-        self._runner.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._runner.close()
-
-    def take(self, arrivals: Sequence[Arrival]) -> list[Taken]:
+    async def take(self, arrivals: Sequence[Arrival]) -> list[Taken]:
         """Commit these; StoreUnavailable and StoreFull leave here, and nothing was stored then."""
         if not arrivals:
             return []
-        read = self._runner.run(self._read(arrivals))
-        receipts = self._commit([item for item, _ in read])
+        read = [await self.read(arrival) for arrival in arrivals]
+        receipts = self.commit([item for item, _ in read])
         return [(receipt, detail) for receipt, (_, detail) in zip(receipts, read, strict=True)]
-
-    async def _read(self, arrivals: Sequence[Arrival]) -> list[tuple[Ingest, str]]:
-        return [await self.read(arrival) for arrival in arrivals]
 
     async def read(self, arrival: Arrival) -> tuple[Ingest, str]:
         """Read one arrival, and plan its deliveries."""
@@ -56,7 +46,7 @@ class TakingIn:
         detail = "" if isinstance(result, Reading) else result.detail
         return to_store(arrival, result, planned), detail
 
-    def _commit(self, items: Sequence[Ingest]) -> list[Receipt | BridgeError]:
+    def commit(self, items: Sequence[Ingest]) -> list[Receipt | BridgeError]:
         """Write them in one transaction; a poisoned one is found by writing them one by one."""
         self._store.require_space()
         moment = now()
@@ -69,6 +59,6 @@ class TakingIn:
             raise
         except StoreError as error:
             if len(items) > 1:
-                return [receipt for item in items for receipt in self._commit([item])]
+                return [receipt for item in items for receipt in self.commit([item])]
             spare = as_quarantine(items[0], error)
-            return [error] if spare is None else self._commit([spare])
+            return [error] if spare is None else self.commit([spare])
