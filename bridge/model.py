@@ -15,10 +15,10 @@ from enum import StrEnum
 class SourceKind(StrEnum):
     """The ways in."""
 
+    FILE = "file"  # `smsbridge import`
     SMTP = "smtp"
     IMAP = "imap"
     HTTP = "http"
-    FILE = "file"  # `smsbridge import`
 
 
 @dataclass(frozen=True, slots=True)
