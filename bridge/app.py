@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -17,14 +18,16 @@ from typing import Final
 import uvloop
 
 from bridge import logs, metrics, providers, systemd
+from bridge.config.imap import ImapSettings
 from bridge.config.settings import EndpointSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport, tls_context
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, NotPossible
 from bridge.ingest import Intake, Reader
-from bridge.model import DeliveryState
+from bridge.model import DeliveryState, Trust
 from bridge.signing import standard_webhooks
+from bridge.sources.mailbox import OpenMailbox
 from bridge.sources.smtp import SmtpSource
 from bridge.store import Store
 from bridge.supervisor import Parts, serve
@@ -76,10 +79,15 @@ def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
     return tuple(build(number, each) for number, each in enumerate(settings.endpoints))
 
 
-def reader_of(settings: Settings) -> Reader:
-    """Build what reads arrivals as this config says, evidence included."""
+def reader_of(settings: Settings, vouched: Trust | None = None) -> Reader:
+    """Build what reads arrivals as this config says; evidence included, or vouched for."""
     known = providers.build(settings.providers)
-    return Reader(known, {each.name: each.trust for each in settings.providers}, now)
+    return Reader(known, {each.name: each.trust for each in settings.providers}, now, vouched)
+
+
+def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
+    """Open a mailbox's folder to look at it alone: nothing in it is changed."""
+    raise NotPossible(f"imap.{settings.name}: mailboxes cannot be opened yet")
 
 
 async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:

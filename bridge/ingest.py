@@ -63,6 +63,7 @@ class Reader:
     """Reads arrivals with the configured providers and their evidence.
 
     `policies` None reads without asking for evidence: for `smsbridge parse`, never for a source.
+    `vouched` stands in for all evidence: an operator answers for the mails of an import.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Reader:
         known: Sequence[Provider],
         policies: Mapping[str, TrustSettings] | None,
         clock: Callable[[], datetime],
+        vouched: Trust | None = None,
     ) -> None:
+        self._vouched = vouched
         self._known = known
         self._policies = policies
         self._clock = clock
@@ -99,8 +102,8 @@ class Reader:
         provider = providers.choose(self._known, email)
         if isinstance(provider, Unreadable):
             return provider
-        believed: Trust | None = None
-        if self._policies is not None:
+        believed = self._vouched
+        if believed is None and self._policies is not None:
             weighed = await trust.weigh(arrival, email, self._policies[provider.name])
             if isinstance(weighed, Unreadable):
                 return Unreadable(weighed.reason, weighed.detail, provider.name)

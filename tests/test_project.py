@@ -151,16 +151,19 @@ class TestReadme:
     """What the README shows works as it stands there."""
 
     @pytest.mark.parametrize(
-        "config", blocks("toml"), ids=["first", "declared", "relay", "systemd", "labels"]
+        "config",
+        blocks("toml"),
+        ids=["first", "declared", "relay", "mailbox", "systemd", "labels"],
     )
     def test_its_configs_are_valid(
         self, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each config of the README is one that smsbridge takes."""
         monkeypatch.chdir(tmp_path)
-        secret = tmp_path / "crm.secret"
-        secret.touch(0o600)
-        secret.write_text(standard_webhooks.generate_secret())
+        for name in ("crm.secret", "imap.password"):
+            secret = tmp_path / name
+            secret.touch(0o600)
+            secret.write_text(standard_webhooks.generate_secret())
 
         Settings(**tomllib.loads(config))
 

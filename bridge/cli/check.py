@@ -23,8 +23,8 @@ def check(config: Path | None, as_json: bool) -> int:
 
     All that needs no network is built as `run` would build it: secrets, certificates, providers.
     Exits 1 if something is wrong;
-    warnings alone are 0. JSON: {"ok", "problems"} and, if ok, {"config", "store", "smtp", "http",
-    "providers", "endpoints", "warnings"}.
+    warnings alone are 0. JSON: {"ok", "problems"} and, if ok, {"config", "store", "smtp",
+    "imap", "http", "providers", "endpoints", "warnings"}.
     """
     try:
         file = require_config(config)
@@ -70,6 +70,13 @@ def _print(file: ConfigFile) -> None:
             ("http.listen", plan["http"]["listen"] or "off"),
         ]
     )
+    if plan["imap"]:
+        heading("imap")
+        as_list(
+            ("name", "server", "folder", "login", "first_start", "on_message", "on_quarantine",
+             "on_ignored"),
+            plan["imap"], "none",
+        )  # fmt: skip
     heading("providers")
     as_list(
         ("name", "preset", "time_zone", "region", "senders", "trust"), plan["providers"], "none"

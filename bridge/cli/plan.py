@@ -5,8 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
-from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl
@@ -15,12 +14,17 @@ from sqlalchemy.exc import ArgumentError
 
 from bridge import providers
 from bridge.config.address import Address, parse_listen
+from bridge.config.imap import ImapSettings, Start
 from bridge.config.load import ConfigFile
+from bridge.config.loopback import is_loopback
 from bridge.config.settings import ProviderSettings, Settings, TrustSettings
 from bridge.delivery.endpoint import Endpoint
 from bridge.errors import ConfigError
 from bridge.logs import mask
-from bridge.sources.tls import server_context
+from bridge.sources.tls import client_context, server_context
+
+# Evidence that only SMTP brings: the peer and the envelope.
+_OF_A_TRANSMISSION: Final = {"networks", "recipients"}
 
 
 def build_problems(file: ConfigFile) -> list[str]:
@@ -45,6 +49,20 @@ def describe(settings: Settings) -> dict[str, Any]:
             "starttls": smtp.tls_certificate is not None,
             "recipients": [mask(address) for address in smtp.recipients],
         },
+        "imap": [
+            {
+                "name": each.name,
+                "server": f"{each.host}:{each.port}",
+                "tls": each.tls,
+                "folder": each.folder,
+                "login": _login(each),
+                "first_start": _first_start(each.start),
+                "on_message": str(each.on_message),
+                "on_quarantine": str(each.on_quarantine),
+                "on_ignored": str(each.on_ignored),
+            }
+            for each in settings.imap
+        ],
         "http": {"listen": settings.http.listen},
         "providers": [
             {
@@ -79,8 +97,8 @@ def warnings(file: ConfigFile) -> list[str]:
 
 def _about_ways_in(settings: Settings) -> Iterator[str]:
     smtp = settings.smtp
-    if not (smtp.listen or smtp.tls_listen):
-        yield "smtp.listen is empty: no mail can come in"
+    if not (smtp.listen or smtp.tls_listen or settings.imap):
+        yield "smtp.listen is empty and there is no [[imap]]: no mail can come in"
     if not smtp.recipients and any(map(_is_open, (*smtp.listen, *smtp.tls_listen))):
         yield (
             "smtp.recipients is empty while SMTP listens beyond this machine: "
@@ -93,13 +111,22 @@ def _about_ways_in(settings: Settings) -> Iterator[str]:
     for each in settings.providers:
         if each.trust.anyone:
             yield f"providers.{each.name}: anyone = true: whoever reaches us can make messages up"
+        if settings.imap and _evidence_kinds(each.trust) <= _OF_A_TRANSMISSION:
+            yield (
+                f"providers.{each.name}: its evidence is in how a mail is handed over by SMTP: "
+                "what is read from a mailbox has none and goes to quarantine"
+            )
+
+
+def _evidence_kinds(trust: TrustSettings) -> set[str]:
+    return {name for name in type(trust).model_fields if getattr(trust, name)}
 
 
 def _about_endpoints(settings: Settings) -> Iterator[str]:
     if not settings.endpoints:
         yield "there are no [[endpoints]]: messages are stored and sent to nobody"
     for each in settings.endpoints:
-        if each.url.scheme == "http" and not _is_loopback(each.url.host or ""):
+        if each.url.scheme == "http" and not is_loopback(each.url.host or ""):
             yield f"endpoints.{each.name}: http:// sends numbers and texts readable to another host"
 
 
@@ -117,6 +144,8 @@ def _plain_secrets(file: ConfigFile) -> Iterator[str]:
         values = secrets if isinstance(secrets, list) else [secrets]
         if any(isinstance(value, str) for value in values):
             yield f"the secret of endpoints.{name}"
+    for name, login in _tables(file, "imap", ("password", "oauth")):
+        yield from _plain_login(name, login)
     for name, trust in _tables(file, "providers", ("trust",)):
         if isinstance(trust, dict) and trust.get("recipients"):
             yield f"the secret recipient of providers.{name}"
@@ -124,6 +153,15 @@ def _plain_secrets(file: ConfigFile) -> Iterator[str]:
     url = store.get("url") if isinstance(store, dict) else None
     if isinstance(url, str) and urlsplit(url).password:
         yield "the password of store.url"
+
+
+def _plain_login(name: str, login: object) -> Iterator[str]:
+    if isinstance(login, str):
+        yield f"the password of imap.{name}"
+    elif isinstance(login, dict):
+        for key in ("client_secret", "refresh_token"):
+            if isinstance(login.get(key), str):
+                yield f"the {key} of imap.{name}.oauth"
 
 
 def _tables(file: ConfigFile, table: str, keys: tuple[str, ...]) -> Iterator[tuple[str, object]]:
@@ -139,6 +177,8 @@ def _builds(settings: Settings) -> Iterator[Callable[[], object]]:
         yield partial(_provider, index, provider)
     for index, endpoint in enumerate(settings.endpoints):
         yield partial(Endpoint.from_settings, index, endpoint, settings.delivery)
+    for index, mailbox in enumerate(settings.imap):
+        yield partial(_pinned_ca, index, mailbox)
     yield partial(_certificate, settings)
     yield partial(_store_url, settings)
 
@@ -150,6 +190,37 @@ def _provider(index: int, settings: ProviderSettings) -> None:
     except ConfigError as error:
         key = error.key.replace("providers.0", f"providers.{index}", 1)
         raise ConfigError(key, error.problem) from None
+
+
+def _pinned_ca(index: int, settings: ImapSettings) -> None:
+    if settings.tls_ca is not None:
+        client_context(settings.tls_ca, f"imap.{index}.tls_ca")
+
+
+def _login(settings: ImapSettings) -> str:
+    """Say how we log in, without anything secret."""
+    oauth = settings.oauth
+    if oauth is None:
+        return "password"
+    if oauth.token_command is not None:
+        return f"token from {oauth.token_command[0]}"
+    if oauth.token_file is not None:
+        return f"token from {oauth.token_file}"
+    grant = "client credentials" if oauth.refresh_token is None else "refresh token"
+    return f"token of {urlsplit(oauth.endpoint or '').hostname} by {grant}"
+
+
+def _first_start(start: Start) -> str:
+    """Say what the first start takes of the mails that are in the mailbox already."""
+    match start:
+        case "unseen":
+            return "takes the unseen mails that are there"
+        case "all":
+            return "takes all mails that are there"
+        case "new":
+            return "takes no mail that is there, only what comes"
+        case since:
+            return f"takes the mails that are there since {since}"
 
 
 def _certificate(settings: Settings) -> None:
@@ -183,12 +254,3 @@ def _bare(url: AnyHttpUrl) -> str:
 def _is_open(listen: str) -> bool:
     address = parse_listen(listen)
     return not (isinstance(address, Address) and address.is_loopback)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

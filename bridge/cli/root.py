@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "quarantine": ("quarantine", "Look at what became no message, and parse it again."),
     "endpoints": ("endpoints", "Look at endpoints, hold and resume them."),
     "audit": ("audit", "Prove that the ledger adds up."),
+    "import": ("import_", "Take in mails from files."),
+    "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
     "secret": ("secret", "Make a new signing secret."),
 }
 
@@ -57,7 +60,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"bridge.cli.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        # Python keeps some words to itself: `import` is import_ there.
+        command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         assert isinstance(command, click.Command)
         return command
 

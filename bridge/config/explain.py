@@ -21,6 +21,9 @@ _MISSING: Final[Mapping[tuple[str, ...], str]] = {
         "a [providers.trust] table with networks, recipients or anyone = true: "
         "no mail is believed without evidence"
     ),
+    ("imap", "name"): 'name = "inbox"',
+    ("imap", "host"): 'host = "imap.example.com"',
+    ("imap", "username"): 'username = "sms@example.com"',
     ("endpoints", "name"): 'name = "crm"',
     ("endpoints", "url"): 'url = "https://…"',
 }

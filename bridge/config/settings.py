@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config.address import parse_listen
 from bridge.config.folder import anchored
+from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
 from bridge.config.secret import read_secret
 from bridge.config.strict import Strict
@@ -222,11 +223,18 @@ class Settings(BaseSettings):
     # A factory, because the default URL too starts from the config's folder.
     store: StoreSettings = Field(default_factory=StoreSettings)
     smtp: SmtpSettings = SmtpSettings()
+    imap: tuple[ImapSettings, ...] = ()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     delivery: DeliverySettings = DeliverySettings()
     providers: tuple[ProviderSettings, ...] = ()
     endpoints: tuple[EndpointSettings, ...] = ()
+
+    @field_validator("imap")
+    @classmethod
+    def _unique_mailboxes(cls, imap: tuple[ImapSettings, ...]) -> tuple[ImapSettings, ...]:
+        _unique([mailbox.name for mailbox in imap])
+        return imap
 
     @field_validator("providers")
     @classmethod

@@ -1,4 +1,4 @@
-"""Builds the TLS context of a server from a certificate and a key, or says what is wrong."""
+"""Builds TLS contexts, a listener's and a mailbox's, or says what is wrong with their files."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def server_context(certificate: Path, key: Path, table: str) -> ssl.SSLContext:
         raise ConfigError(
             f"{table}.tls_key", f"{str(key)!r} is encrypted: a daemon needs a key without password"
         ) from None
+    return context
+
+
+def client_context(ca: Path, key: str) -> ssl.SSLContext:
+    """Give a context that trusts this CA alone; ConfigError names `key` if it cannot be used.
+
+    A server that uses a CA of its own is trusted by that, and by no other authority's mistake.
+    """
+    _readable(ca, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(cafile=ca)
+    except ssl.SSLError:
+        raise ConfigError(key, f"{str(ca)!r} holds no PEM certificate") from None
     return context
 
 

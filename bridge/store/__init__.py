@@ -10,16 +10,19 @@ from bridge.store.database import Database
 from bridge.store.endpoints import hold_endpoint, resume_endpoint
 from bridge.store.ingest import Ingest, Parsed, ingest_many
 from bridge.store.lease import Lease
+from bridge.store.mailboxes import LEAD_SECONDS, MailboxRow
 from bridge.store.outbox import retry_deliveries
 from bridge.store.snapshot import Snapshot
 from bridge.store.store import Store
 
 __all__ = [
+    "LEAD_SECONDS",
     "AuditReport",
     "Check",
     "Database",
     "Ingest",
     "Lease",
+    "MailboxRow",
     "Parsed",
     "Snapshot",
     "Store",

@@ -14,6 +14,7 @@ from bridge.model import (
     Arrival,
     ArrivalOutcome,
     Claim,
+    Cursor,
     DeliveryState,
     Event,
     Identity,
@@ -25,10 +26,11 @@ from bridge.model import (
     Trust,
     Unreadable,
 )
-from bridge.store import postgres, tables
+from bridge.store import mailboxes, postgres, tables
 from bridge.store.endpoints import held_endpoints
 from bridge.store.known import Known, KnownMessages
 from bridge.store.lease import Lease
+from bridge.store.unread import Unread, digest_of, place_columns
 
 Row = dict[str, object]
 
@@ -78,11 +80,16 @@ def ingest_many(
 ) -> list[Receipt | BridgeError]:
     """Write the arrivals within the given write transaction; return their receipts in order.
 
+    A mailbox's cursor moves to the highest UID that one of its arrivals says is settled, and no
+    further: mails are committed in any order, one may be refused while its neighbours are stored,
+    and nobody looks below a cursor again. Only who reads the mailbox knows what is settled.
+
     An arrival that repeats a known message, or one earlier in `items`, is written as a duplicate
     and makes no delivery. Deliveries to a held endpoint are written held. `claimed` ones are
     written as leased by `lease.owner`, attempt 1, and are in the receipt. A reparse of an arrival
     that is not there (NotFound) or is a message already (NotPossible) yields the error as its
-    item's result and writes nothing; the others are not touched by that.
+    item's result and writes nothing; the others are not touched by that. What became no message
+    and was read before with the same bytes is not written again (`Receipt.repeated`).
 
     An arrival with several messages is written once for each of them, raw bytes and all, so that
     every message has the one arrival that brought it; its receipt names the first that is new.
@@ -109,9 +116,11 @@ class _Batch:
         )
         self._held = held_endpoints(connection) if parsed else {}
         self._stored = _stored_outcomes(connection, items)
+        self._unread = Unread.load(connection, [_unread(item) for item in items])
         new = sum((item.arrival_id is None) + len(item.more) for item in items)
         planned = sum(len(each.deliveries) for each in parsed)
         self._arrival_keys, self._delivery_keys = _keys(connection, new, planned)
+        self._settled = _settled(items)
         self._messages: list[tuple[Parsed, Known]] = []
         self._arrivals: list[Row] = []
         self._reparsed: list[Row] = []
@@ -143,7 +152,11 @@ class _Batch:
                 outcome = ArrivalOutcome.QUARANTINE
             case Ignored():
                 outcome = ArrivalOutcome.IGNORED
-        arrival_id = self._note_arrival(item, outcome, message_id)
+        digest = _unread(item)
+        first = self._unread.find(digest, outcome, item.arrival.mailbox)
+        if first is not None:
+            return Receipt(first, outcome, repeated=True)
+        arrival_id = self._note_arrival(item, outcome, message_id, digest)
         return Receipt(arrival_id, outcome, message_id, claims)
 
     def write(self) -> None:
@@ -153,6 +166,9 @@ class _Batch:
         self._insert(tables.events, self._event_rows())
         self._insert(tables.arrivals, self._arrivals)
         self._insert(tables.deliveries, self._deliveries)
+        self._unread.write_changes(self._connection)
+        for (mailbox, folder, uidvalidity), uid in self._settled.items():
+            mailboxes.advance(self._connection, mailbox, folder, Cursor(uidvalidity, uid))
         if self._reparsed:
             self._connection.execute(_REPARSED, self._reparsed)
 
@@ -171,7 +187,9 @@ class _Batch:
             )
         return None
 
-    def _note_arrival(self, item: Ingest, outcome: ArrivalOutcome, message_id: str | None) -> int:
+    def _note_arrival(
+        self, item: Ingest, outcome: ArrivalOutcome, message_id: str | None, digest: bytes | None
+    ) -> int:
         result = item.result
         parsed = result if isinstance(result, Parsed) else None
         row: Row = {
@@ -198,9 +216,13 @@ class _Batch:
             "peer": arrival.peer,
             "envelope_from": arrival.envelope_from,
             "recipients": arrival.recipients,
+            **place_columns(arrival.mailbox),
+            "digest": digest,
             "raw": arrival.raw,
         }
         self._arrivals.append(row)
+        if digest is not None:
+            self._unread.add(digest, outcome, arrival_id)
         return arrival_id
 
     def _new_message(self, parsed: Parsed) -> tuple[Claim, ...]:
@@ -311,6 +333,25 @@ def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[in
     columns = tables.arrivals.c
     query = select(columns.id, columns.outcome).where(columns.id.in_(wanted))
     return {row.id: row.outcome for row in connection.execute(query)}
+
+
+def _settled(items: Sequence[Ingest]) -> dict[tuple[str, str, int], int]:
+    """Find how far each folder is settled; in the order in which its UIDVALIDITIES came."""
+    found: dict[tuple[str, str, int], int] = {}
+    for item in items:
+        place = item.arrival.mailbox
+        # What is parsed again was read long ago.
+        if place is not None and place.settled is not None and item.arrival_id is None:
+            folder = (place.mailbox, place.folder, place.uidvalidity)
+            found[folder] = max(place.settled, found.get(folder, place.settled))
+    return found
+
+
+def _unread(item: Ingest) -> bytes | None:
+    """Give the digest of a mail that became no message, if it may be read once more."""
+    if item.arrival_id is not None or isinstance(item.result, Parsed):
+        return None
+    return digest_of(item.arrival)
 
 
 def _provider(result: Parsed | Unreadable | Ignored) -> str | None:

@@ -10,7 +10,14 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, literal_column, select
 
 from bridge.errors import NotFound
-from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, SourceKind
+from bridge.model import (
+    Arrival,
+    ArrivalOutcome,
+    DeliveryState,
+    Event,
+    MailboxPlace,
+    SourceKind,
+)
 from bridge.store.endpoints import DEAD, HELD, PENDING
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
@@ -51,6 +58,7 @@ class ArrivalRow:
     peer: str | None
     envelope_from: str | None
     recipients: tuple[str, ...]
+    place: MailboxPlace | None
     size: int
 
 
@@ -115,6 +123,7 @@ class ArrivalDetail:
             peer=self.row.peer,
             envelope_from=self.row.envelope_from,
             recipients=self.row.recipients,
+            mailbox=self.row.place,
         )
 
 
@@ -145,7 +154,7 @@ _MESSAGE: Final = (
     .where(arrivals.c.outcome == ArrivalOutcome.MESSAGE)
 )
 _ARRIVAL: Final = select(
-    *(column for column in arrivals.c if column.name != "raw"),
+    *(column for column in arrivals.c if column.name not in {"raw", "digest"}),
     func.length(arrivals.c.raw).label("size"),
 )
 _DELIVERY: Final = select(
@@ -153,6 +162,8 @@ _DELIVERY: Final = select(
     deliveries.c.event_id.label("message_id"),
     *(column for column in deliveries.c if column.name not in {"id", "event_id"}),
 )
+_PLACE: Final = ("mailbox", "folder", "uidvalidity", "uid")
+_NOT_SHOWN: Final = {"raw", *_PLACE}
 _STATES: Final = {
     DeliveryState.PENDING: PENDING,
     DeliveryState.HELD: HELD,
@@ -266,8 +277,12 @@ def _message(row: RowMapping) -> MessageRow:
 
 
 def _arrival(row: RowMapping) -> ArrivalRow:
-    known = {"source": SourceKind(row["source"]), "outcome": ArrivalOutcome(row["outcome"])}
-    return ArrivalRow(**{name: row[name] for name in row if name != "raw"} | known)
+    known = {
+        "source": SourceKind(row["source"]),
+        "outcome": ArrivalOutcome(row["outcome"]),
+        "place": None if row["mailbox"] is None else MailboxPlace(*(row[each] for each in _PLACE)),
+    }
+    return ArrivalRow(**{name: row[name] for name in row if name not in _NOT_SHOWN} | known)
 
 
 def _delivery(row: RowMapping) -> DeliveryRow:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Self, TypeVar
@@ -14,51 +13,32 @@ from sqlalchemy import Connection
 
 from bridge import logs
 from bridge.config.settings import StoreSettings
-from bridge.errors import StoreFull, StoreUnavailable, StoreUnusable
-from bridge.model import Attempt, Claim, Reason, Receipt, Unreadable
-from bridge.store import outbox, postgres
+from bridge.errors import StoreError, StoreFull, StoreUnavailable, StoreUnusable
+from bridge.model import Attempt, Claim, Cursor, Receipt
+from bridge.store import mailboxes, outbox, postgres
 from bridge.store.database import Database
 from bridge.store.endpoints import match_config
-from bridge.store.ingest import Ingest, Parsed, ingest_many
+from bridge.store.ingest import Ingest
 from bridge.store.lease import Lease
+from bridge.store.mailboxes import LEAD_SECONDS, MailboxRow
 from bridge.store.record import record_many
 from bridge.store.snapshot import Snapshot, take_snapshot
+from bridge.store.works import (
+    ClaimWork,
+    IngestWork,
+    MailboxWork,
+    ProbeWork,
+    RecordWork,
+    as_quarantine,
+    ingest_all,
+    without_intake,
+)
 from bridge.store.writer import Work, Writer, where
 
 log = logs.logger("store")
 
 _READERS: Final = 2  # so that a long snapshot does not hold up a lane's next_due
 T = TypeVar("T")
-
-
-class _IngestWork(Work[Receipt]):
-    __slots__ = ("item",)
-
-    def __init__(self, item: Ingest) -> None:
-        self.item = item
-
-    @property
-    def size(self) -> int:
-        return len(self.item.arrival.raw) * (1 + len(self.item.more))
-
-
-class _RecordWork(Work[None]):
-    __slots__ = ("attempt",)
-
-    def __init__(self, attempt: Attempt) -> None:
-        self.attempt = attempt
-
-
-class _ClaimWork(Work[list[Claim]]):
-    __slots__ = ("endpoint", "limit")
-
-    def __init__(self, endpoint: str, limit: int) -> None:
-        self.endpoint = endpoint
-        self.limit = limit
-
-
-class _ProbeWork(Work[None]):
-    __slots__ = ()
 
 
 class Store:
@@ -84,6 +64,7 @@ class Store:
         self._clock = clock
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._writer = Writer(self._commit, database.name)
+        self._leads = False
         self._closed = False
 
     @classmethod
@@ -127,6 +108,13 @@ class Store:
 
     async def close(self) -> None:
         """Commit what still waits, then close; what is asked of it afterwards is unavailable."""
+        if self._leads and not self._closed:
+            try:
+                await self._writer.submit(
+                    MailboxWork(lambda found, _: mailboxes.step_down(found, self._owner))
+                )
+            except StoreError as error:
+                log.warning("store.leads_kept", detail=str(error))  # until they end by themselves
         self._closed = True
         await self._writer.close()
         await asyncio.to_thread(self._readers.shutdown)
@@ -141,10 +129,56 @@ class Store:
         the database refuses a message for what is in it, the arrival is stored as quarantine
         (reason `internal`) instead.
 
+        A mail of a mailbox moves that folder's cursor, in the same transaction, to where its place
+        says that it is settled. What became no message and was read before with the very same
+        bytes, from a mailbox or a file, is not stored once more: the receipt is the first one's,
+        `repeated`.
+
         Raises StoreFull under the low-water mark or on a full disk, StoreUnavailable if it cannot
         be committed now; and for a reparse NotFound or NotPossible.
         """
-        return await self._writer.submit(_IngestWork(item))
+        return await self._writer.submit(IngestWork(item))
+
+    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
+        """Return up to where a folder is accounted for; None if it was never read."""
+        found = await self.mailbox(mailbox, folder)
+        return None if found is None else found.cursor
+
+    async def mailbox(self, mailbox: str, folder: str) -> MailboxRow | None:
+        """Return all that is known of a folder: cursor, horizon, last sync, leader."""
+        return await self._read(partial(mailboxes.find_mailbox, mailbox=mailbox, folder=folder))
+
+    async def advance(
+        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
+    ) -> None:
+        """Commit that a folder was looked through, and is accounted for up to the cursor.
+
+        Also where nothing was taken in: a first start that takes only new mail says so before it
+        waits for any. Under the same UIDVALIDITY a cursor never goes back. `horizon` is the UID
+        from which on every mail is wanted: those below were there before, and `start` chose.
+        """
+
+        def change(connection: Connection, now: datetime) -> None:
+            mailboxes.advance(connection, mailbox, folder, cursor, horizon=horizon, synced_at=now)
+
+        await self._writer.submit(MailboxWork(change))
+
+    async def lead(self, mailbox: str, folder: str) -> bool:
+        """Take or renew the lease of a folder; False while another bridge has it.
+
+        It lasts LEAD_SECONDS, and whoever reads the mailbox asks again three times as often: when
+        this is False, or has raised for that long, it stops. Always True on SQLite, of which we are
+        the only daemon. `close` gives up what we lead.
+        """
+        if self._database.file is not None:
+            return True
+
+        def change(connection: Connection, now: datetime) -> bool:
+            until = now + timedelta(seconds=LEAD_SECONDS)
+            return mailboxes.lead(connection, mailbox, folder, self._owner, now, until)
+
+        self._leads = True
+        return await self._writer.submit(MailboxWork(change))
 
     async def claim(self, endpoint: str, limit: int) -> list[Claim]:
         """Lease up to `limit` due deliveries, those that have been due longest first.
@@ -152,7 +186,7 @@ class Store:
         Each attempt is counted before this returns. No other process is given the same delivery
         until the lease ends. Below the low-water mark this goes on.
         """
-        return await self._writer.submit(_ClaimWork(endpoint, limit))
+        return await self._writer.submit(ClaimWork(endpoint, limit))
 
     async def record(self, attempt: Attempt) -> None:
         """Commit an attempt and what its delivery becomes by it.
@@ -161,14 +195,14 @@ class Store:
         delivered, and nothing else changes. Recording an attempt again changes nothing. Below the
         low-water mark this goes on. Raises NotFound if there is no such delivery.
         """
-        await self._writer.submit(_RecordWork(attempt))
+        await self._writer.submit(RecordWork(attempt))
 
     async def probe(self) -> None:
         """Prove that the store takes in: one small row, really committed and synced.
 
         Raises StoreFull and StoreUnavailable exactly where `ingest` would.
         """
-        await self._writer.submit(_ProbeWork())
+        await self._writer.submit(ProbeWork())
 
     async def next_due(self, endpoint: str) -> datetime | None:
         """Return when the endpoint's next delivery may be claimed; None if none is pending.
@@ -208,7 +242,7 @@ class Store:
         try:
             self._database.require_space()
         except StoreFull as full:
-            works = _without_intake(works, full)
+            works = without_intake(works, full)
             if not works:
                 return
         try:
@@ -217,9 +251,9 @@ class Store:
             raise
         except Exception as error:
             work = works[0]
-            if len(works) > 1 or not isinstance(work, _IngestWork):
+            if len(works) > 1 or not isinstance(work, IngestWork):
                 raise
-            spare = _as_quarantine(work.item, error)
+            spare = as_quarantine(work.item, error)
             if spare is None:
                 raise
             log.error("store.message_refused", where=where(error))
@@ -227,12 +261,13 @@ class Store:
             self._write(works)
 
     def _write(self, works: Sequence[Work[Any]]) -> None:
-        ingests = [work for work in works if isinstance(work, _IngestWork)]
-        records = [work for work in works if isinstance(work, _RecordWork)]
+        ingests = [work for work in works if isinstance(work, IngestWork)]
+        records = [work for work in works if isinstance(work, RecordWork)]
+        changes = [work for work in works if isinstance(work, MailboxWork)]
         with self._database.begin_again() as connection:
             now = self._clock()
             lease = Lease(self._owner, now, now + self._lease)
-            if ingests:
+            if ingests or changes:
                 postgres.lock_ingest(connection)  # before any other lock
             # First what was done, since it may hold an endpoint; then what is new; then what is
             # to do, which sees both.
@@ -243,40 +278,11 @@ class Store:
                 ):
                     record.result = recorded
             if ingests:
-                receipts = ingest_many(connection, [work.item for work in ingests], lease)
-                for ingest, receipt in zip(ingests, receipts, strict=True):
-                    ingest.result = receipt
+                ingest_all(connection, ingests, lease)
+            for change in changes:
+                change.result = change.change(connection, now)
             for work in works:
-                if isinstance(work, _ClaimWork):
+                if isinstance(work, ClaimWork):
                     work.result = outbox.claim(connection, work.endpoint, work.limit, lease)
-            probes = [work for work in works if isinstance(work, _ProbeWork)]
-            if probes:
+            if any(isinstance(work, ProbeWork) for work in works):
                 outbox.beat(connection, self._owner, now)
-            for probe in probes:
-                probe.result = None
-
-
-def _without_intake(works: Sequence[Work[Any]], full: StoreFull) -> list[Work[Any]]:
-    """Tell those that would take something in that the disk is full; return the others."""
-    others: list[Work[Any]] = []
-    for work in works:
-        if isinstance(work, _IngestWork | _ProbeWork):
-            work.result = StoreFull(str(full))
-        else:
-            others.append(work)
-    return others
-
-
-def _as_quarantine(item: Ingest, error: Exception) -> Ingest | None:
-    """Return what is stored in place of a message that the database refuses, if that helps.
-
-    Else its sender would try again for ever, and nobody would see why.
-    """
-    if not isinstance(item.result, Parsed):
-        return None
-    detail = (
-        f"the database refused the message ({type(error).__name__}); the log says where; please "
-        "report it, and reparse this arrival after the fix"
-    )
-    provider = item.result.message.provider
-    return replace(item, result=Unreadable(Reason.INTERNAL, detail, provider), more=())

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -87,6 +88,13 @@ arrivals: Final = Table(
     Column("peer", SafeText),
     Column("envelope_from", SafeText),
     Column("recipients", Strings, nullable=False),
+    # Where it lay in a mailbox, for those that were read from one.
+    Column("mailbox", SafeText),
+    Column("folder", SafeText),
+    Column("uidvalidity", BigInteger),
+    Column("uid", BigInteger),
+    # The raw bytes' SHA-256, where they became no message and may be read once more.
+    Column("digest", LargeBinary),
     Column("raw", LargeBinary, nullable=False),
     Index(
         "arrivals_message",
@@ -100,6 +108,21 @@ arrivals: Final = Table(
         "id",
         sqlite_where=text("outcome = 'quarantine'"),
         postgresql_where=text("outcome = 'quarantine'"),
+    ),
+    Index(
+        "arrivals_place",
+        "mailbox",
+        "folder",
+        "uidvalidity",
+        "uid",
+        sqlite_where=text("mailbox IS NOT NULL"),
+        postgresql_where=text("mailbox IS NOT NULL"),
+    ),
+    Index(
+        "arrivals_digest",
+        "digest",
+        sqlite_where=text("digest IS NOT NULL"),
+        postgresql_where=text("digest IS NOT NULL"),
     ),
 )
 
@@ -162,6 +185,20 @@ endpoints: Final = Table(
     Column("name", SafeText, primary_key=True),
     Column("held_reason", SafeText),  # NULL: its deliveries go out
     Column("held_at", Instant),
+)
+
+# How far each folder of each mailbox has been read, and which bridge reads it.
+mailboxes: Final = Table(
+    "mailboxes",
+    metadata,
+    Column("mailbox", SafeText, primary_key=True),
+    Column("folder", SafeText, primary_key=True),
+    Column("uidvalidity", BigInteger),  # NULL until it was read for the first time
+    Column("uid", BigInteger),
+    Column("horizon", BigInteger),  # UIDs below it were there before the first start
+    Column("synced_at", Instant),
+    Column("leader", SafeText),
+    Column("led_until", Instant),
 )
 
 heartbeat: Final = Table(

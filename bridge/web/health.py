@@ -15,19 +15,19 @@ class Health:
     """
 
     def __init__(self) -> None:
-        self._bad: dict[Condition, str] = {}
+        self._bad: dict[tuple[Condition, str], str] = {}
         self._started = False
         self._draining = False
 
-    def bad(self, condition: Condition, problem: str) -> bool:
-        """Say what is wrong with a condition; True if it was good before."""
-        was_good = condition not in self._bad
-        self._bad[condition] = problem
+    def bad(self, condition: Condition, problem: str, part: str = "") -> bool:
+        """Say what is wrong with a condition, or with a part of it; True if it was good before."""
+        was_good = (condition, part) not in self._bad
+        self._bad[condition, part] = problem
         return was_good
 
-    def good(self, condition: Condition) -> bool:
-        """Say that a condition is good; True if it was bad before."""
-        return self._bad.pop(condition, None) is not None
+    def good(self, condition: Condition, part: str = "") -> bool:
+        """Say that a condition, or this part of it, is good; True if it was bad before."""
+        return self._bad.pop((condition, part), None) is not None
 
     def start(self) -> None:
         """Everything listens and the store is open."""
@@ -40,7 +40,7 @@ class Health:
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong, one sentence each; empty means healthy."""
-        return tuple(f"{condition}: {problem}" for condition, problem in self._bad.items())
+        return tuple(f"{condition}: {problem}" for (condition, _), problem in self._bad.items())
 
     @property
     def not_ready(self) -> tuple[str, ...]:

@@ -123,3 +123,73 @@ def test_no_config_at_all_is_exit_2(smsbridge: Smsbridge, tmp_path: Path) -> Non
     ran = smsbridge("check")
     assert (ran.code, "name it with -c or SMSBRIDGE_CONFIG" in ran.err) == (2, True)
     assert smsbridge("check", "-c", tmp_path / "none.toml").code == 2
+
+
+MAILBOXES = """
+[[imap]]
+name = "inbox"
+host = "imap.example.com"
+username = "sms@example.com"
+password = "hunter2"
+start = 2026-04-08
+on_message = "move:Done"
+[[imap]]
+name = "google"
+host = "imap.gmail.com"
+username = "sms@example.com"
+start = "new"
+[imap.oauth]
+issuer = "google"
+client_id = "us"
+client_secret = "hunter2-client"
+refresh_token = "hunter2-refresh"
+"""
+
+
+def test_mailboxes_are_told_with_their_first_start(smsbridge: Smsbridge, config: Path) -> None:
+    """Each mailbox is named with its login and what the first start takes, without secrets."""
+    config.write_text(config.read_text() + MAILBOXES)
+    ran = smsbridge("check", "-c", config, "--json")
+    inbox, google = ran.document["imap"]
+    assert (inbox["server"], inbox["folder"], inbox["login"], inbox["on_message"]) == (
+        "imap.example.com:993", "INBOX", "password", "move:Done",
+    )  # fmt: skip
+    assert inbox["first_start"] == "takes the mails that are there since 2026-04-08"
+    assert google["login"] == "token of oauth2.googleapis.com by refresh token"
+    assert "only what comes" in google["first_start"]
+    text = smsbridge("check", "-c", config).out
+    assert "since 2026-04-08" in text
+    assert "hunter2" not in ran.out + text
+
+
+def test_mailboxes_are_a_way_in(smsbridge: Smsbridge, config: Path) -> None:
+    """With a mailbox SMTP may be off; its plain secrets in an open file are warned of."""
+    config.write_text("[smtp]\nlisten = []" + MAILBOXES)
+    config.chmod(0o644)
+    warnings = " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
+    assert "no mail can come in" not in warnings
+    for secret in ("password of imap.inbox", "client_secret of imap.google.oauth", "refresh_token"):
+        assert secret in warnings
+    assert "hunter2" not in warnings
+
+
+def test_evidence_that_a_mailbox_never_has_is_warned_of(smsbridge: Smsbridge, config: Path) -> None:
+    """A provider that is believed by its peer alone gets a warning beside [[imap]]."""
+    text = config.read_text() + MAILBOXES
+    wanted = "what is read from a mailbox has none"
+    config.write_text(text)
+    assert wanted not in " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
+    config.write_text(text.replace("anyone = true", 'networks = ["127.0.0.1/32"]'))
+    assert wanted in " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
+
+
+def test_a_pinned_ca_that_is_none_is_refused(
+    smsbridge: Smsbridge, config: Path, tmp_path: Path
+) -> None:
+    """A CA file that is missing or holds no certificate is wrong, as `run` would find."""
+    config.write_text(
+        config.read_text() + MAILBOXES.replace("start =", "tls_ca = 'ca.pem'\nstart =", 1)
+    )
+    assert "imap.inbox.tls_ca: " in smsbridge("check", "-c", config).err
+    (tmp_path / "ca.pem").write_text("no certificate")
+    assert "holds no PEM certificate" in smsbridge("check", "-c", config).err

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 
 import click
@@ -38,7 +39,8 @@ def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
 def test_the_list_of_commands_is_true(name: str) -> None:
     """Each name leads to a command of that name, whose own help begins with the listed line."""
     module, told = root.COMMANDS[name]
-    command = getattr(import_module(f"bridge.cli.{module}"), name)
+    word = f"{name}_" if iskeyword(name) else name
+    command = getattr(import_module(f"bridge.cli.{module}"), word)
     assert isinstance(command, click.Command)
     assert command.name == name
     assert (command.help or "").startswith(told.rstrip("."))

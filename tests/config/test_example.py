@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from bridge import providers
 from bridge.config.explain import keys, tables
 from bridge.config.folder import beside
+from bridge.config.imap import ImapSettings
 from bridge.config.load import load
 from bridge.config.settings import EndpointSettings, ProviderSettings, Settings, TrustSettings
 
@@ -27,6 +28,9 @@ def uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Switch on every setting and every example, with the secrets in place."""
     credentials = tmp_path / "credentials"
     credentials.mkdir()
+    for name in ("imap-password", "google-client", "google-refresh", "microsoft-client"):
+        (credentials / name).write_text("hunter2")
+    monkeypatch.setenv("OTHERS_CLIENT_SECRET", "hunter2")
     (credentials / "crm-secret").write_text(SECRET)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     monkeypatch.setenv("ARCHIVE_OLD_SECRET", SECRET)
@@ -72,6 +76,7 @@ def test_commented_settings_show_their_defaults(uncommented: Path) -> None:
         (EndpointSettings, crm),
         (TrustSettings, settings.providers[0].trust),
         (ProviderSettings, settings.providers[0]),
+        (ImapSettings, settings.imap[0]),
     ):
         for name, field in model.model_fields.items():
             # These have no default that means anything: an example stands there.
@@ -85,10 +90,14 @@ def test_commented_settings_show_their_defaults(uncommented: Path) -> None:
 def test_every_setting_is_explained() -> None:
     """The line above each first mention of a setting is a comment that says what it is."""
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    bare = {'#name = "archive"', '#url = "http://127.0.0.1:9000/sms"'}  # explained a table earlier
+    header = ""
+    explained = set()
     for above, line in itertools.pairwise(lines):
-        if re.match(r"#?[a-z_]+ = ", line) and line not in bare:
-            assert above.startswith("# "), line
+        if re.match(r"#?\[", line):
+            header = line.removeprefix("#")
+        elif setting := re.match(r"#?([a-z_]+) = ", line):
+            assert above.startswith("# ") or (header, setting[1]) in explained, line
+            explained.add((header, setting[1]))
 
 
 def _keys(data: object, header: str) -> set[str]:

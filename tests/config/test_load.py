@@ -29,10 +29,10 @@ BAD = [
         "line 2: log.colour: unknown key 'colour': known here are level, format",
     ),
     (
-        "_env_file = 'x'",
+        "_cli_parse_args = 'x'",
         (
-            "line 1: _env_file: unknown key '_env_file': known here are "
-            "store, smtp, http, log, delivery, providers, endpoints"
+            "line 1: _cli_parse_args: unknown key '_cli_parse_args': known here are "
+            "store, smtp, imap, http, log, delivery, providers, endpoints"
         ),
     ),
     ("smtp = 3", "line 1: smtp: must be a table"),

@@ -51,7 +51,7 @@ def described(connection: Connection) -> object:
     found = inspect(connection)
     return {
         table: {
-            "columns": [repr(each) for each in found.get_columns(table)],
+            "columns": sorted(repr(each) for each in found.get_columns(table)),  # in any order
             "indexes": sorted(
                 repr({name: str(value) for name, value in index.items()} | options(index))
                 for index in found.get_indexes(table)

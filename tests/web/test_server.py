@@ -92,6 +92,17 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
         assert (await get(address, "/healthz")).status == 200
 
 
+def test_parts_of_a_condition_are_good_and_bad_by_themselves() -> None:
+    """One mailbox that is well again doesn't hide another one's trouble."""
+    health = Health()
+    assert health.bad("sources", "a is away", "a")
+    assert health.bad("sources", "b is away", "b")
+    assert not health.bad("sources", "a is still away", "a")
+    assert health.good("sources", "a")
+    assert not health.good("sources", "a")
+    assert health.problems == ("sources: b is away",)
+
+
 async def test_ready_from_start_to_drain() -> None:
     """/readyz is 503 before the start, 200 while running even if sick, 503 while draining."""
     health = Health()

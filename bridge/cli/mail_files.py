@@ -1,0 +1,150 @@
+"""Mails in files: mbox of any size, Maildir, single mails and folders of them. One in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from bridge.errors import NotPossible
+
+MAX_MAIL: Final = 64 * 1024**2  # far more than any mail with an SMS
+_CHUNK: Final = 64 * 1024  # of a line: one without an end must not fill the memory
+# "From sender Thu Apr  9 14:30:52 2026": what a program writes, and hardly a person. A body line
+# that begins so without a time is no separator.
+_SEPARATOR: Final = re.compile(rb"From .*\d:\d\d.*\d{4}")
+_QUOTED: Final = re.compile(rb">+From ")
+_BLANK: Final = (b"\n", b"\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class FileMail:
+    """A mail of a file: its bytes, or the sentence why it cannot be had.
+
+    `number` counts the mails of an mbox from 1. `consumed`: so many bytes were read for it.
+    """
+
+    path: Path
+    number: int | None
+    raw: bytes | None = field(repr=False)
+    consumed: int
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Say which mail is meant."""
+        return str(self.path) if self.number is None else f"{self.path}, mail {self.number}"
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """List the files that hold mails, in the order in which they are read.
+
+    Raises NotPossible for a path that is not there, or a folder without mails.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = _in_folder(path)
+            if not inside:
+                raise NotPossible(f"{path}: is no Maildir, and there is no .eml in it")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise NotPossible(f"{path}: no such file or directory")
+    return found
+
+
+def total_size(files: Sequence[Path]) -> int:
+    """Add up how much is to be read, for the progress bar."""
+    return sum(path.stat().st_size for path in files)
+
+
+def read_mails(path: Path, limit: int = MAX_MAIL) -> Iterator[FileMail]:
+    """Give the mails of one file; one that cannot be read or is over the limit says so."""
+    try:
+        with path.open("rb") as stream:
+            if stream.peek(5)[:5] == b"From ":
+                yield from _mbox(path, stream, limit)
+            else:
+                yield _single(path, stream, limit)
+    except OSError as error:
+        why = (error.strerror or "cannot be read").lower()
+        yield FileMail(path, None, None, 0, why)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Look for Maildirs (their subfolders are Maildirs again) and .eml files, at any depth."""
+    found: list[Path] = []
+    # What is in tmp is still being written; its writer puts it into new.
+    for box in sorted({each.parent for name in ("cur", "new") for each in folder.rglob(name)}):
+        for name in ("new", "cur"):
+            inside = box / name
+            if inside.is_dir():
+                found += sorted(each for each in inside.iterdir() if each.is_file())
+    known = set(found)
+    found += sorted(each for each in folder.rglob("*.eml") if each not in known and each.is_file())
+    return found
+
+
+def _single(path: Path, stream: BinaryIO, limit: int) -> FileMail:
+    raw = stream.read(limit + 1)
+    if len(raw) > limit:
+        return FileMail(path, None, None, path.stat().st_size, _too_large(limit))
+    return FileMail(path, None, raw, len(raw))
+
+
+class _Growing:
+    """One mail of an mbox as its lines come in."""
+
+    def __init__(self, number: int, limit: int) -> None:
+        self.number = number
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            self._parts.clear()
+        else:
+            self._parts.append(part)
+
+    def end(self, path: Path, consumed: int) -> FileMail:
+        if self._size > self._limit:
+            return FileMail(path, self.number, None, consumed, _too_large(self._limit))
+        raw = b"".join(self._parts)
+        # The blank line in front of the next separator is the mbox's, not the mail's.
+        for blank in (b"\r\n\r\n", b"\n\n"):
+            if raw.endswith(blank):
+                raw = raw[: -len(blank) // 2]
+                break
+        return FileMail(path, self.number, raw, consumed)
+
+
+def _mbox(path: Path, stream: BinaryIO, limit: int) -> Iterator[FileMail]:
+    """Part an mbox at its "From " lines, and take one ">" off body lines that were quoted.
+
+    A mail's own ">From " of an mbox that quotes without counting (mboxo) loses its ">" by that,
+    as it does in every reader. Content-Length (mboxcl) is not looked at.
+    """
+    mail = _Growing(1, limit)
+    consumed = len(stream.readline())  # the first separator, however it is written
+    line_begins = after_blank = True
+    while chunk := stream.readline(_CHUNK):
+        begins, line_begins = line_begins, chunk.endswith(b"\n")
+        if begins and after_blank and _SEPARATOR.match(chunk):
+            yield mail.end(path, consumed)
+            consumed = len(chunk)
+            mail = _Growing(mail.number + 1, limit)
+            continue
+        consumed += len(chunk)  # counted, for a pipe has no position
+        after_blank = begins and chunk in _BLANK
+        mail.add(chunk[1:] if begins and _QUOTED.match(chunk) else chunk)
+    yield mail.end(path, consumed)
+
+
+def _too_large(limit: int) -> str:
+    return f"is over {limit // 1024**2} MiB: this is no mail with an SMS"

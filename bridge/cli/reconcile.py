@@ -1,0 +1,92 @@
+"""`smsbridge reconcile`: is every mail of a mailbox in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from bridge import app
+from bridge.cli.opened import opened
+from bridge.cli.options import require_config, with_config, with_json
+from bridge.cli.output import as_document, as_fields, as_list, heading
+from bridge.cli.reconciling import Comparison, Found
+from bridge.cli.root import DONE, FOUND_WRONG
+from bridge.cli.taking_in import TakingIn
+from bridge.config.imap import ImapSettings
+from bridge.config.settings import Settings
+from bridge.config.values import nearest
+from bridge.errors import ConfigError, NotPossible
+
+
+@click.command()
+@click.argument("name")
+@click.option("--fix", is_flag=True, help="Take in what is missing.")
+@click.option(
+    "--all", "everything", is_flag=True,
+    help="Also the mails that were there before the first start and that `start` left out.",
+)  # fmt: skip
+@with_config
+@with_json
+def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_json: bool) -> int:
+    """Compare a mailbox with the ledger.
+
+    NAME is that of the [[imap]] table. Every mail of its folder must be in the ledger, known by
+    its place, its message or its bytes; nothing in the mailbox is changed. May run beside the
+    daemon, which goes on by itself with what is "waiting". Exits 1 if anything is missing, also if
+    --fix took it in. JSON: {"mailbox", "mails", "known", "left_out", "missing": [{"uid", "waiting",
+    "would_be", "message_id", "taken_in", "problem"}]}.
+    """
+    file = require_config(config)
+    settings = _mailbox(file.settings, name)
+    try:
+        reader, endpoints = app.reader_of(file.settings), app.endpoints_of(file.settings)
+    except ConfigError as error:
+        raise file.explain(error) from None
+    with opened(file.settings.store) as store:
+        line = TakingIn(store, reader, endpoints, "smsbridge reconcile")
+        with click.progressbar(
+            length=1, label="comparing", file=sys.stderr, hidden=not sys.stderr.isatty()
+        ) as bar:
+
+            def progress(done: int, of: int) -> None:
+                bar.length = of
+                bar.update(done - bar.pos)
+
+            comparison = Comparison(
+                settings, store, line, fix=fix, everything=everything, progress=progress
+            )
+            found = asyncio.run(_compare(settings, comparison))
+    _print(name, found, as_json=as_json)
+    return FOUND_WRONG if found.missing else DONE
+
+
+async def _compare(settings: ImapSettings, comparison: Comparison) -> Found:
+    async with app.open_mailbox(settings) as mailbox:
+        return await comparison.run(mailbox)
+
+
+def _mailbox(settings: Settings, name: str) -> ImapSettings:
+    names = [each.name for each in settings.imap]
+    if name in names:
+        return settings.imap[names.index(name)]
+    near = nearest(name, names)
+    known = f", did you mean {near!r}?" if near else f": known are {', '.join(names) or 'none'}"
+    raise NotPossible(f"there is no [[imap]] called {name!r}{known}")
+
+
+def _print(name: str, found: Found, *, as_json: bool) -> None:
+    missing = [asdict(each) for each in found.missing]
+    counts = {"mails": found.mails, "known": found.known, "left_out": found.left_out}
+    if as_json:
+        as_document({"mailbox": name, **counts, "missing": missing})
+        return
+    as_fields([("mailbox", name), *counts.items(), ("missing", len(missing))])
+    if missing:
+        heading("missing")
+        as_list(
+            ("uid", "waiting", "would_be", "message_id", "taken_in", "problem"), missing, "none"
+        )

@@ -1,0 +1,121 @@
+"""`[[imap]]`: the mailboxes that are read, how we log in, and what becomes of a mail afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    StrictBool,
+    model_validator,
+)
+
+from bridge.config.loopback import is_loopback
+from bridge.config.oauth import OAuthSettings
+from bridge.config.strict import Strict
+from bridge.config.values import ConfigPath, Name, PositiveSeconds, PositiveSize, Secret
+
+_HOW: Final = '"leave", "seen", "delete", "move:Folder" or "copy:Folder"'
+
+
+class Step(StrEnum):
+    """What is done with a mail in its mailbox once it is committed."""
+
+    LEAVE = "leave"
+    SEEN = "seen"
+    DELETE = "delete"
+    MOVE = "move"
+    COPY = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """A step, and the folder that it needs."""
+
+    step: Step
+    folder: str | None = None
+
+    def __str__(self) -> str:
+        return self.step.value if self.folder is None else f"{self.step.value}:{self.folder}"
+
+
+Start = date | Literal["unseen", "all", "new"]
+
+
+def _afterwards(value: object) -> object:
+    """Read `"seen"` or `"move:Folder"`."""
+    if isinstance(value, Afterwards):
+        return value
+    word, colon, folder = value.partition(":") if isinstance(value, str) else ("", "", "")
+    wants_folder = word in {Step.MOVE, Step.COPY}
+    if word not in set(Step) or bool(colon) != wants_folder:
+        raise ValueError(f"must be {_HOW}")
+    return Afterwards(Step(word), _text(folder) if wants_folder else None)
+
+
+def _start(value: object) -> object:
+    """Read a word or a date as TOML writes it, without quotes."""
+    if isinstance(value, str) and value in {"unseen", "all", "new"}:
+        return value
+    # A datetime is a date to Python; IMAP's SINCE knows days only.
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    raise ValueError('must be "unseen", "all", "new", or a date without quotes, like 2026-04-08')
+
+
+def _text(text: str) -> str:
+    """Refuse what no IMAP command can carry."""
+    if not text or not text.isprintable():
+        raise ValueError("must not be empty, nor hold control characters")
+    return text
+
+
+def _host(host: str) -> str:
+    if not host or host != host.strip() or any(each in host for each in " /@\\") or "://" in host:
+        raise ValueError('must be a host name or an IP address, like "imap.example.com"')
+    return host
+
+
+Text = Annotated[str, AfterValidator(_text)]
+What = Annotated[Afterwards, BeforeValidator(_afterwards)]
+
+
+class ImapSettings(Strict):
+    """`[[imap]]`: one folder of one mailbox that is read."""
+
+    name: Name
+    host: Annotated[str, AfterValidator(_host)]
+    port: Annotated[int, Field(ge=1, le=65535, strict=True)] = 993
+    tls: StrictBool = True  # false: for a server on this machine only
+    tls_ca: ConfigPath | None = None  # the only CA (PEM) that is trusted; default: the system's
+    folder: Text = "INBOX"
+    username: Text
+    password: Secret | None = None
+    oauth: OAuthSettings | None = None
+    on_message: What = Afterwards(Step.SEEN)
+    on_quarantine: What = Afterwards(Step.SEEN)
+    on_ignored: What = Afterwards(Step.SEEN)
+    start: Annotated[Start, BeforeValidator(_start)] = "unseen"  # what the first start takes in
+    poll: PositiveSeconds = 60.0  # the mailbox is looked through at least this often
+    idle: StrictBool = True  # and at once when the server says that there is something
+    max_message: PositiveSize = ByteSize(25 * 1024**2)
+    timeout: PositiveSeconds = 30.0  # for each command
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.password is None) == (self.oauth is None):
+            raise ValueError("set password, or an [imap.oauth] table, and not both")
+        if not self.tls and not is_loopback(self.host):
+            raise ValueError("tls = false sends the password readable: for 127.0.0.1 or ::1 only")
+        if not self.tls and self.tls_ca is not None:
+            raise ValueError("tls_ca without tls says nothing: leave one out")
+        for name in ("on_message", "on_quarantine", "on_ignored"):
+            if getattr(self, name).folder == self.folder:
+                raise ValueError(f"{name} names the folder that is read: name another one")
+        return self

@@ -1,0 +1,126 @@
+"""One of several bridges reads a mailbox: the one that has its lease, for as long as it has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from bridge import logs
+from bridge.errors import StoreError
+
+log = logs.logger("imap")
+
+_RENEWALS: Final = 3  # in the time of one lease
+
+
+class Reading(Protocol):
+    """A source that is run while we lead."""
+
+    async def run(self) -> None:
+        """Read until `stop`, or until cancelled."""
+
+    def stop(self) -> None:
+        """Make `run` come to its end."""
+
+
+class LedSource:
+    """Runs a source while this bridge leads its mailbox, and waits for its turn else.
+
+    `lead` takes or renews a lease of `lease_seconds` and says whether it is ours. A source whose
+    lease could not be renewed in time is cancelled before the lease ends: what it has handed to
+    the store is committed all the same, and what it hasn't is still in the mailbox. `make` builds a
+    new source for each turn.
+    """
+
+    def __init__(
+        self,
+        mailbox: str,
+        lead: Callable[[], Awaitable[bool]],
+        make: Callable[[], Reading],
+        lease_seconds: float,
+    ) -> None:
+        self._mailbox = mailbox
+        self._lead = lead
+        self._make = make
+        self._pause = lease_seconds / _RENEWALS
+        self._stopping = asyncio.Event()
+        self._source: Reading | None = None
+        # Set once it runs: whose turn it is must not keep the other sources from starting.
+        self.listening = asyncio.Event()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is our turn."""
+        return self._source is not None
+
+    def reload_tls(self) -> None:
+        """Do nothing: a client has no certificate of its own."""
+
+    def stop(self) -> None:
+        """Make `run` come to its end."""
+        self._stopping.set()
+        if self._source is not None:
+            self._source.stop()
+
+    async def run(self) -> None:
+        """Take turns with the other bridges until stopped or cancelled."""
+        self.listening.set()
+        while not self._stopping.is_set():
+            # A lease that is refused, or a store that is away, is no turn; a bug in the source
+            # leaves here.
+            if await self._ours():
+                await self._turn()
+            await self._wait()
+
+    async def _turn(self) -> None:
+        self._source = source = self._make()
+        log.info("imap.leads", mailbox=self._mailbox)
+        reading = asyncio.get_running_loop().create_task(source.run())
+        try:
+            while not reading.done() and await self._keep(reading):
+                pass
+        finally:
+            self._source = None
+            if not reading.done():
+                log.warning("imap.leads_no_more", mailbox=self._mailbox)
+                reading.cancel()
+            await asyncio.wait({reading})
+        if not reading.cancelled():
+            reading.result()
+
+    async def _keep(self, reading: asyncio.Task[None]) -> bool:
+        """Renew the lease once; False if it is lost, or may be."""
+        loop = asyncio.get_running_loop()
+        # Two of three parts of the lease: the last one is for what the source still has to end.
+        ends = loop.time() + self._pause * (_RENEWALS - 1)
+        await asyncio.wait({reading}, timeout=self._pause)
+        while not reading.done() and not self._stopping.is_set():
+            try:
+                async with asyncio.timeout_at(ends):
+                    return await self._lead()
+            except TimeoutError:
+                return False
+            except StoreError as error:
+                log.warning("imap.lease_not_renewed", mailbox=self._mailbox, detail=str(error))
+                await asyncio.wait({reading}, timeout=min(1.0, self._pause / 4))
+                if loop.time() >= ends:
+                    return False
+        # On the way out it may end in its own time: the lease is given up with the store.
+        if not reading.done():
+            await asyncio.wait({reading})
+        return True
+
+    async def _ours(self) -> bool:
+        try:
+            return await self._lead()
+        except StoreError as error:
+            log.warning("imap.lease_not_taken", mailbox=self._mailbox, detail=str(error))
+            return False
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._pause):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
