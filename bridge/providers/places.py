@@ -241,7 +241,9 @@ def _at_pointer(document: object, steps: Sequence[str], name: str) -> Value | No
         else:
             return None
     if isinstance(document, str):
-        return Value(document, name)
+        # JSON can spell half of a character beyond U+FFFF, which is no text: it becomes U+FFFD.
+        whole = document.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return Value(whole, name)
     if isinstance(document, int) and not isinstance(document, bool):
         return Value(str(document), name)
     return None

@@ -105,6 +105,7 @@ def test_what_is_not_there_is_named(place: str, email: Email, says: str) -> None
         ("{ all = true }", "\n a \n\n", "\n a \n"),
         ("{ text = '(?s)<(.*)>' }", "a <b\nc> d", "b\nc"),
         ("{ json = '/t' }", '{"t": " a\\nb "}', " a\nb "),
+        ("{ json = '/t' }", '{"t": "\\ud83d\\udc4d \\udc4d"}', "👍 \ufffd"),
         ("[{ label = 'Msg' }, { all = true }]", "no label", "no label"),
     ],
 )
