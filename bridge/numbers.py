@@ -9,7 +9,13 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, ValidationResult
+from phonenumbers import (
+    NumberParseException,
+    PhoneNumber,
+    PhoneNumberFormat,
+    PhoneNumberType,
+    ValidationResult,
+)
 
 MAX_SHORT_CODE: Final = 6  # digits; no country has national numbers this short
 MIN_WITHOUT_PLUS: Final = 11  # digits; from here on a country code is likely in front
@@ -53,15 +59,24 @@ def normalise(raw: str, region: str | None) -> Number:
 
 def _e164_without_plus(digits: str, region: str | None) -> Number | None:
     national = _parse(digits, region) if region else None
+    international = None
+    if not digits.startswith("0") and len(digits) >= MIN_WITHOUT_PLUS:
+        international = _parse("+" + digits, None)
     if national is not None and phonenumbers.is_valid_number(national):
+        # Both readings may be valid: in Germany, 4915… is also a landline in Leer. Of the two, a
+        # mobile is who sends SMS.
+        if international is not None and _mobile(international) and not _mobile(national):
+            return _format(international)
         return _format(national)
     if digits.startswith("00"):  # the prefix that nearly all countries dial
         return _e164("+" + digits[2:])
-    if not digits.startswith("0") and len(digits) >= MIN_WITHOUT_PLUS:
-        international = _e164("+" + digits)
-        if international is not None:
-            return international
+    if international is not None and _possible(international):
+        return _format(international)
     return _format(national) if national is not None and _possible(national) else None
+
+
+def _mobile(number: PhoneNumber) -> bool:
+    return phonenumbers.number_type(number) == PhoneNumberType.MOBILE
 
 
 def _digits(given: str) -> str | None:

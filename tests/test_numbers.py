@@ -50,6 +50,9 @@ IMPOSSIBLE, NO_REGION = "number_impossible", "number_without_region"
         ("+", None, "+", IMPOSSIBLE),
         ("", None, "", IMPOSSIBLE),
         ("9" * 500, "IT", "9" * 500, IMPOSSIBLE),
+        ("4915112345678", "DE", "+4915112345678", None),  # not a landline in Leer
+        ("393301234567", "DE", "+393301234567", None),
+        ("0491 5112345", "DE", "+494915112345", None),
     ],
 )
 def test_numbers(raw: str, region: str | None, value: str, warning: str | None):
