@@ -21,6 +21,29 @@ class SourceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class MailboxPlace:
+    """Where in a mailbox a mail lies; UIDs say nothing once the UIDVALIDITY is another.
+
+    `settled`: all mails up to this UID are accounted for, and their place in the mailbox is as
+    configured; the folder's cursor may move there in the transaction that stores this arrival.
+    """
+
+    mailbox: str  # as the config names it
+    folder: str
+    uidvalidity: int
+    uid: int
+    settled: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a folder has been read: all its mails up to this UID are accounted for."""
+
+    uidvalidity: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """What came in, raw, with how it came."""
 
@@ -31,6 +54,7 @@ class Arrival:
     peer: str | None = None  # the other side's IP address, never a name
     envelope_from: str | None = None  # "" is the null sender
     recipients: tuple[str, ...] = ()  # the envelope's, as given
+    mailbox: MailboxPlace | None = None  # if it was read from a mailbox
 
 
 @dataclass(frozen=True, slots=True)
