@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
+import os
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -21,46 +19,26 @@ from aioimaplib import aioimaplib
 
 from bridge.errors import ImapError, ImapRefused, ImapUnavailable
 from bridge.sources.imap_protocol import MendedProtocol, Reply
+from bridge.sources.imap_replies import (
+    Mailbox,
+    Meta,
+    checked,
+    read_mailbox,
+    read_meta,
+    refusal,
+)
 from bridge.sources.imap_wire import (
     Fetched,
     folder_name,
     quoted,
-    read_date,
     read_fetch,
     read_search,
     uid_set,
 )
 
-# RFC 5530: a NO with one of these is over after a while by itself.
-_PASSING: Final = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED", "EXPUNGEISSUED"}
 _SLOWEST: Final = 16 * 1024  # bytes a second below which a download is given up
 _IN_REV2: Final = {"IDLE", "MOVE", "SASL-IR", "UIDPLUS"}
 _GOODBYE: Final = 2.0
-_LONG_NUMBER: Final = re.compile(r"\d{6,}")
-_ADDRESS: Final = re.compile(r"\S+@\S+")
-_NAMED: Final = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT) (\d+)\]", re.IGNORECASE)
-_EXISTS: Final = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)
-_FLAGS: Final = re.compile(rb"\* FLAGS \(([^)]*)\)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Mailbox:
-    """A folder as it was when it was selected; `uidnext` is None where the server hides it."""
-
-    uidvalidity: int
-    uidnext: int | None
-    exists: int
-    readonly: bool
-    flags: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What is known of a mail without reading it."""
-
-    size: int
-    internaldate: datetime | None
-    flags: frozenset[str]
 
 
 class ImapClient:
@@ -163,7 +141,7 @@ class ImapClient:
 
     async def _let_in(self, reply: Reply, *secrets: str) -> None:
         if not reply.ok:
-            raise _refusal("the login", reply, secrets)
+            raise refusal("the login", reply, secrets)
         self._protocol.state = aioimaplib.AUTH
         if reply.code != "CAPABILITY":
             # MOVE, UIDPLUS and IDLE are often told only to those who are in.
@@ -181,34 +159,16 @@ class ImapClient:
         # aioimaplib does not quote the folder's name, nor does it know names beyond ASCII.
         reply = await self._run("EXAMINE" if readonly else "SELECT", folder_name(folder))
         if not reply.ok:
-            raise _refusal(f"opening the folder {folder!r}", reply)
+            raise refusal(f"opening the folder {folder!r}", reply)
         self._protocol.state = aioimaplib.SELECTED
-        told: dict[bytes, int] = {}
-        flags: frozenset[str] = frozenset()
-        exists = 0
-        for response in reply.untagged:
-            if found := _NAMED.match(response[0]):
-                told[found[1].upper()] = int(found[2])
-            elif found := _EXISTS.match(response[0]):
-                exists = int(found[1])
-            elif found := _FLAGS.match(response[0]):
-                flags = frozenset(found[1].decode("ascii", "replace").split())
-        if b"UIDVALIDITY" not in told:
-            raise ImapRefused("the mail server gives its folder no UIDVALIDITY: it cannot be read")
-        return Mailbox(
-            uidvalidity=told[b"UIDVALIDITY"],
-            uidnext=told.get(b"UIDNEXT"),
-            exists=exists,
-            readonly=readonly or reply.code == "READ-ONLY",
-            flags=flags,
-        )
+        return read_mailbox(reply, readonly=readonly)
 
     async def search(self, criteria: str) -> list[int]:
         """Find UIDs, in ascending order. Pushes that came before it are answered by it."""
         self._protocol.pushed.clear()
         # Yahoo and Outlook refuse the charset that aioimaplib sends by default.
         search = partial(self._protocol.search, criteria, charset=None, by_uid=True)
-        return read_search(_checked("the search", await self._ask(search)).untagged)
+        return read_search(checked("the search", await self._ask(search)).untagged)
 
     # Mails
 
@@ -217,15 +177,8 @@ class ImapClient:
         wanted = "(UID RFC822.SIZE INTERNALDATE FLAGS)"
         found: dict[int, Meta] = {}
         for each in await self._fetch(uids, wanted, self._deadline):
-            size, date, flags = (
-                each.items.get(name) for name in (b"RFC822.SIZE", b"INTERNALDATE", b"FLAGS")
-            )
-            if isinstance(size, bytes) and size.isdigit() and isinstance(flags, tuple):
-                found[each.uid] = Meta(
-                    int(size),
-                    read_date(date) if isinstance(date, bytes) else None,
-                    frozenset(_word(flag) for flag in flags),
-                )
+            if (meta := read_meta(each)) is not None:
+                found[each.uid] = meta
         return found
 
     async def fetch_raw(self, uid: int, expected: int = 0) -> bytes | None:
@@ -253,7 +206,7 @@ class ImapClient:
         # A FETCH that nobody asked for comes in between at any time.
         found = [each for each in read if each is not None and each.uid in asked]
         if not found:
-            _checked("reading mails", reply)
+            checked("reading mails", reply)
         return found
 
     async def store_flag(self, uids: Sequence[int], flag: str) -> None:
@@ -261,7 +214,7 @@ class ImapClient:
         store = partial(
             self._protocol.store, uid_set(uids), "+FLAGS.SILENT", f"({flag})", by_uid=True
         )
-        _checked(f"setting {flag}", await self._ask(store))
+        checked(f"setting {flag}", await self._ask(store))
 
     async def store_seen(self, uids: Sequence[int]) -> None:
         """Mark mails as read."""
@@ -270,7 +223,7 @@ class ImapClient:
     async def copy(self, uids: Sequence[int], folder: str) -> None:
         """Copy mails into a folder."""
         copy = partial(self._protocol.copy, uid_set(uids), folder_name(folder), by_uid=True)
-        _checked(f"copying to the folder {folder!r}", await self._ask(copy))
+        checked(f"copying to the folder {folder!r}", await self._ask(copy))
 
     async def move(self, uids: Sequence[int], folder: str) -> bool:
         r"""Move mails into a folder; False if they are copied, and here only marked `\Deleted`."""
@@ -279,7 +232,7 @@ class ImapClient:
             return await self.delete(uids)
         move = partial(self._command, "MOVE", uid_set(uids), folder_name(folder), prefix="UID")
         reply = await self._ask(lambda: self._protocol.execute(move()))
-        _checked(f"moving to the folder {folder!r}", reply)
+        checked(f"moving to the folder {folder!r}", reply)
         return True
 
     async def delete(self, uids: Sequence[int]) -> bool:
@@ -292,7 +245,7 @@ class ImapClient:
         if not self.has("UIDPLUS"):
             return False
         expunge = partial(self._protocol.expunge, uid_set(uids), by_uid=True)
-        _checked("removing mails", await self._ask(expunge))
+        checked("removing mails", await self._ask(expunge))
         return True
 
     # Waiting
@@ -314,13 +267,12 @@ class ImapClient:
             if not reply.done():
                 # An EXISTS in the same segment as the "+" has set the event already.
                 await _first(protocol.pushed, reply, seconds)
-            if reply.done():
-                _checked("IDLE", reply.result())
-                raise ImapRefused("IDLE was ended by the mail server")
-            protocol.say(b"DONE")
-            if not await _first(None, reply, self._deadline):
-                raise ImapUnavailable(f"no end of IDLE within {self._deadline:g} s")
-            _checked("IDLE", reply.result())
+            by_itself = reply.done()
+            if not by_itself:
+                protocol.say(b"DONE")
+                if not await _first(None, reply, self._deadline):
+                    raise ImapUnavailable(f"no end of IDLE within {self._deadline:g} s")
+            checked("IDLE", reply.result())
             clean = True
         except ImapRefused:
             clean = True  # the connection is as good as before
@@ -328,9 +280,10 @@ class ImapClient:
         finally:
             if not clean:
                 protocol.fail(ImapUnavailable("IDLE was given up"))
-                if reply.done() and not reply.cancelled():
-                    reply.exception()  # it was heard: asyncio need not tell of it
             protocol.finish()
+        if by_itself:
+            # To begin again at once would be a loop that never rests.
+            raise ImapRefused("the mail server ended IDLE by itself")
         return self.pushed
 
     async def noop(self) -> None:
@@ -367,7 +320,7 @@ class ImapClient:
         return await self._ask(lambda: self._protocol.execute(command))
 
     async def _must(self, name: str) -> Reply:
-        return _checked(name, await self._run(name))
+        return checked(name, await self._run(name))
 
     async def _ask(
         self, command: Callable[[], Coroutine[None, None, Reply]], deadline: float | None = None
@@ -396,26 +349,11 @@ async def _first(event: asyncio.Event | None, reply: asyncio.Future[Reply], seco
     return bool(done)
 
 
-def _checked(what: str, reply: Reply) -> Reply:
-    if not reply.ok:
-        raise _refusal(what, reply)
-    return reply
-
-
-def _refusal(what: str, reply: Reply, secrets: Sequence[str] = ()) -> ImapError:
-    """Translate NO and BAD, with what the server says to people, less all that is private."""
-    said = "".join(character for character in reply.text if character.isprintable())
-    for secret in secrets:
-        said = said.replace(secret, "***") if secret else said
-    said = _LONG_NUMBER.sub("***", _ADDRESS.sub("***", said))[:200]
-    code = f"[{reply.code}] " if reply.code else ""
-    kind = ImapUnavailable if reply.code in _PASSING else ImapRefused
-    return kind(f"{what} was refused: {reply.status} {code}{said}".rstrip())
-
-
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or 'protocol error'})"
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # asyncio puts a text of its own in its place
     return error.strerror or type(error).__name__
 
 
@@ -424,7 +362,3 @@ def _keep_alive(transport: asyncio.BaseTransport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def _word(value: object) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else ""

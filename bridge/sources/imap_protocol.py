@@ -203,8 +203,8 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
 
     def finish(self) -> None:
         """Be ready for the next command."""
-        if self._reply is not None:
-            self._reply.cancel()
+        if self._reply is not None and not self._reply.cancel() and not self._reply.cancelled():
+            self._reply.exception()  # else asyncio tells of one that came when nobody waited
         self._reply = None
         self._untagged = []
         self.continued.clear()

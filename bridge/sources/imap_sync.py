@@ -18,8 +18,9 @@ from bridge.config.imap import ImapSettings
 from bridge.errors import BridgeError, ImapRefused, ImapTooBig, StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Cursor, MailboxPlace, Receipt, SourceKind
 from bridge.sources.imap_action import Action, Verb, actions_of
-from bridge.sources.imap_client import ImapClient, Mailbox, Meta
+from bridge.sources.imap_client import ImapClient
 from bridge.sources.imap_progress import Progress
+from bridge.sources.imap_replies import Mailbox, Meta
 from bridge.sources.imap_windows import Windows, portions
 from bridge.sources.imap_wire import search_date
 
@@ -162,7 +163,7 @@ class ImapSync:
         if not client.pushed:
             await client.noop()  # without it a server need not search in what came since
         wanted = await self._search(client, progress)
-        self._failed = {uid: each for uid, each in self._failed.items() if uid in set(wanted)}
+        self._failed = {uid: self._failed[uid] for uid in wanted if uid in self._failed}
         wanted = [uid for uid in wanted if self._due(uid)]
         try:
             await self._take(client, wanted)

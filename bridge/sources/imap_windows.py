@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from bridge.sources.imap_client import ImapClient, Meta
+from bridge.sources.imap_client import ImapClient
+from bridge.sources.imap_replies import Meta
 
 WINDOW: Final = 100  # mails that are committed at a time: they share syncs to the disk
 WINDOW_BYTES: Final = 4 * 1024**2  # of them in memory, one mail's more at most
