@@ -22,6 +22,7 @@ log = logs.logger("imap")
 
 _RENEW: Final = 290.0  # an IDLE that lasts longer is cut by many a firewall, in silence
 _GRACE: Final = 20.0  # how long `stop` lets mails that are under way come to their end
+_GOODBYE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _PATIENCE: Final = 3
 REFUSED_PAUSE: Final = 300.0  # a login tried more often is locked out by many a server
@@ -63,6 +64,7 @@ class ImapSource:
         self._working: asyncio.Task[None] | None = None
         self._client: ImapClient | None = None
         self._backoff = _Backoff()
+        self._entered = False  # logged in: mails may be under way
         self._no_idle = False  # on this connection
         self._in_vain = 0  # pushes on end after which nothing was found
         # Set once it runs: a mailbox that is away must not keep the others from starting.
@@ -99,12 +101,15 @@ class ImapSource:
         self.stop()
         if self._working is None:
             return
-        done, _ = await asyncio.wait({self._working}, timeout=grace_seconds)
-        if done:
-            self._working.result()
-        else:
+        # Before the login nothing is under way: there is only a server that is waited for.
+        grace = grace_seconds if self._entered else min(grace_seconds, _GOODBYE)
+        done, _ = await asyncio.wait({self._working}, timeout=grace)
+        if not done:
             log.warning("imap.drain_cut", mailbox=self._settings.name)
             self._cut()
+            await asyncio.wait({self._working})  # it has nothing left to wait for
+        elif not self._working.cancelled():
+            self._working.result()
 
     def reload_tls(self) -> None:
         """Do nothing: a client has no certificate of its own."""
@@ -148,11 +153,12 @@ class ImapSource:
             await self._enter(client, token)
             while not self._stopping.is_set():
                 found = await self._sync.run(client)
-                self._well()
+                self._well(client)
                 if not self._stopping.is_set():
                     await self._wait(client, found)
         finally:
             self._client = None
+            self._entered = False
             self.state.connected = False
             metrics.IMAP_CONNECTED.labels(settings.name).set(0)
             try:
@@ -168,18 +174,8 @@ class ImapSource:
         else:
             assert settings.password is not None
             await client.login(settings.username, settings.password.get_secret_value())
-        readonly = self._sync.changes_nothing
-        mailbox = await client.select(settings.folder, readonly=readonly)
-        await self._sync.begin(mailbox, client)
-        self.state.connected = True
-        metrics.IMAP_CONNECTED.labels(settings.name).set(1)
-        log.info(
-            "imap.connected",
-            mailbox=settings.name,
-            folder=settings.folder,
-            idle=settings.idle and client.has("IDLE"),
-            readonly=mailbox.readonly,
-        )
+        self._sync.connected()
+        self._entered = True
 
     async def _wait(self, client: ImapClient, found: int) -> None:
         """Wait for a push, and no longer than `poll`: pushes get lost."""
@@ -220,11 +216,18 @@ class ImapSource:
             write(event, mailbox=self._settings.name, detail=problem, pause=round(pause, 1))
         self.state.problem = problem
 
-    def _well(self) -> None:
+    def _well(self, client: ImapClient) -> None:
+        """Take note of a good sync: only that begins the pauses anew."""
+        name = self._settings.name
         self._backoff.reset()
+        if not self.state.connected:
+            self.state.connected = True
+            metrics.IMAP_CONNECTED.labels(name).set(1)
+            idle = self._settings.idle and client.has("IDLE")
+            log.info("imap.connected", mailbox=name, folder=self._settings.folder, idle=idle)
         problem = self._sync.problem
         if self.state.problem is not None and problem is None:
-            log.info("imap.well", mailbox=self._settings.name)
+            log.info("imap.well", mailbox=name)
         self.state.problem = problem
 
     def _cut(self) -> None:

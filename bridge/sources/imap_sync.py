@@ -8,6 +8,7 @@ in memory at most: while one is committed, the next one is read.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -90,18 +91,37 @@ class ImapSync:
         self._failed: dict[int, tuple[int, float]] = {}  # UID → how often, not before
         self._singly_up_to = 0  # one of these is over the limit although its size is not
         self._refused: dict[Action, str] = {}  # in this sync
-        self._readonly = False
+        self._readonly: bool | None = None
+        self._opened_at = 0.0
 
     @property
     def changes_nothing(self) -> bool:
         """Whether every mail is left as it is, so that the folder can be opened read-only."""
         return all(action.verb is Verb.LEAVE for action in self._actions.values())
 
-    async def begin(self, mailbox: Mailbox, client: ImapClient) -> None:
+    def connected(self) -> None:
+        """Say that the next run has a new connection."""
+        self._opened_at = -math.inf
+
+    async def _open(self, client: ImapClient) -> None:
+        """Open the folder, at each poll anew.
+
+        A folder that somebody deletes and makes again has another UIDVALIDITY; a server may leave
+        us in the deleted one, where nothing ever comes, and say nothing. And without it (or a
+        NOOP) a server need not search in what came since.
+        """
+        now = asyncio.get_running_loop().time()
+        if client.pushed and now < self._opened_at + self._settings.poll:
+            return
+        mailbox = await client.select(self._settings.folder, readonly=self.changes_nothing)
+        await self._begin(mailbox, client)
+        self._opened_at = now
+
+    async def _begin(self, mailbox: Mailbox, client: ImapClient) -> None:
         """Find out where to go on in a folder that was just opened."""
         name, folder = self._settings.name, self._settings.folder
-        self._readonly = mailbox.readonly
-        if mailbox.readonly and not self.changes_nothing:
+        was, self._readonly = self._readonly, mailbox.readonly
+        if mailbox.readonly and not was and not self.changes_nothing:
             log.warning(
                 "imap.readonly", mailbox=name, folder=folder,
                 detail="the folder can only be read: mails are taken in and left as they are",
@@ -157,11 +177,10 @@ class ImapSync:
         Raises StoreUnavailable if the store took something not, ImapError if the server did not
         play along; what was committed until then is known the next time.
         """
-        progress = self._going_on()
         self._refused.clear()
         self._failure = None
-        if not client.pushed:
-            await client.noop()  # without it a server need not search in what came since
+        await self._open(client)
+        progress = self._going_on()
         wanted = await self._search(client, progress)
         self._failed = {uid: self._failed[uid] for uid in wanted if uid in self._failed}
         wanted = [uid for uid in wanted if self._due(uid)]
