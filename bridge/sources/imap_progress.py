@@ -19,12 +19,15 @@ from bridge.model import ArrivalOutcome
 class Progress:
     """One folder under one UIDVALIDITY, from `settled` on.
 
-    Below `base` not every mail is wanted, but those that `start` covers: so until they are
+    Below `base` not every mail is wanted, but those that `criterion` finds: so until they are
     finished there is nothing to store as a cursor (`cursor` is None), for after a restart all
     that is above a cursor is wanted.
     """
 
-    def __init__(self, uidvalidity: int, *, base: int, settled: int) -> None:
+    def __init__(
+        self, uidvalidity: int, *, base: int, settled: int, criterion: str = "ALL"
+    ) -> None:
+        self.criterion = criterion
         self.uidvalidity = uidvalidity
         self.base = base
         self.settled = settled

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
 from bridge import logs, metrics
@@ -22,15 +22,13 @@ from bridge.sources.imap_action import Action, Verb, actions_of
 from bridge.sources.imap_client import ImapClient
 from bridge.sources.imap_progress import Progress
 from bridge.sources.imap_replies import Mailbox, Meta
+from bridge.sources.imap_start import LOOK_BACK, begin_afresh
 from bridge.sources.imap_windows import Windows, portions
-from bridge.sources.imap_wire import search_date
 
 log = logs.logger("imap")
 
+_ONLY_MARKED: Final = r"the server has no UIDPLUS: the mails stay, marked \Deleted"
 _AGAIN: Final = 300.0  # seconds until a mail that failed twice is tried again
-# After a change of UIDVALIDITY: as long as deliveries are retried, a bridge that was away longer
-# is told by the log to look itself.
-LOOK_BACK: Final = timedelta(days=7)
 
 
 class Cursors(Protocol):
@@ -84,13 +82,13 @@ class ImapSync:
         self._stopping = stopping
         self._actions = actions_of(settings)
         self._progress: Progress | None = None
-        self._criterion = "ALL"  # of the mails below the progress's base
         self._stored: int | None = None  # the cursor that the store has
         self._commits: set[asyncio.Task[None]] = set()
         self._failure: StoreUnavailable | None = None
         self._failed: dict[int, tuple[int, float]] = {}  # UID → how often, not before
         self._singly_up_to = 0  # one of these is over the limit although its size is not
         self._refused: dict[Action, str] = {}  # in this sync
+        self._told: dict[Action, str] = {}  # once for each reason
         self._readonly: bool | None = None
         self._opened_at = 0.0
 
@@ -152,21 +150,8 @@ class ImapSync:
             self._progress = known
 
     def _start_afresh(self, uidvalidity: int, last: int, *, again: bool) -> None:
-        start = self._settings.start
-        recent = f"SINCE {_imap_date((self._clock() - LOOK_BACK).date())}"
-        settled = 0
-        match start:
-            case "all":
-                self._criterion, last = "ALL", 0
-            case "unseen":
-                self._criterion = f"OR UNSEEN {recent}" if again else "UNSEEN"
-            case "new" if again:
-                self._criterion = recent
-            case "new":
-                settled = last
-            case _:
-                self._criterion = f"SINCE {_imap_date(start)}"
-        self._progress = Progress(uidvalidity, base=last, settled=settled)
+        start, today = self._settings.start, self._clock().date()
+        self._progress = begin_afresh(start, today, uidvalidity, last, again=again)
         self._stored = None
         self._failed.clear()
         self._singly_up_to = 0
@@ -222,7 +207,7 @@ class ImapSync:
         settled = progress.settled
         found: list[int] = []
         if settled < progress.base:
-            found += await client.search(f"UID {settled + 1}:{progress.base} {self._criterion}")
+            found += await client.search(f"UID {settled + 1}:{progress.base} {progress.criterion}")
         above = max(settled, progress.base)
         # `n:*` has the last mail in it even if that is below n; `see` drops what is settled.
         newer = await client.search(f"UID {above + 1}:*")
@@ -333,10 +318,10 @@ class ImapSync:
             for some in portions(sorted(uids)):
                 try:
                     if not await action.do(client, some):
-                        self._say_marked(action)
+                        self._tell(action, "imap.only_marked", _ONLY_MARKED)
                 except ImapRefused as error:
                     self._refused[action] = str(error)
-                    log.error("imap.action_refused", mailbox=self._settings.name, detail=str(error))
+                    self._tell(action, "imap.action_refused", str(error))
                     break
                 for uid in some:
                     progress.finish(uid)
@@ -344,11 +329,12 @@ class ImapSync:
     def _action(self, outcome: ArrivalOutcome) -> Action:
         return Action(Verb.LEAVE) if self._readonly else self._actions[outcome]
 
-    def _say_marked(self, action: Action) -> None:
-        log.warning(
-            "imap.only_marked", mailbox=self._settings.name, action=action.verb.value,
-            detail=r"the server has no UIDPLUS: the mails stay, marked \Deleted",
-        )  # fmt: skip
+    def _tell(self, action: Action, event: str, detail: str) -> None:
+        """Tell an operator what he must see to, once."""
+        if self._told.get(action) != detail:
+            self._told[action] = detail
+            verb = action.verb.value
+            log.error(event, mailbox=self._settings.name, action=verb, detail=detail)
 
     async def _advance(self, progress: Progress) -> None:
         """Store the cursor of what came to its end after the last arrival was handed over."""
@@ -382,7 +368,3 @@ class ImapSync:
         self._state.too_big += 1
         metrics.IMAP_TOO_BIG.labels(self._settings.name).inc()
         self._going_on().finish(uid)
-
-
-def _imap_date(day: date) -> str:
-    return search_date(day.year, day.month, day.day)

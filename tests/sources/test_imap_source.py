@@ -500,6 +500,39 @@ async def test_the_server_restarts(server: ScriptedImap, ledger: Ledger, begin: 
     await ledger.until_at(1)
 
 
+async def test_a_black_hole(server: ScriptedImap, ledger: Ledger, begin: Begin) -> None:
+    """A connection that died without a word is found out and left, and nothing is missed."""
+
+    async def deaf(session: Session, tag: str, words: str) -> None:
+        del server.instead["IDLE"]
+        session.say("+ idling")
+        await session.reader.read()  # whatever it is, to the end
+
+    server.instead["IDLE"] = deaf
+    begin(poll=0.1, timeout=0.3)
+    await server.until_heard("IDLE")
+    server.add(b"sms")
+    await ledger.until_at(1)
+
+
+@pytest.mark.parametrize("action", ["delete", "move:Done"])
+async def test_without_move_and_uidplus(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, action: str,
+    told: Callable[[str], list[Line]],
+) -> None:  # fmt: skip
+    """Mails are only marked, the log says so once, and they are not done with again and again."""
+    server.capabilities = [each for each in FULL if each not in ("MOVE", "UIDPLUS")]
+    server.folders.add("Done")
+    begin(on_message=action)
+    for number in (1, 2):
+        await server.until_heard("idling", number)
+        await server.push(b"%d" % number)
+        await ledger.until_at(number)
+    assert all("\\Deleted" in some for some in flags(server).values())
+    assert server.copied.get("Done", []) == ([] if action == "delete" else [b"1", b"2"])
+    assert len(told("imap.only_marked")) == 1
+
+
 async def test_a_lost_push_is_found_by_polling(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
