@@ -157,6 +157,20 @@ async def test_since_a_date(dovecot: DovecotServer, ledger: Ledger, begin: Begin
     assert sorted(subjects(ledger)) == ["sms 8", "sms 9"]
 
 
+async def test_what_is_searched_after_a_change(dovecot: DovecotServer) -> None:
+    """A real server understands "unseen, or since that day", within a range of UIDs."""
+    user = dovecot.new_user()
+    with dovecot.session(user) as other:
+        for day, flags in (("07", "(\\Seen)"), ("07", "()"), ("09", "(\\Seen)"), ("09", "()")):
+            date = f'"{day}-Apr-2026 12:00:00 +0000"'
+            other.append("INBOX", flags, date, sms(1))  # type: ignore[arg-type]
+    client = await ImapClient.connect("127.0.0.1", dovecot.imap_port, None, 10, max_literal=1)
+    await client.login(user, PASSWORD)
+    await client.select("INBOX", readonly=True)
+    assert await client.search("UID 1:3 OR UNSEEN SINCE 8-Apr-2026") == [2, 3]
+    await client.logout()
+
+
 async def test_a_backlog(dovecot: DovecotServer, ledger: Ledger, begin: Begin) -> None:
     """A thousand mails are taken once each, all marked, and the cursor is at the last."""
     user = dovecot.new_user()

@@ -282,6 +282,18 @@ async def test_uidvalidity_changes(
     assert (line["was"], line["now"]) == (7, 8)
 
 
+async def test_what_others_read_meanwhile(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """Mail that came while we were away and was read elsewhere is not lost with its old number."""
+    ledger.cursors[NAME, "INBOX"] = Cursor(6, 50)
+    server.add(b"sms", "\\Seen")
+    begin(start="unseen")
+    await ledger.until_at(1)
+    assert ledger.raws == [b"sms"]
+    assert "UID SEARCH UID 1:1 OR UNSEEN SINCE 1-Apr-2026" in server.heard
+
+
 async def test_a_restored_mailbox_counts_anew(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
@@ -486,6 +498,18 @@ async def test_an_action_that_is_refused(
     assert server.copied == {"Done": [b"a", b"b"]}
     assert ledger.raws == [b"a", b"b"]
     assert told("imap.action_refused")
+
+
+async def test_a_refused_action_is_tried_once_a_sync(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """A backlog does not knock at a closed door with each window."""
+    for number in range(250):
+        server.add(b"%d" % number)
+    begin(on_message="move:Done")
+    await server.until_heard("idling")
+    assert len(ledger.raws) == 250
+    assert sum(words.startswith("UID MOVE") for words in server.heard) == 1
 
 
 # The server
