@@ -80,3 +80,11 @@ class ImapTooBig(ImapUnavailable):
 
 class SigningError(BridgeError):
     """A secret is malformed, or the self-test of the signature failed."""
+
+
+class TokenUnavailable(BridgeError):
+    """No access token can be had now (the issuer is away, a command failed): try again."""
+
+
+class TokenRefused(BridgeError):
+    """The issuer refuses us a token, and will until an operator mends the login."""

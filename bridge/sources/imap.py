@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, wait_fixed, wait_random_exponential
 
 from bridge import logs, metrics
 from bridge.config.imap import ImapSettings
-from bridge.errors import BridgeError, ConfigError, ImapRefused
+from bridge.errors import BridgeError, ImapRefused, TokenRefused
 from bridge.model import Arrival, Receipt
 from bridge.sources.imap_client import ImapClient
+from bridge.sources.imap_open import Tokens, open_client, tls_context
 from bridge.sources.imap_sync import Cursors, ImapState, ImapSync
 
 log = logs.logger("imap")
@@ -26,13 +26,6 @@ _GOODBYE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _PATIENCE: Final = 3
 REFUSED_PAUSE: Final = 300.0  # a login tried more often is locked out by many a server
-
-
-class Tokens(Protocol):
-    """Where an access token comes from, fresh enough for a login now. Raises BridgeError."""
-
-    async def token(self) -> str:
-        """Give the token."""
 
 
 class ImapSource:
@@ -53,18 +46,15 @@ class ImapSource:
         clock: Callable[[], datetime],
         refused_pause: float = REFUSED_PAUSE,
     ) -> None:
-        if (settings.password is None) == (tokens is None):
-            raise ConfigError(f"imap.{settings.name}", "needs a password or oauth, and not both")
         self._settings = settings
         self._tokens = tokens
         self._clock = clock
         self._refused_pause = refused_pause
-        self._tls = _tls_context(settings)
+        self._tls = tls_context(settings)
         self._stopping = asyncio.Event()
         self._working: asyncio.Task[None] | None = None
         self._client: ImapClient | None = None
         self._backoff = _Backoff()
-        self._entered = False  # logged in: mails may be under way
         self._no_idle = False  # on this connection
         self._in_vain = 0  # pushes on end after which nothing was found
         # Set once it runs: a mailbox that is away must not keep the others from starting.
@@ -85,6 +75,8 @@ class ImapSource:
         finally:
             stopped.cancel()
             self._cut()
+            # Whoever cancels us may give the mailbox to another bridge as soon as we have ended.
+            await asyncio.wait({self._working})
 
     def stop(self) -> None:
         """Make `run` come to its end."""
@@ -102,7 +94,7 @@ class ImapSource:
         if self._working is None:
             return
         # Before the login nothing is under way: there is only a server that is waited for.
-        grace = grace_seconds if self._entered else min(grace_seconds, _GOODBYE)
+        grace = grace_seconds if self._client is not None else min(grace_seconds, _GOODBYE)
         done, _ = await asyncio.wait({self._working}, timeout=grace)
         if not done:
             log.warning("imap.drain_cut", mailbox=self._settings.name)
@@ -120,7 +112,7 @@ class ImapSource:
         while not self._stopping.is_set():
             try:
                 await self._session()
-            except ImapRefused as error:
+            except (ImapRefused, TokenRefused) as error:
                 pause = self._refused_pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
                 self._trouble("imap.refused", str(error), pause)
             except BridgeError as error:
@@ -138,19 +130,11 @@ class ImapSource:
     async def _session(self) -> None:
         """Watch over one connection, until it breaks (raises) or we stop."""
         settings = self._settings
-        # Before connecting, for getting one can take longer than a server waits for a login.
-        token = await self._tokens.token() if self._tokens is not None else None
-        client = await ImapClient.connect(
-            settings.host,
-            settings.port,
-            self._tls,
-            settings.timeout,
-            max_literal=settings.max_message,
-        )
+        client = await open_client(settings, self._tokens, self._tls)
         self._client = client
         self._no_idle = False
         try:
-            await self._enter(client, token)
+            self._sync.connected()
             while not self._stopping.is_set():
                 found = await self._sync.run(client)
                 self._well(client)
@@ -158,7 +142,6 @@ class ImapSource:
                     await self._wait(client, found)
         finally:
             self._client = None
-            self._entered = False
             self.state.connected = False
             metrics.IMAP_CONNECTED.labels(settings.name).set(0)
             try:
@@ -166,16 +149,6 @@ class ImapSource:
                 await client.logout()
             finally:
                 client.close()
-
-    async def _enter(self, client: ImapClient, token: str | None) -> None:
-        settings = self._settings
-        if token is not None:
-            await client.authenticate_xoauth2(settings.username, token)
-        else:
-            assert settings.password is not None
-            await client.login(settings.username, settings.password.get_secret_value())
-        self._sync.connected()
-        self._entered = True
 
     async def _wait(self, client: ImapClient, found: int) -> None:
         """Wait for a push, and no longer than `poll`: pushes get lost."""
@@ -255,15 +228,3 @@ class _Backoff:
         """Begin again with short pauses."""
         self._state = RetryCallState(AsyncRetrying(), None, (), {})
         self._state.attempt_number = 0
-
-
-def _tls_context(settings: ImapSettings) -> ssl.SSLContext | None:
-    if not settings.tls:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=settings.tls_ca)
-    except (OSError, ssl.SSLError):
-        key = f"imap.{settings.name}.tls_ca"
-        raise ConfigError(key, f"{str(settings.tls_ca)!r} is no readable PEM certificate") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

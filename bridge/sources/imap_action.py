@@ -63,7 +63,7 @@ def actions_of(settings: ImapSettings) -> Mapping[ArrivalOutcome, Action]:
     read: dict[str, Action] = {}
     for key in ("on_message", "on_quarantine", "on_ignored"):
         try:
-            read[key] = Action.parse(getattr(settings, key))
+            read[key] = Action.parse(str(getattr(settings, key)))
         except ValueError as error:
             raise ConfigError(f"imap.{settings.name}.{key}", str(error)) from None
     return {

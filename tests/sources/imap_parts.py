@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from bridge.config.imap import ImapSettings
 from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
 from bridge.sources.imap import ImapSource
+from bridge.sources.imap_open import Tokens
 from tests.servers.scripted_imap import SECRET, USER
 from tests.sources.peer import pinned_time
 
@@ -82,9 +83,8 @@ class Ledger:
         await self.until(lambda: self.at == Cursor(uidvalidity, uid))
 
 
-def make_source(ledger: Ledger, port: int, **settings: object) -> ImapSource:
-    """Make a source for a server on loopback; `tokens`, `clock`, `refused_pause` go to it."""
-    more = {key: settings.pop(key) for key in ("tokens", "refused_pause") if key in settings}
+def settings(port: int, **more: object) -> ImapSettings:
+    """Make settings for a server on loopback."""
     known: dict[str, object] = {
         "name": NAME,
         "host": "127.0.0.1",
@@ -97,10 +97,23 @@ def make_source(ledger: Ledger, port: int, **settings: object) -> ImapSource:
         "start": "all",
         "max_message": 100_000,
     }
+    return ImapSettings.model_validate(known | more)
+
+
+def make_source(
+    ledger: Ledger,
+    port: int,
+    *,
+    tokens: Tokens | None = None,
+    refused_pause: float = 300,
+    **more: object,
+) -> ImapSource:
+    """Make a source for a server on loopback."""
     return ImapSource(
-        ImapSettings.model_validate(known | settings),
+        settings(port, **more),
         ledger.accept,
         ledger,
+        tokens,
         clock=pinned_time,
-        **more,  # type: ignore[arg-type]
+        refused_pause=refused_pause,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import imaplib
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import date
 
 import pytest
 
@@ -150,9 +151,9 @@ async def test_since_a_date(dovecot: DovecotServer, ledger: Ledger, begin: Begin
     user = dovecot.new_user()
     with dovecot.session(user) as other:
         for day in ("07", "08", "09"):
-            date = f'"{day}-Apr-2026 12:00:00 +0000"'
-            other.append("INBOX", None, date, sms(int(day)))  # type: ignore[arg-type]
-    begin(dovecot, user, start="2026-04-08")
+            day_of = f'"{day}-Apr-2026 12:00:00 +0000"'
+            other.append("INBOX", None, day_of, sms(int(day)))  # type: ignore[arg-type]
+    begin(dovecot, user, start=date(2026, 4, 8))
     await settled(ledger, 3)
     assert sorted(subjects(ledger)) == ["sms 8", "sms 9"]
 
@@ -162,8 +163,8 @@ async def test_what_is_searched_after_a_change(dovecot: DovecotServer) -> None:
     user = dovecot.new_user()
     with dovecot.session(user) as other:
         for day, flags in (("07", "(\\Seen)"), ("07", "()"), ("09", "(\\Seen)"), ("09", "()")):
-            date = f'"{day}-Apr-2026 12:00:00 +0000"'
-            other.append("INBOX", flags, date, sms(1))  # type: ignore[arg-type]
+            day_of = f'"{day}-Apr-2026 12:00:00 +0000"'
+            other.append("INBOX", flags, day_of, sms(1))  # type: ignore[arg-type]
     client = await ImapClient.connect("127.0.0.1", dovecot.imap_port, None, 10, max_literal=1)
     await client.login(user, PASSWORD)
     await client.select("INBOX", readonly=True)
@@ -214,7 +215,7 @@ async def test_tokens(dovecot: DovecotServer, ledger: Ledger, begin: Begin) -> N
 
     dovecot.tokens["a.good-token"] = user
     await deliver(dovecot, user, sms(1))
-    begin(dovecot, user, password=None, tokens=Tokens())
+    begin(dovecot, user, tokens=Tokens())
     await settled(ledger, 1)
 
 

@@ -8,12 +8,13 @@ from datetime import date
 
 import pytest
 
-from bridge.errors import ConfigError, StoreError, StoreFull, StoreUnavailable
+from bridge.errors import ConfigError, NotPossible, StoreError, StoreFull, StoreUnavailable
 from bridge.model import Arrival, Cursor, SourceKind
 from bridge.sources.imap import ImapSource
+from bridge.sources.imap_open import look_into
 from tests.conftest import Line
 from tests.servers.scripted_imap import FULL, USER, ScriptedImap, Session, scripted_imap
-from tests.sources.imap_parts import NAME, Ledger, make_source
+from tests.sources.imap_parts import NAME, Ledger, make_source, settings
 from tests.sources.peer import NOON
 
 Begin = Callable[..., ImapSource]
@@ -35,8 +36,8 @@ async def begin(server: ScriptedImap, ledger: Ledger) -> AsyncIterator[Begin]:
     """Run sources; at the end nothing may be left of them."""
     running: list[tuple[ImapSource, asyncio.Task[None]]] = []
 
-    def start(**settings: object) -> ImapSource:
-        source = make_source(ledger, server.port, **settings)
+    def start(**more: object) -> ImapSource:
+        source = make_source(ledger, server.port, **more)  # type: ignore[arg-type]
         running.append((source, asyncio.create_task(source.run())))
         return source
 
@@ -658,7 +659,7 @@ async def test_tokens(server: ScriptedImap, ledger: Ledger, begin: Begin) -> Non
         async def token(self) -> str:
             return given.pop(0)
 
-    source = begin(password=None, tokens=Tokens(), refused_pause=0.05)
+    source = begin(tokens=Tokens(), refused_pause=0.05)
     await server.until_heard("idling")
     assert source.state.problem is None
     server.hang_up()
@@ -679,7 +680,35 @@ async def test_a_server_that_is_away(ledger: Ledger, told: Callable[[str], list[
     assert len(told("imap.unavailable")) == 1
 
 
+async def test_looking_changes_nothing(server: ScriptedImap) -> None:
+    """The UIDs and the bytes are told, what is too big is refused, and no flag is set."""
+    server.add(b"sms")
+    server.add(b"x" * 100_001)
+    async with look_into(settings(server.port)) as look:
+        assert look.uidvalidity == 7
+        assert await look.list_uids() == [1, 2]
+        assert await look.fetch_raw(1) == b"sms"
+        assert await look.fetch_raw(9) is None
+        with pytest.raises(NotPossible, match="100001 bytes"):
+            await look.fetch_raw(2)
+    assert all(not some for some in flags(server).values())
+    assert any(words.startswith("EXAMINE") for words in server.heard)
+
+
 # Stopping
+
+
+async def test_a_cancelled_source_has_ended(server: ScriptedImap, ledger: Ledger) -> None:
+    """Once `run` is over nothing is done to the mailbox any more: another bridge may have it."""
+    source = make_source(ledger, server.port)
+    run = asyncio.create_task(source.run())
+    await server.until_heard("idling")
+    run.cancel()
+    await asyncio.wait([run])
+    assert run.cancelled()
+    assert source._working is not None
+    assert source._working.done()
+    assert source._client is None
 
 
 async def test_stop_lets_commits_end(server: ScriptedImap, ledger: Ledger, begin: Begin) -> None:
@@ -737,19 +766,18 @@ async def test_drain_does_not_wait_for_ever(
 
 
 @pytest.mark.parametrize(
-    ("settings", "key"),
+    ("wrong", "key"),
     [
         ({"on_ignored": "burn"}, "imap.inbox.on_ignored"),
         ({"on_message": "move:"}, "imap.inbox.on_message"),
         ({"on_message": "seen:X"}, "imap.inbox.on_message"),
-        ({"password": None}, "imap.inbox"),
         ({"tls": True, "tls_ca": "/nowhere/ca.pem"}, "imap.inbox.tls_ca"),
     ],
 )
-def test_settings_that_cannot_be_used(settings: dict[str, object], key: str) -> None:
+def test_settings_that_cannot_be_used(wrong: dict[str, object], key: str) -> None:
     """The error names the mailbox and the key."""
     with pytest.raises(ConfigError) as raised:
-        make_source(Ledger(), 1, **settings)
+        make_source(Ledger(), 1, **wrong)
     assert raised.value.key == key
 
 
