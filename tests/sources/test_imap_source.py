@@ -11,6 +11,7 @@ import pytest
 from bridge.errors import ConfigError, NotPossible, StoreError, StoreFull, StoreUnavailable
 from bridge.model import Arrival, Cursor, SourceKind
 from bridge.sources.imap import ImapSource
+from bridge.sources.imap_action import Action
 from bridge.sources.imap_open import look_into
 from tests.conftest import Line
 from tests.servers.scripted_imap import FULL, USER, ScriptedImap, Session, scripted_imap
@@ -765,20 +766,18 @@ async def test_drain_does_not_wait_for_ever(
     assert len(told("imap.drain_cut")) == 1
 
 
-@pytest.mark.parametrize(
-    ("wrong", "key"),
-    [
-        ({"on_ignored": "burn"}, "imap.inbox.on_ignored"),
-        ({"on_message": "move:"}, "imap.inbox.on_message"),
-        ({"on_message": "seen:X"}, "imap.inbox.on_message"),
-        ({"tls": True, "tls_ca": "/nowhere/ca.pem"}, "imap.inbox.tls_ca"),
-    ],
-)
-def test_settings_that_cannot_be_used(wrong: dict[str, object], key: str) -> None:
-    """The error names the mailbox and the key."""
+def test_a_ca_that_cannot_be_used() -> None:
+    """The error names the mailbox and the key, before anything is connected to."""
     with pytest.raises(ConfigError) as raised:
-        make_source(Ledger(), 1, **wrong)
-    assert raised.value.key == key
+        make_source(Ledger(), 1, tls=True, tls_ca="/nowhere/ca.pem")
+    assert raised.value.key == "imap.inbox.tls_ca"
+
+
+@pytest.mark.parametrize("text", ["burn", "", "move", "move:", "seen:X", "Seen"])
+def test_actions_that_are_none(text: str) -> None:
+    """Only what can be done is taken for something to do."""
+    with pytest.raises(ValueError, match="must be"):
+        Action.parse(text)
 
 
 @pytest.fixture(autouse=True)
