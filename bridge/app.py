@@ -23,14 +23,19 @@ from bridge.config.settings import EndpointSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport, tls_context
-from bridge.errors import BridgeError, NotPossible
+from bridge.errors import BridgeError
 from bridge.ingest import Intake, Reader
 from bridge.model import DeliveryState, Trust
 from bridge.signing import standard_webhooks
+from bridge.sources.imap import ImapSource
+from bridge.sources.imap_open import look_into
+from bridge.sources.led import LedSource
 from bridge.sources.mailbox import OpenMailbox
+from bridge.sources.oauth import tokens_for
 from bridge.sources.smtp import SmtpSource
 from bridge.store import Store
-from bridge.supervisor import Parts, serve
+from bridge.store.mailboxes import LEAD_SECONDS
+from bridge.supervisor import Parts, Source, serve
 from bridge.web import Health, WebServer
 
 # A lease outlives the attempt that it covers and the record that follows, so that no other bridge
@@ -87,7 +92,7 @@ def reader_of(settings: Settings, vouched: Trust | None = None) -> Reader:
 
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
     """Open a mailbox's folder to look at it alone: nothing in it is changed."""
-    raise NotPossible(f"imap.{settings.name}: mailboxes cannot be opened yet")
+    return look_into(settings, tokens_for(settings, tls_context()))
 
 
 async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
@@ -115,12 +120,26 @@ async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]
             rng=random.SystemRandom().random,
         )
         intake = Intake(reader, store, dispatcher)
-        sources = (SmtpSource(settings.smtp, intake.accept, sockets, clock=now),)
+        sources: list[Source] = [SmtpSource(settings.smtp, intake.accept, sockets, clock=now)]
+        sources += [_mailbox(each, intake, store) for each in settings.imap]
         refresh = partial(_refresh, store, [each.name for each in endpoints])
         web = WebServer(settings.http.listen, health, refresh, sockets)
-        await serve(Parts(store, dispatcher, sources, web, health, settings.delivery.grace))
+        grace = settings.delivery.grace
+        await serve(Parts(store, dispatcher, tuple(sources), web, health, grace, now))
     finally:
         await store.close()
+
+
+def _mailbox(settings: ImapSettings, intake: Intake, store: Store) -> Source:
+    """Build the source of one mailbox; of several bridges on one store, one reads it at a time."""
+    tokens = tokens_for(settings, tls_context())
+
+    def make() -> ImapSource:
+        return ImapSource(settings, intake.accept, store, tokens, clock=now)
+
+    make()  # a CA that cannot be read is told at the start, not at the first turn
+    lead = partial(store.lead, settings.name, settings.folder)
+    return LedSource(settings.name, lead, make, LEAD_SECONDS)
 
 
 async def _refresh(store: Store, endpoints: Sequence[str]) -> None:

@@ -62,6 +62,22 @@ class ListenError(BridgeError):
     """An address cannot be listened on."""
 
 
+class ImapError(BridgeError):
+    """A mailbox could not be read or changed; the mails in it are as they were."""
+
+
+class ImapRefused(ImapError):
+    """The mail server said no (login, permission, certificate): only an operator can mend that."""
+
+
+class ImapUnavailable(ImapError):
+    """The mail server did not answer, or not now: connect anew, try again."""
+
+
+class ImapTooBig(ImapUnavailable):
+    """The mail server began to send more than the limit; the connection was cut at once."""
+
+
 class SigningError(BridgeError):
     """A secret is malformed, or the self-test of the signature failed."""
 

@@ -90,6 +90,37 @@ SMTP_REJECTED: Final = Counter(
     ("code",),
     registry=REGISTRY,
 )
+IMAP_CONNECTED: Final = Gauge(
+    "smsbridge_imap_connected",
+    "1 while the mailbox is open and watched, else 0.",
+    ("mailbox",),
+    registry=REGISTRY,
+)
+IMAP_LAST_SYNC: Final = Gauge(
+    "smsbridge_imap_last_sync_timestamp_seconds",
+    "When the mailbox was last known to hold nothing that is not stored.",
+    ("mailbox",),
+    registry=REGISTRY,
+)
+IMAP_LAST_PUSH: Final = Gauge(
+    "smsbridge_imap_last_push_timestamp_seconds",
+    "When the mail server last spoke of new mail by itself.",
+    ("mailbox",),
+    registry=REGISTRY,
+)
+IMAP_LAG_SECONDS: Final = Histogram(
+    "smsbridge_imap_lag_seconds",
+    "From a mail's coming into the mailbox to our commit; the server's clock tells whole seconds.",
+    ("mailbox",),
+    buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400),
+    registry=REGISTRY,
+)
+IMAP_TOO_BIG: Final = Counter(
+    "smsbridge_imap_too_big",
+    "Mails over max_message, which were left in the mailbox untouched.",
+    ("mailbox",),
+    registry=REGISTRY,
+)
 
 # Read from the store at each scrape.
 DELIVERIES: Final = Gauge(

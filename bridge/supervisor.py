@@ -13,12 +13,12 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
 from bridge import __version__, logs, systemd
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import ConfigError, StoreError
-from bridge.sources.smtp import SmtpSource
 from bridge.store import Store
 from bridge.web import Health, WebServer
 
@@ -29,16 +29,36 @@ _BEAT_DEADLINE: Final = 10.0
 _KILLED_BY_USER: Final = 130
 
 
+class Source(Protocol):
+    """A way in, as far as it is run from here."""
+
+    name: str
+    listening: asyncio.Event  # set once it runs
+
+    async def run(self) -> None:
+        """Take arrivals in until `stop`, and end what is under way."""
+
+    def stop(self) -> None:
+        """Make `run` come to its end."""
+
+    def reload_tls(self) -> None:
+        """Read the certificate again; ConfigError if it cannot be used."""
+
+    def trouble(self, now: datetime, /) -> str | None:
+        """Say what is wrong, in a sentence for the operator; None: nothing is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What runs; built by `bridge.app`."""
 
     store: Store
     dispatcher: Dispatcher
-    sources: tuple[SmtpSource, ...]
+    sources: tuple[Source, ...]
     web: WebServer
     health: Health
     grace: float  # seconds that what is under way may take on shutdown
+    clock: Callable[[], datetime]
 
 
 async def serve(parts: Parts) -> None:
@@ -51,7 +71,7 @@ async def serve(parts: Parts) -> None:
         await parts.web.start()
         try:
             async with asyncio.TaskGroup() as beating:
-                beat = beating.create_task(_beat(parts.store, parts.health), name="beat")
+                beat = beating.create_task(_beat(parts), name="beat")
                 await _deliver(parts, stop)
                 beat.cancel()
         finally:
@@ -86,8 +106,12 @@ async def _listen(parts: Parts, stop: asyncio.Event) -> None:
             source.stop()
 
 
-async def _beat(store: Store, health: Health) -> None:
-    """Prove again and again that the loop turns and the store takes a write; tell systemd so."""
+async def _beat(parts: Parts) -> None:
+    """Prove again and again that the loop turns and the store takes a write; tell systemd so.
+
+    A mailbox that is away is no reason to be started again; `/healthz` tells of it.
+    """
+    store, health = parts.store, parts.health
     wanted = systemd.watchdog_seconds()
     pause = _BEAT if wanted is None else min(_BEAT, wanted / 3)
     while True:
@@ -102,7 +126,17 @@ async def _beat(store: Store, health: Health) -> None:
             if health.good("store"):
                 log.info("store.well")
             systemd.notify("WATCHDOG=1")
+        for source in parts.sources:
+            _look_at(source, health, parts.clock())
         await asyncio.sleep(pause)
+
+
+def _look_at(source: Source, health: Health, now: datetime) -> None:
+    problem = source.trouble(now)
+    if problem is None:
+        health.good("sources", source.name)
+    else:
+        health.bad("sources", problem, source.name)
 
 
 def _sick(health: Health, problem: str) -> None:
@@ -110,7 +144,7 @@ def _sick(health: Health, problem: str) -> None:
         log.error("store.sick", detail=problem)
 
 
-def _reload(sources: Sequence[SmtpSource]) -> None:
+def _reload(sources: Sequence[Source]) -> None:
     """Read the certificates again; a bad one is told, and the old one kept."""
     for source in sources:
         try:

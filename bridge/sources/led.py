@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Final, Protocol
 
 from bridge import logs
@@ -23,6 +24,9 @@ class Reading(Protocol):
     def stop(self) -> None:
         """Make `run` come to its end."""
 
+    def trouble(self, now: datetime) -> str | None:
+        """Say what is wrong, in a sentence for the operator; None: nothing is."""
+
 
 class LedSource:
     """Runs a source while this bridge leads its mailbox, and waits for its turn else.
@@ -40,7 +44,7 @@ class LedSource:
         make: Callable[[], Reading],
         lease_seconds: float,
     ) -> None:
-        self._mailbox = mailbox
+        self.name = self._mailbox = mailbox
         self._lead = lead
         self._make = make
         self._pause = lease_seconds / _RENEWALS
@@ -53,6 +57,10 @@ class LedSource:
     def leads(self) -> bool:
         """Whether it is our turn."""
         return self._source is not None
+
+    def trouble(self, now: datetime) -> str | None:
+        """Say what is wrong with the source while it is our turn."""
+        return None if self._source is None else self._source.trouble(now)
 
     def reload_tls(self) -> None:
         """Do nothing: a client has no certificate of its own."""

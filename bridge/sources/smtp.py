@@ -57,6 +57,7 @@ class SmtpSource:
         # At INFO it prints every command: a recipient's address can be a secret.
         mail_log = logging.getLogger("mail.log")
         mail_log.setLevel(max(mail_log.level, logging.WARNING))
+        self.name = "smtp"
         self._settings = settings
         self._accept = accept
         self._handed_over = sockets
@@ -125,6 +126,9 @@ class SmtpSource:
                 "smtp.drain_cut", sessions=len(self._desk.sessions), commits=len(self._commits)
             )
             self._cut()
+
+    def trouble(self, _now: datetime) -> None:
+        """Say that nothing is wrong: without its addresses the daemon does not start."""
 
     def reload_tls(self) -> None:
         """Read certificate and key again, for connections from now on.

@@ -13,6 +13,9 @@ import pytest
 
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "doveadm": "dovecot-imapd",
+        "dovecot": "dovecot-imapd",
+        "lmtp": "dovecot-lmtpd",
         "openssl": "openssl",
         "pg_ctl": "postgresql",
         "postfix": "postfix",
@@ -26,6 +29,7 @@ PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
 def find(program: str) -> Path | None:
     """Find a program, also where Debian keeps what is not for everybody's PATH."""
     folders = [*os.get_exec_path(), "/usr/sbin", "/sbin"]
+    folders.append("/usr/lib/dovecot")
     # The newest PostgreSQL first; the folders are named 15, 16, 17.
     folders += map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
     found = shutil.which(program, path=os.pathsep.join(folders))

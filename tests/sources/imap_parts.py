@@ -1,0 +1,121 @@
+"""What tests of the IMAP source share: a ledger that can fail, and a source that runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from bridge.config.imap import ImapSettings
+from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
+from bridge.sources.imap import ImapSource
+from bridge.sources.imap_open import Tokens
+from tests.servers.scripted_imap import SECRET, USER
+from tests.sources.peer import pinned_time
+
+NAME = "inbox"
+
+
+@dataclass
+class Ledger:
+    """Keeps what it accepts and moves the cursor as the store does; `before` may raise or wait."""
+
+    before: Callable[[Arrival], Awaitable[None]] | None = None
+    arrivals: list[Arrival] = field(default_factory=list)
+    cursors: dict[tuple[str, str], Cursor] = field(default_factory=dict)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def accept(self, arrival: Arrival) -> Receipt:
+        if self.before is not None:
+            await self.before(arrival)
+        outcome = ArrivalOutcome.MESSAGE
+        if b"voicemail" in arrival.raw:
+            outcome = ArrivalOutcome.IGNORED
+        elif b"odd" in arrival.raw:
+            outcome = ArrivalOutcome.QUARANTINE
+        elif arrival.raw in self.raws:
+            outcome = ArrivalOutcome.DUPLICATE
+        self.arrivals.append(arrival)
+        place = arrival.mailbox
+        assert place is not None
+        if place.settled is not None:
+            self._move(place.mailbox, place.folder, Cursor(place.uidvalidity, place.settled))
+        await self._tell()
+        return Receipt(len(self.arrivals), outcome)
+
+    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
+        return self.cursors.get((mailbox, folder))
+
+    async def advance(
+        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
+    ) -> None:
+        self._move(mailbox, folder, cursor)
+        await self._tell()
+
+    def _move(self, mailbox: str, folder: str, cursor: Cursor) -> None:
+        known = self.cursors.get((mailbox, folder))
+        if known is None or known.uidvalidity != cursor.uidvalidity or known.uid < cursor.uid:
+            self.cursors[mailbox, folder] = cursor
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    @property
+    def raws(self) -> list[bytes]:
+        """What came, in order."""
+        return [arrival.raw for arrival in self.arrivals]
+
+    @property
+    def at(self) -> Cursor | None:
+        """The cursor of the one folder that was read."""
+        return self.cursors.get((NAME, "INBOX"))
+
+    async def until(self, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Wait until something holds; looked at after each commit."""
+        async with asyncio.timeout(seconds), self.changed:
+            await self.changed.wait_for(holds)
+
+    async def until_taken(self, *raws: bytes) -> None:
+        """Wait until each of these came at least once."""
+        await self.until(lambda: set(raws) <= set(self.raws))
+
+    async def until_at(self, uid: int, uidvalidity: int = 7) -> None:
+        """Wait until the cursor is there."""
+        await self.until(lambda: self.at == Cursor(uidvalidity, uid))
+
+
+def settings(port: int, **more: object) -> ImapSettings:
+    """Make settings for a server on loopback."""
+    known: dict[str, object] = {
+        "name": NAME,
+        "host": "127.0.0.1",
+        "port": port,
+        "tls": False,
+        "username": USER,
+        "password": SECRET,
+        "poll": 60,
+        "timeout": 5,
+        "start": "all",
+        "max_message": 100_000,
+    }
+    return ImapSettings.model_validate(known | more)
+
+
+def make_source(
+    ledger: Ledger,
+    port: int,
+    *,
+    tokens: Tokens | None = None,
+    refused_pause: float = 300,
+    **more: object,
+) -> ImapSource:
+    """Make a source for a server on loopback."""
+    return ImapSource(
+        settings(port, **more),
+        ledger.accept,
+        ledger,
+        tokens,
+        clock=pinned_time,
+        refused_pause=refused_pause,
+    )
