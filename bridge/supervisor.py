@@ -17,7 +17,7 @@ from typing import Final
 
 from bridge import __version__, logs, systemd
 from bridge.delivery.dispatcher import Dispatcher
-from bridge.errors import ConfigError, StoreError
+from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.sources.smtp import SmtpSource
 from bridge.store import Store
 from bridge.web import Health, WebServer
@@ -96,6 +96,10 @@ async def _beat(store: Store, health: Health) -> None:
                 await store.probe()
         except TimeoutError:
             _sick(health, f"the store took no write within {_BEAT_DEADLINE:.0f} s")
+        except StoreFull as error:
+            # The store answers, deliveries go on, and no restart frees a disk.
+            _sick(health, str(error))
+            systemd.notify("WATCHDOG=1")
         except StoreError as error:
             _sick(health, str(error))
         else:

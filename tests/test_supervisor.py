@@ -1,0 +1,61 @@
+"""What the supervisor tells systemd, and when it keeps still."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import StoreFull, StoreUnavailable
+from bridge.supervisor import _beat
+from bridge.web import Health
+
+
+class _Probed:
+    """A store whose probe ends as it is told."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    async def probe(self) -> None:
+        """Take a write, or not."""
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "fed", "healthy"),
+    [
+        (None, True, True),
+        (StoreFull("only 3 MiB are free"), True, False),
+        (StoreUnavailable("another process holds its lock"), False, False),
+    ],
+    ids=["well", "full", "unavailable"],
+)
+async def test_watchdog_is_fed_unless_a_restart_could_help(
+    error: Exception | None,
+    fed: bool,
+    healthy: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A full disk is red in /healthz, and no reason to be killed and started every minute."""
+    address = tmp_path / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(address))
+    health = Health()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.setblocking(False)
+        beat = asyncio.create_task(_beat(_Probed(error), health))  # type: ignore[arg-type]
+        await asyncio.sleep(0.05)
+        beat.cancel()
+        heard = []
+        try:
+            while True:
+                heard.append(systemd.recv(100))
+        except BlockingIOError:
+            pass
+    assert heard == [b"WATCHDOG=1"] * fed
+    assert (not health.problems) is healthy
