@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import StoreFull, StoreUnavailable
+from bridge.signing.standard_webhooks import generate_secret
 from bridge.supervisor import _beat
 from bridge.web import Health
+from tests.servers.daemon import Config, Daemon
 
 
 class _Probed:
@@ -59,3 +65,26 @@ async def test_watchdog_is_fed_unless_a_restart_could_help(
             pass
     assert heard == [b"WATCHDOG=1"] * fed
     assert (not health.problems) is healthy
+
+
+def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None:
+    """A certificate is renewed while the database is opened: the start goes on."""
+    config = Config({"crm": "http://127.0.0.1:1/"}, generate_secret()).write(tmp_path)
+    with Daemon(config) as daemon:
+        daemon.start()
+        daemon.kill()
+        lock = tmp_path / "bridge.db.lock"
+        lock.write_text("")
+        with closing(sqlite3.connect(tmp_path / "bridge.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the start waits for it
+            daemon.spawn()
+            deadline = time.monotonic() + 20
+            while not lock.read_text():  # it is opening the database
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            daemon.signal(signal.SIGHUP)
+            time.sleep(0.2)
+            other.execute("ROLLBACK")
+        daemon.wait_until_listening()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
