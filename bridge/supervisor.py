@@ -81,7 +81,7 @@ async def _listen(parts: Parts, stop: asyncio.Event) -> None:
 
         parts.health.drain()
         systemd.notify("STOPPING=1")
-        log.info("stopping", part="sources", grace=parts.grace)
+        log.info("stopping", part="sources")
         for source in parts.sources:
             source.stop()
 
