@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from bridge import __version__, logs, systemd
 from bridge.delivery.dispatcher import Dispatcher
-from bridge.errors import ConfigError, StoreError
+from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.store import Store
 from bridge.web import Health, WebServer
 
@@ -101,34 +101,42 @@ async def _listen(parts: Parts, stop: asyncio.Event) -> None:
 
         parts.health.drain()
         systemd.notify("STOPPING=1")
-        log.info("stopping", part="sources", grace=parts.grace)
+        log.info("stopping", part="sources")
         for source in parts.sources:
             source.stop()
 
 
 async def _beat(parts: Parts) -> None:
-    """Prove again and again that the loop turns and the store takes a write; tell systemd so.
-
-    A mailbox that is away is no reason to be started again; `/healthz` tells of it.
-    """
-    store, health = parts.store, parts.health
+    """Prove again and again that all is well, and say so."""
     wanted = systemd.watchdog_seconds()
     pause = _BEAT if wanted is None else min(_BEAT, wanted / 3)
     while True:
-        try:
-            async with asyncio.timeout(_BEAT_DEADLINE):
-                await store.probe()
-        except TimeoutError:
-            _sick(health, f"the store took no write within {_BEAT_DEADLINE:.0f} s")
-        except StoreError as error:
-            _sick(health, str(error))
-        else:
-            if health.good("store"):
-                log.info("store.well")
-            systemd.notify("WATCHDOG=1")
+        await _prove(parts.store, parts.health)
         for source in parts.sources:
-            _look_at(source, health, parts.clock())
+            _look_at(source, parts.health, parts.clock())
         await asyncio.sleep(pause)
+
+
+async def _prove(store: Store, health: Health) -> None:
+    """Prove that the loop turns and the store takes a write; tell systemd so.
+
+    A mailbox or an endpoint that is away is no reason to be started again.
+    """
+    try:
+        async with asyncio.timeout(_BEAT_DEADLINE):
+            await store.probe()
+    except TimeoutError:
+        _sick(health, f"the store took no write within {_BEAT_DEADLINE:.0f} s")
+    except StoreFull as error:
+        # The store answers, deliveries go on, and no restart frees a disk.
+        _sick(health, str(error))
+        systemd.notify("WATCHDOG=1")
+    except StoreError as error:
+        _sick(health, str(error))
+    else:
+        if health.good("store"):
+            log.info("store.well")
+        systemd.notify("WATCHDOG=1")
 
 
 def _look_at(source: Source, health: Health, now: datetime) -> None:

@@ -19,6 +19,7 @@ from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
 from bridge.config.settings import ProviderSettings, Settings, TrustSettings
 from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.routing import is_national
 from bridge.errors import ConfigError
 from bridge.logs import mask
 from bridge.sources.tls import client_context, server_context
@@ -128,6 +129,11 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
     for each in settings.endpoints:
         if each.url.scheme == "http" and not is_loopback(each.url.host or ""):
             yield f"endpoints.{each.name}: http:// sends numbers and texts readable to another host"
+        for number in filter(is_national, each.to):
+            yield (
+                f"endpoints.{each.name}: to = {mask(number)} has no country code, and most "
+                "providers' numbers have one: messages to it may all be filtered out (write +39…)"
+            )
 
 
 def _about_file(file: ConfigFile) -> Iterator[str]:

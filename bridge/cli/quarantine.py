@@ -102,6 +102,10 @@ def reparse(
             with store.read() as connection:
                 found = queries.list_quarantine(connection, limit=_ALL)
             arrival_ids = tuple(row.id for row in reversed(found))
+        else:
+            with store.read() as connection:
+                for each in arrival_ids:
+                    queries.show_arrival(connection, each)  # a wrong id changes nothing
         results = []
         with click.progressbar(
             arrival_ids, label="reparsing", file=sys.stderr, hidden=not sys.stderr.isatty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,9 @@ def run(config: Path | None) -> int:
     SIGTERM or Ctrl-C ends it after what is under way; a second one ends it at once. SIGHUP reads
     the TLS certificates again.
     """
+    # Until the supervisor listens to it: a certificate that is renewed while the database is
+    # migrated must not end the daemon. What is read later is the new one anyhow.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     file = require_config(config)
     _without_colours()
     from bridge import app

@@ -33,7 +33,11 @@ class Breaker:
         return 1 if free and not busy and now >= self._next_probe else 0
 
     def wait(self, busy: int, now: float) -> float | None:
-        """Give the seconds until `allows` can change by itself; None if time changes nothing."""
+        """Give the seconds until `allows` can change by itself; None if time changes nothing.
+
+        Ask only where there are free slots and `allows` has said 0: else it may be 0 seconds for
+        ever.
+        """
         return max(0.0, self._next_probe - now) if self.open and not busy else None
 
     def began(self, now: float) -> None:

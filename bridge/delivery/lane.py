@@ -184,9 +184,12 @@ class Lane:
         """
         if not self._due:
             return await self._until_due()
+        free = self._free
+        if self._unrecorded or free <= 0:  # what we know is written before more is taken
+            return None  # time changes nothing: an attempt or a record that ends wakes us
         now = _monotonic()
-        allowed = self._breaker.allows(self._free, self._busy, now)
-        if self._unrecorded or not allowed:  # what we know is written before more is taken
+        allowed = self._breaker.allows(free, self._busy, now)
+        if not allowed:
             return self._breaker.wait(self._busy, now)
         # The slots are taken before we wait for the store, so that nobody else fills them.
         self._busy += allowed

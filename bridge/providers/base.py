@@ -32,6 +32,11 @@ _SAID: Final = {
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 FOOTER_CUT: Final = "footer_cut"
+# What programs write where they have no id: taken for one, it would make every later message a
+# duplicate of the first, and a duplicate is not sent.
+_NO_IDS: Final = frozenset({"", "n/a", "na", "nil", "none", "null", "undefined", "unknown"})
+_ID_DRESS: Final = " \t\xa0-_.,:;<>()[]{}'\"0"  # and a zero is no id, however long
+
 SUBJECT_UNEXPECTED: Final = "subject_unexpected"
 TIME_FROM_MAIL: Final = "time_from_mail"
 
@@ -161,7 +166,7 @@ class LabelledProvider:
                 date=found.values.get(Field.TIME),
             ),
             has_own_time=moment.own,
-            provider_message_id=found.values.get(Field.MESSAGE_ID) or None,
+            provider_message_id=_own_id(found.values.get(Field.MESSAGE_ID, "")),
             warnings=tuple(dict.fromkeys(str(warning) for warning in warnings if warning)),
         )
 
@@ -194,6 +199,11 @@ class LabelledProvider:
 
     def _unreadable(self, detail: str) -> Unreadable:
         return Unreadable(Reason.UNREADABLE, detail, self.name)
+
+
+def _own_id(written: str) -> str | None:
+    """Give the provider's own id of the message, or None for a word that stands for none."""
+    return None if written.strip(_ID_DRESS).lower() in _NO_IDS else written
 
 
 def _problem(found: Found, labels: Labels) -> str | None:

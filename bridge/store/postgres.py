@@ -57,6 +57,9 @@ def engine(url: URL) -> Engine:
         url.set(drivername="postgresql+psycopg"),
         connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "smsbridge"},
         hide_parameters=True,
+        # Each statement must see what was committed before it: one that waited for a lock would
+        # else miss the very message that it waited for. A server may have another default.
+        isolation_level="READ COMMITTED",
         pool_size=4,
         pool_timeout=_LOCK_MS / 1000,
     )

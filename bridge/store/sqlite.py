@@ -31,7 +31,8 @@ class SqliteFile:
         path = url.database or ""
         if path in {"", ":memory:"} or path.startswith("file:") or url.query:
             raise StoreUnusable("[store] url must name a file, as in sqlite:////var/lib/bridge.db")
-        self.path = Path(path).absolute()
+        # Resolved: the lock lies beside the file itself, whatever link leads to it.
+        self.path = Path(path).resolve()
         self.name = f"the database {self.path}"
         self._clock = clock
         self._identity: tuple[int, int] | None = None

@@ -200,7 +200,8 @@ class Store:
     async def probe(self) -> None:
         """Prove that the store takes in: one small row, really committed and synced.
 
-        Raises StoreFull and StoreUnavailable exactly where `ingest` would.
+        Raises StoreFull and StoreUnavailable exactly where `ingest` would. Below the low-water
+        mark the row is committed all the same before StoreFull is raised.
         """
         await self._writer.submit(ProbeWork())
 
@@ -239,9 +240,11 @@ class Store:
 
     def _commit(self, works: Sequence[Work[Any]]) -> None:
         """Write a batch in one transaction; what a full disk must not take in is told so."""
+        full: StoreFull | None = None
         try:
             self._database.require_space()
-        except StoreFull as full:
+        except StoreFull as error:
+            full = error
             works = without_intake(works, full)
             if not works:
                 return
@@ -259,6 +262,10 @@ class Store:
             log.error("store.message_refused", where=where(error))
             work.item = spare
             self._write(works)
+        if full is not None:
+            for work in works:
+                if isinstance(work, ProbeWork):
+                    work.result = StoreFull(str(full))
 
     def _write(self, works: Sequence[Work[Any]]) -> None:
         ingests = [work for work in works if isinstance(work, IngestWork)]

@@ -77,10 +77,10 @@ def ingest_all(connection: Connection, works: Sequence[IngestWork], lease: Lease
 
 
 def without_intake(works: Sequence[Work[Any]], full: StoreFull) -> list[Work[Any]]:
-    """Tell those that would take something in that the disk is full; return the others."""
+    """Tell arrivals that the disk is full; return the other work, probes included."""
     others: list[Work[Any]] = []
     for work in works:
-        if isinstance(work, IngestWork | ProbeWork):
+        if isinstance(work, IngestWork):
             work.result = StoreFull(str(full))
         else:
             others.append(work)

@@ -85,6 +85,10 @@ def test_several_wrong_secrets_are_told_at_once(smsbridge: Smsbridge, config: Pa
             f"[[endpoints]]\nname = 'crm'\nurl = 'http://crm.internal'\nsecret = '{SECRET}'",
             "http:// sends numbers and texts readable",
         ),
+        (
+            f"[[endpoints]]\nname='crm'\nurl='https://a.b'\nsecret='{SECRET}'\nto=['333 1234333']",
+            "333****4333 has no country code",
+        ),
     ],
 )
 def test_what_is_probably_not_meant_is_warned_of(

@@ -144,6 +144,17 @@ def test_reparse_tells_what_stays(smsbridge: Smsbridge, filled: Filled) -> None:
     assert (row["arrival_id"], row["outcome"]) == (filled.quarantined, "quarantine")
 
 
+def test_reparse_of_a_wrong_id_beside_a_right_one_changes_nothing(
+    smsbridge: Smsbridge, filled: Filled
+) -> None:
+    """A list with a typo in it is refused before the first of it is parsed."""
+    right = str(filled.quarantined)
+    ran = smsbridge("quarantine", "reparse", right, "99", "-c", filled.config, "--json")
+    assert (ran.code, ran.out) == (2, "")
+    shown = smsbridge("quarantine", "show", right, "-c", filled.config, "--json").document
+    assert shown["reparsed_at"] is None
+
+
 def test_reparse_after_a_fix_of_the_config_makes_the_message(
     smsbridge: Smsbridge, filled: Filled
 ) -> None:

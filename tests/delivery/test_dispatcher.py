@@ -374,6 +374,30 @@ async def test_answer_is_recorded_when_the_store_is_back(
     assert rows.states() == [DELIVERED]
 
 
+@pytest.mark.timeout(30)  # a lane that spins stops the loop, and every deadline in it
+async def test_failing_endpoint_and_store_that_is_down_leave_the_loop_alone(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """An open breaker whose next probe is due, and a record that cannot be written: no spinning."""
+    rows = Rows(utc_now)
+    for _ in range(14):
+        rows.add()
+
+    async def fails_slowly(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        await says(500)(request, writer)
+
+    async with receiver(fails_slowly) as server:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(server.url))
+        async with _running(dispatcher):
+            await server.got(11)  # ten have failed, this one is a probe
+            rows.down = True
+            await asyncio.sleep(2.5)
+            assert len(server.requests) == 11
+            rows.down = False
+            await rows.have(13)
+
+
 async def test_store_that_fails_to_claim_is_asked_again(
     endpoint_at: Make, opening: Opening, lines: list[Line]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.config.settings import DeliverySettings, EndpointSettings
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.routing import number_key, unwanted
+from bridge.delivery.routing import is_national, number_key, unwanted
 from bridge.errors import ConfigError
 from bridge.model import RawFields, SmsMessage
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
@@ -36,6 +36,7 @@ def _message(recipient: str = "+393331234333", raw: str | None = None) -> SmsMes
         ((), ("+393331234333",), True),
         ((), ("+39 333 123-4333",), True),
         ((), ("393331234333",), True),
+        ((), ("0039 333 1234333",), True),
         ((), ("+393331234334",), False),
         ((), ("+39333123433",), False),
         ((), ("+393331234334", "+393331234333"), True),
@@ -54,6 +55,23 @@ def test_filter_knows_the_raw_number_too() -> None:
     """A filter that names the number as the provider writes it matches."""
     reason = unwanted(_message(raw="0333 1234333"), providers=(), recipients=["03331234333"])
     assert reason is None
+
+
+@pytest.mark.parametrize(
+    ("number", "national"),
+    [
+        ("333 1234333", True),
+        ("0333 1234333", True),
+        ("+393331234333", False),
+        ("393331234333", False),
+        ("00393331234333", False),
+        ("48222", False),
+        ("NEWS", False),
+    ],
+)
+def test_number_without_a_country_code_is_told(number: str, national: bool) -> None:
+    """Only what E.164 would write otherwise lacks its code."""
+    assert is_national(number) is national
 
 
 def test_filter_ignores_the_case_of_an_id() -> None:

@@ -141,3 +141,26 @@ def test_an_explanation_says_what_stands_where():
     assert [email.text[each.start : each.end] for each in told.found] == [
         "+393331234333", "20260408143052", "x",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "own_id"),
+    [
+        *((word, None) for word in ("", "None", "null", "(null)", "N/A", "-", "0", "undefined")),
+        ("00000000-0000-0000-0000-000000000000", None),
+        ("3f2b8c1e-7a4d-4f6b-9c0d-1e2f3a4b5c60", "3f2b8c1e-7a4d-4f6b-9c0d-1e2f3a4b5c60"),
+        ("100", "100"),
+    ],
+)
+def test_word_for_no_id_is_no_id(written: str, own_id: str | None) -> None:
+    """Two messages whose id is the word `None` are two: one id for all would drop the second."""
+    settings = ProviderSettings(name="url_networks", senders=("@pbx.example",), trust=ANYONE)
+    (provider,) = providers.build([settings])
+    email = mail.decode(
+        b"From: sms@pbx.example\r\n\r\nfrom: +61412345678\r\nsms_number: +61480001122\r\n"
+        b"message_id: %b\r\ntimestamp: 1775651452\r\nbody: 1\r\n" % written.encode()
+    )
+    assert isinstance(email, Email)
+    message = provider.read_email(email)
+    assert isinstance(message, SmsMessage)
+    assert message.provider_message_id == own_id

@@ -287,6 +287,15 @@ async def test_second_daemon_on_one_file_is_refused(tmp_path: Path) -> None:
         pass
 
 
+async def test_second_daemon_by_another_name_of_the_file_is_refused(tmp_path: Path) -> None:
+    """A link to the file leads to the same lock."""
+    async with opened(sqlite_settings(tmp_path / "bridge.db")):
+        (tmp_path / "link.db").symlink_to(tmp_path / "bridge.db")
+        with pytest.raises(StoreUnusable, match="another smsbridge runs on it"):
+            async with opened(sqlite_settings(tmp_path / "link.db")):
+                pass
+
+
 async def test_reader_sees_one_snapshot(settings: StoreSettings) -> None:
     """All of a reader's statements see the same moment, beside a writer that goes on."""
     async with opened(settings, clock=Clock()) as store:

@@ -108,6 +108,8 @@ async def test_low_water_mark_stops_intake_but_not_delivery(path: Path) -> None:
         )
         assert [type(each) for each in results] == [StoreFull, StoreFull, type(None), list]
         assert "min_free" in str(results[0])
+        with closing(sqlite3.connect(path)) as beside:  # the probe's write passed nevertheless
+            assert beside.execute("SELECT owner FROM heartbeat").fetchone() == ("us",)
         assert await store.free_bytes() > 0
     report = audited(sqlite_settings(path))
     assert report.ok

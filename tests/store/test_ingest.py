@@ -209,6 +209,23 @@ async def test_two_stores_on_one_postgres_take_the_same_mails_once(postgres) -> 
     assert report.ok, report
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_two_stores_are_exact_whatever_isolation_the_server_prefers(
+    postgres, level: str
+) -> None:
+    """A role or a database with another default isolation does not make a duplicate a fault."""
+    settings = StoreSettings(url=postgres.create_database())
+    name = settings.url.rsplit("/", 1)[1]
+    postgres.execute(
+        "postgres", f"ALTER DATABASE {name} SET default_transaction_isolation TO '{level}'"
+    )
+    items = many(60)
+    async with opened(settings, owner="one") as one, opened(settings, owner="two") as two:
+        for item in items:
+            receipts = await asyncio.gather(one.ingest(item), two.ingest(item))
+            assert sorted(receipt.outcome for receipt in receipts) == [AGAIN, NEW]
+
+
 async def test_two_bridges_pair_mail_and_http(postgres) -> None:
     """A post at one bridge and its mail at the other, at the same moment, are one message."""
     settings = StoreSettings(url=postgres.create_database())
