@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from bridge import event, logs, mail, metrics, providers, trust
 from bridge.config.settings import TrustSettings
+from bridge.errors import StoreUnavailable
 from bridge.model import (
     Arrival,
     ArrivalOutcome,
@@ -36,6 +37,9 @@ from bridge.store import Ingest, Parsed
 
 log = logs.logger("ingest")
 
+# A store that hangs must not hold the other side for longer than it is willing to wait. What was
+# handed over may still be committed: then the mail that comes again is a duplicate.
+_COMMIT_DEADLINE: Final = 60.0
 # A mail over this size is decoded in a thread: the worst HTML that is read at all takes 0.1 s,
 # which must hold nobody up. Below it the thread would cost more than the work.
 _DECODE_INLINE: Final = 8 * 1024
@@ -168,7 +172,14 @@ class Ledger(Protocol):
 class Intake:
     """Takes arrivals from the sources: `accept` is what they are given."""
 
-    def __init__(self, reader: Reader, ledger: Ledger, deliveries: Deliveries) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        ledger: Ledger,
+        deliveries: Deliveries,
+        deadline: float = _COMMIT_DEADLINE,
+    ) -> None:
+        self._deadline = deadline
         self._reader = reader
         self._ledger = ledger
         self._deliveries = deliveries
@@ -186,8 +197,13 @@ class Intake:
             planned = [self._deliveries.plan(each.message) for each in result.all]
         unused: Sequence[PlannedDelivery] = [plan for each in planned for plan in each]
         try:
-            receipt = await self._ledger.ingest(to_store(arrival, result, planned))
+            async with asyncio.timeout(self._deadline):
+                receipt = await self._ledger.ingest(to_store(arrival, result, planned))
             unused = _not_started(unused, receipt.claims)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the store did not commit within {self._deadline:.0f} s"
+            ) from None
         finally:
             self._deliveries.release(unused)
         self._deliveries.start(receipt.claims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -250,6 +251,22 @@ async def test_a_part_that_cannot_be_read_keeps_the_whole_mail(split_line: Line)
     assert row.detail is not None
     assert row.detail.startswith("part 2 of 2: nothing for 'body'")
     assert not split_line.slots.started
+
+
+class Hanging:
+    """A store that never answers."""
+
+    async def ingest(self, item: Ingest) -> Receipt:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_store_that_hangs_is_a_store_that_is_down(line: Line) -> None:
+    """The source hears of it in time, while the other side still waits; the slot is free."""
+    intake = Intake(line.reader, Hanging(), line.slots, deadline=0.05)
+    with pytest.raises(StoreUnavailable):
+        await intake.accept(arrival(mail()))
+    assert line.slots.reserved == 0
 
 
 async def test_a_big_mail_is_not_copied_often(split_line: Line) -> None:

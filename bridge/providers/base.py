@@ -166,7 +166,7 @@ class LabelledProvider:
                 date=found.values.get(Field.TIME),
             ),
             has_own_time=moment.own,
-            provider_message_id=_own_id(found.values.get(Field.MESSAGE_ID, "")),
+            provider_message_id=own_id(found.values.get(Field.MESSAGE_ID, "")),
             warnings=tuple(dict.fromkeys(str(warning) for warning in warnings if warning)),
         )
 
@@ -201,7 +201,7 @@ class LabelledProvider:
         return Unreadable(Reason.UNREADABLE, detail, self.name)
 
 
-def _own_id(written: str) -> str | None:
+def own_id(written: str) -> str | None:
     """Give the provider's own id of the message, or None for a word that stands for none."""
     return None if written.strip(_ID_DRESS).lower() in _NO_IDS else written
 

@@ -32,6 +32,7 @@ from bridge.providers.base import (
     Trace,
     more_labels,
     number_warnings,
+    own_id,
 )
 from bridge.providers.formats import read_formats
 from bridge.providers.labels import Field, Labels
@@ -200,7 +201,7 @@ class TemplateProvider:
         normal = [numbers.normalise(each, self.region) for each in (sender, recipient)]
         doubts = number_warnings(*normal)
         written = values.get(Field.TIME)
-        own_id = values.get(Field.MESSAGE_ID)
+        id_ = values.get(Field.MESSAGE_ID)
         warnings = [*email.warnings, *doubts, moment.warning]
         return SmsMessage(
             provider=self.name,
@@ -210,7 +211,7 @@ class TemplateProvider:
             received_at=moment.at,
             raw=RawFields(sender, recipient, written.text if written else None),
             has_own_time=moment.own,
-            provider_message_id=own_id.text if own_id else None,
+            provider_message_id=own_id(id_.text) if id_ else None,
             warnings=tuple(dict.fromkeys(str(each) for each in warnings if each)),
         )
 

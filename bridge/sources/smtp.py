@@ -97,10 +97,22 @@ class SmtpSource:
             await self._listen()
             self.listening.set()
             log.info("smtp.listening", addresses=self.addresses, tls=self.tls_addresses)
-            await self._stopping.wait()
+            await self._until_stopped()
             await self.drain(_GRACE)
         finally:
             self._cut()
+
+    async def _until_stopped(self) -> None:
+        """Wait for `stop`; a bug that ends one of the accept loops is raised, not waited out."""
+        stopped = asyncio.get_running_loop().create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({stopped, *self._tls_servers}, return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tls_servers:
+                if task.done() and not task.cancelled():
+                    task.result()
+            await stopped
+        finally:
+            stopped.cancel()
 
     def stop(self) -> None:
         """Make `run` come to its end."""

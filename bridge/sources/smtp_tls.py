@@ -31,12 +31,16 @@ async def serve(
                 desk.log.warning("smtp.accept_failed", error=error.strerror)
                 await asyncio.sleep(_PAUSE)
                 continue
-            session = new_session()
-            session.peer = peer_address(peername)
-            if session.take_place():
+            admitted = False
+            try:
+                session = new_session()
+                session.peer = peer_address(peername)
+                admitted = session.take_place()
+            finally:
+                if not admitted:
+                    accepted.close()
+            if admitted:
                 handshakes.create_task(_shake_hands(accepted, desk, session))
-            else:
-                accepted.close()
 
 
 async def _shake_hands(accepted: socket.socket, desk: Desk, session: SmtpConnection) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
 from bridge.errors import NotPossible
 from bridge.model import Claim, DeliveryState, Event
-from bridge.store.endpoints import DEAD, HELD, PENDING, UNLEASED, again
+from bridge.store.endpoints import DEAD, HELD, NOT_CONFIGURED, PENDING, UNLEASED, again
 from bridge.store.lease import Lease
 from bridge.store.tables import deliveries, events, heartbeat
 
@@ -138,7 +138,8 @@ def retry_deliveries(
 
     Either `ids`, or all of an `endpoint` and/or in a `state`. Waiting, held and dead ones are
     tried; one that is under way is left to it, and delivered and filtered ones stay as they are
-    (NotPossible if such a state is named, or nothing at all). A retry of a held endpoint's delivery
+    (NotPossible if such a state is named, or nothing at all); so do those that are held because
+    their endpoint is not in the config. A retry of a held endpoint's delivery
     is an exception that the operator makes: the endpoint stays held. Needs a write transaction.
     """
     if ids:
@@ -158,7 +159,11 @@ def retry_deliveries(
 def _retry(connection: Connection, which: Sequence[ColumnElement[bool]], now: datetime) -> int:
     free = UNLEASED | (deliveries.c.due_at <= now)
     open_ones = or_(PENDING, HELD, DEAD)
-    tried = connection.execute(update(deliveries).where(*which, open_ones, free).values(again(now)))
+    # Nobody would send it: there is no lane for an endpoint that the config does not name.
+    wanted = or_(deliveries.c.reason.is_(None), deliveries.c.reason != NOT_CONFIGURED)
+    tried = connection.execute(
+        update(deliveries).where(*which, open_ones, free, wanted).values(again(now))
+    )
     return tried.rowcount
 
 

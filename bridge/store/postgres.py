@@ -55,7 +55,17 @@ def engine(url: URL) -> Engine:
         )
     made = create_engine(
         url.set(drivername="postgresql+psycopg"),
-        connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "smsbridge"},
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": "smsbridge",
+            # A server that vanishes without a word must not hold a commit for the kernel's hours.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": _LOCK_MS + 5_000,
+            # Prepared statements break behind a pooler that hands connections on.
+            "prepare_threshold": None,
+        },
         hide_parameters=True,
         # Each statement must see what was committed before it: one that waited for a lock would
         # else miss the very message that it waited for. A server may have another default.

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError
+from bridge.sources.smtp_connection import SmtpConnection
 from bridge.sources.tls import server_context
 from tests.conftest import Line
 from tests.sources.conftest import Connect, Start
-from tests.sources.peer import MAIL, Peer, Taken
+from tests.sources.peer import MAIL, Peer, Taken, make_source
 
 
 async def upgrade(peer: Peer, trusting: ssl.SSLContext) -> None:
@@ -230,3 +232,24 @@ def test_an_encrypted_key_is_told_and_no_password_asked_for(
     locked.chmod(0o600)
     with pytest.raises(ConfigError, match="is encrypted"):
         server_context(certificates / "one.pem", locked, "smtp")
+
+
+async def test_a_bug_in_the_accept_loop_is_no_silence(
+    taken: Taken, tls_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug that ends implicit TLS ends the source, and with it the daemon."""
+
+    def broken(_session: SmtpConnection) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(SmtpConnection, "take_place", broken)
+    listen = {"listen": (), "tls_listen": ("127.0.0.1:0",), "hostname": "bridge.example"}
+    source = make_source(SmtpSettings.model_validate(listen | tls_settings), taken)
+    run = asyncio.create_task(source.run())
+    await source.listening.wait()
+    host, _, port = source.tls_addresses[0].rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    async with asyncio.timeout(10):
+        with pytest.raises(ExceptionGroup):
+            await run
+    writer.close()
