@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 
 import pytest
@@ -399,3 +400,9 @@ def _count(code: str) -> float:
 async def _all_gone(source: object) -> None:
     async with asyncio.timeout(5):
         await source._desk.deserted.wait()  # type: ignore[attr-defined]
+
+
+async def test_aiosmtpd_sees_only_what_it_may_call(start: Start) -> None:
+    """It reads every attribute that it sees, for each connection; on one Python that raises."""
+    source = await start()
+    assert [name for name, _ in inspect.getmembers(source._desk)] == ["handle_RCPT"]
