@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.signing.standard_webhooks import generate_secret
+from tests.servers.dovecot import dovecot as dovecot
 from tests.servers.postgres import postgres as postgres
 from tests.servers.receiver import Receiver
 

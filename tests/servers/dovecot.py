@@ -12,6 +12,7 @@ import imaplib
 import json
 import os
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.servers.ports import steady_port
 from tests.servers.programs import need
 
 PASSWORD = 'se"cr\\et'
@@ -159,7 +161,10 @@ class DovecotServer:
         """Start it and wait until it answers."""
         command = [str(need("dovecot")), "-F", "-c", str(self.folder / "dovecot.conf")]
         with (self.folder / "output").open("ab") as output:
-            self._process = subprocess.Popen(command, cwd="/", stdout=output, stderr=output)
+            # In a group of its own, so that `kill` finds all its processes.
+            self._process = subprocess.Popen(
+                command, cwd="/", stdout=output, stderr=output, process_group=0
+            )
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -181,6 +186,12 @@ class DovecotServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(_PATIENCE)
+
+    def kill(self) -> None:
+        """SIGKILL for it and all its processes: nobody says BYE."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(_PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +230,7 @@ def _configured(
     root = os.geteuid() == 0
     me = getpass.getuser()
     group = grp.getgrgid(os.getegid()).gr_name
-    imap, imaps, lmtp = _free_ports(3)
+    imap, imaps, lmtp = _steady_ports(3)
     (folder / "mail").mkdir()
     if root:
         shutil.chown(folder / "mail", "nobody", "nogroup")
@@ -281,15 +292,11 @@ def _token_server(tokens: dict[str, str]) -> Iterator[int]:
         server.server_close()
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+def _steady_ports(number: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < number:
+        ports.add(steady_port())
+    return list(ports)
 
 
 def _run(command: Sequence[str]) -> str:
