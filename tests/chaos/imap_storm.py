@@ -115,7 +115,7 @@ class _Restarts(threading.Thread):
     def run(self) -> None:
         for _ in range(self._number):
             self._wanted.acquire()
-            time.sleep(self._dice.uniform(0, _START + _WORK))
+            time.sleep(self._dice.uniform(0, _WORK))
             self.cut_sessions += _in_the_mailbox(self._daemon)
             if self._dice.random() < 0.5:
                 self._dovecot.stop()
@@ -150,12 +150,12 @@ def rage_in_mailbox(
     for number in range(kills):
         if number:
             daemon.spawn()
-        restarts.one_more()
         moment = time.monotonic() + dice.uniform(0, _START)
         if dice.random() < 0.75:
             with contextlib.suppress(AssertionError):  # Dovecot is away: killed all the same
                 daemon.wait_for("imap.connected", seconds=_CONNECTED)
             moment = time.monotonic() + dice.uniform(0, _WORK)
+        restarts.one_more()
         # While the life lasts, not before it: so mails are under way at whatever moment it ends.
         delivery.allow(len(mails[number::kills]))
         time.sleep(max(0.0, moment - time.monotonic()))
@@ -219,7 +219,8 @@ def assert_no_mail_lost(daemon: Daemon, receiver: Receiver, mails: Sequence[SmsM
     assert sorted(each[0].text for each in copies.values()) == sorted(mail.text for mail in mails)
     assert daemon.ever_logged("imap.bug") == []
     assert daemon.ever_logged("unreadable") == []
-    assert daemon.stop() == 0  # so that all it knows is recorded
+    ended = daemon.stop()  # so that all it knows is recorded
+    assert ended == 0, f"exit {ended}: {daemon.log()[-5:]}"
     daemon.assert_ledger_adds_up()
     done = daemon.command("reconcile", NAME)
     assert done.returncode == 0, f"reconcile: exit {done.returncode}\n{done.stdout}{done.stderr}"

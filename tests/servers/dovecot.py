@@ -6,6 +6,7 @@ user exists, with the password `PASSWORD`; mail comes in by LMTP.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import grp
 import imaplib
@@ -178,20 +179,26 @@ class DovecotServer:
             time.sleep(0.02)  # there is no event to wait for but the port itself
 
     def stop(self) -> None:
-        """Stop it; open connections hear BYE or break."""
+        """Stop it; open connections hear BYE or break.
+
+        Told alone, the master would leave those who are logged in to their sessions.
+        """
         assert self._process is not None
-        self._process.terminate()
-        try:
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(_PATIENCE)
+        self.kill()
 
     def kill(self) -> None:
         """SIGKILL for it and all its processes: nobody says BYE."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait(_PATIENCE)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):  # nobody is left
+            os.killpg(self._process.pid, number)
 
 
 @pytest.fixture(scope="session")
