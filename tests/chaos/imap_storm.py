@@ -163,7 +163,8 @@ def rage_in_mailbox(
         with_work += receiver.count() < delivery.done
         daemon.kill()
     restarts.join()
-    daemon.spawn()
+    daemon.start()  # all may be posted by now: who is stopped while he starts has no exit code 0
+    daemon.wait_for("imap.connected")
     assert receiver.wait_for_ids(len(mails), _PATIENCE), (
         f"{receiver.count()} of {len(mails)} arrived; Dovecot took {delivery.done}"
     )
