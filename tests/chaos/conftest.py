@@ -10,8 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.signing.standard_webhooks import generate_secret
+from tests.servers.dovecot import dovecot as dovecot
 from tests.servers.postgres import postgres as postgres
 from tests.servers.receiver import Receiver
+
+_LONG = ("chaos/test_kill", "chaos/test_imap")
 
 
 @pytest.fixture
@@ -37,4 +40,4 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what lasts longest, so that it runs beside the rest and not after it."""
-    items.sort(key=lambda item: "chaos/test_kill" not in item.nodeid)
+    items.sort(key=lambda item: not any(each in item.nodeid for each in _LONG))

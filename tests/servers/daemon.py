@@ -48,10 +48,12 @@ class Config:
             ("[log]", 'format = "json"'),
             ("[delivery]", *self.extra.get("delivery", ())),
             ("[[providers]]", 'name = "agile"', 'time_zone = "Europe/Rome"', 'region = "IT"'),
-            ("[providers.trust]", f'recipients = ["{MAILBOX}"]'),
+            ("[providers.trust]", f'recipients = ["{MAILBOX}"]', *self.extra.get("trust", ())),
             ("[[providers]]", 'name = "url_networks"', 'senders = ["sms@pbx.example"]'),
-            ("[providers.trust]", f'recipients = ["{MAILBOX}"]'),
+            ("[providers.trust]", f'recipients = ["{MAILBOX}"]', *self.extra.get("trust", ())),
         ]
+        if "imap" in self.extra:
+            tables.append(("[[imap]]", *self.extra["imap"]))
         for name, url in self.endpoints.items():
             mine = self.extra.get(name, ())
             tables.append(
@@ -162,6 +164,11 @@ class Daemon:
     def logged(self, event: str) -> bool:
         """Say whether this life has logged an event."""
         return bool(self.log(event))
+
+    def ever_logged(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of one event in all lives."""
+        with self._told:
+            return [line for line in self._log if line.get("event") == event]
 
     @property
     def smtp(self) -> tuple[str, int]:

@@ -6,12 +6,14 @@ user exists, with the password `PASSWORD`; mail comes in by LMTP.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import grp
 import imaplib
 import json
 import os
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -28,6 +30,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.servers.ports import steady_port
 from tests.servers.programs import need
 
 PASSWORD = 'se"cr\\et'
@@ -159,7 +162,10 @@ class DovecotServer:
         """Start it and wait until it answers."""
         command = [str(need("dovecot")), "-F", "-c", str(self.folder / "dovecot.conf")]
         with (self.folder / "output").open("ab") as output:
-            self._process = subprocess.Popen(command, cwd="/", stdout=output, stderr=output)
+            # In a group of its own, so that `kill` finds all its processes.
+            self._process = subprocess.Popen(
+                command, cwd="/", stdout=output, stderr=output, process_group=0
+            )
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -173,14 +179,26 @@ class DovecotServer:
             time.sleep(0.02)  # there is no event to wait for but the port itself
 
     def stop(self) -> None:
-        """Stop it; open connections hear BYE or break."""
+        """Stop it; open connections hear BYE or break.
+
+        Told alone, the master would leave those who are logged in to their sessions.
+        """
         assert self._process is not None
-        self._process.terminate()
-        try:
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(_PATIENCE)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL for it and all its processes: nobody says BYE."""
+        assert self._process is not None
+        self._signal(signal.SIGKILL)
+        self._process.wait(_PATIENCE)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):  # nobody is left
+            os.killpg(self._process.pid, number)
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +237,7 @@ def _configured(
     root = os.geteuid() == 0
     me = getpass.getuser()
     group = grp.getgrgid(os.getegid()).gr_name
-    imap, imaps, lmtp = _free_ports(3)
+    imap, imaps, lmtp = _steady_ports(3)
     (folder / "mail").mkdir()
     if root:
         shutil.chown(folder / "mail", "nobody", "nogroup")
@@ -281,15 +299,11 @@ def _token_server(tokens: dict[str, str]) -> Iterator[int]:
         server.server_close()
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+def _steady_ports(number: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < number:
+        ports.add(steady_port())
+    return list(ports)
 
 
 def _run(command: Sequence[str]) -> str:
