@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import load
 import programs
@@ -55,7 +55,7 @@ class _Tap:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         self.idles = 0  # how often the daemon began to wait
-        self.pushed: float | None = None  # when, since it was set to None
+        self.pushed: float | None = None  # when, since `forget`
 
     async def open(self) -> None:
         """Listen on a free port."""
@@ -90,6 +90,10 @@ class _Tap:
         finally:
             writer.close()
 
+    def forget(self) -> None:
+        """Be ready to stamp the next push."""
+        self.pushed = None
+
     async def idle(self, times: int) -> None:
         """Wait until the daemon has begun to wait for pushes so many times."""
         async with asyncio.timeout(_LIMIT):
@@ -104,7 +108,8 @@ async def _pushes(bench: Bench, server: DovecotServer, report: Report) -> None:
     count = bench.size.pushes
     user = server.new_user()
     made = load.mails(count, f"push{int(time.time())}")
-    by_push, by_lmtp = [], []
+    by_push: list[float] = []
+    by_lmtp: list[float] = []
     tap = _Tap(server.imap_port)
     await tap.open()
     place = bench.place("push")
@@ -115,7 +120,7 @@ async def _pushes(bench: Bench, server: DovecotServer, report: Report) -> None:
         for number, mail in enumerate(made):
             await tap.idle(number + 1)
             await asyncio.sleep(random.uniform(0.1, 0.4))  # not in step with Dovecot's own clock
-            tap.pushed = None
+            tap.forget()
             taken = await asyncio.to_thread(_deliver, server, user, mail)
             async with asyncio.timeout(_LIMIT):
                 while len(bench.receiver.webhooks) <= number:
@@ -156,7 +161,8 @@ def _raw(mail: load.Mail) -> bytes:
 class _Taken:
     """One backlog taken in by the daemon."""
 
-    rate: float
+    rate: float  # until all is stored, and marked as read where that is asked for
+    delivered_rate: float | None  # until all is delivered and recorded
     cpu_us: float
     first_mb: float  # resident when a tenth was stored
     last_mb: float  # and when all was
@@ -176,13 +182,13 @@ async def _backlog(bench: Bench, server: DovecotServer, report: Report) -> None:
     for _ in range(min(_ROUNDS, bench.size.rounds)):
         for on_message in ("leave", "seen"):
             mailbox = Mailbox(server.imap_port, user, PASSWORD, on_message)
-            ours[on_message].append(await _take(bench, mailbox, made, deliver=False))
+            ours[on_message].append(await _take(bench, server, mailbox, made, deliver=False))
             await asyncio.to_thread(_unread, server, user)
             plain[on_message].append(await _loop(mailbox, "default", count))
             await asyncio.to_thread(_unread, server, user)
         mailbox = Mailbox(server.imap_port, user, PASSWORD)
         plain["compat32"].append(await _loop(mailbox, "compat32", count))
-        delivering.append(await _take(bench, mailbox, made, deliver=True))
+        delivering.append(await _take(bench, server, mailbox, made, deliver=True))
     for on_message, taken in ours.items():
         ratio = Spread.of([a.rate / b for a, b in zip(taken, plain[on_message], strict=True)])
         report.lines.append(
@@ -196,6 +202,7 @@ async def _backlog(bench: Bench, server: DovecotServer, report: Report) -> None:
             )
         )
     old = Spread.of([a.rate / b for a, b in zip(ours["leave"], plain["compat32"], strict=True)])
+    delivered = [each.delivered_rate for each in delivering if each.delivered_rate is not None]
     during = Spread.of([a.rate / b for a, b in zip(delivering, plain["leave"], strict=True)])
     grown = max(each.last_mb - each.first_mb for each in ours["leave"] + ours["seen"])
     report.lines += [
@@ -211,8 +218,9 @@ async def _backlog(bench: Bench, server: DovecotServer, report: Report) -> None:
             str(Spread.of(plain["leave"])),
             f"{during.median:.2f}× ({during.low:.2f} to {during.high:.2f})",
         ),
+        Line("  … until all is delivered", str(Spread.of(delivered))),
         Line(
-            "resident MB, a tenth stored → all stored",
+            "resident MB, a tenth stored → all",
             f"{ours['leave'][-1].first_mb:.1f} → {ours['leave'][-1].last_mb:.1f}",
             "",
             "",
@@ -232,7 +240,9 @@ async def _backlog(bench: Bench, server: DovecotServer, report: Report) -> None:
     }
 
 
-async def _take(bench: Bench, mailbox: Mailbox, made: list[load.Mail], *, deliver: bool) -> _Taken:
+async def _take(
+    bench: Bench, server: DovecotServer, mailbox: Mailbox, made: list[load.Mail], *, deliver: bool
+) -> _Taken:
     """Let a daemon with an empty store take in the mailbox; Python's own start is left out."""
     count = len(made)
     bench.receiver.expect(count)
@@ -246,19 +256,25 @@ async def _take(bench: Bench, mailbox: Mailbox, made: list[load.Mail], *, delive
                 if not first_mb and stored >= count / 10:
                     first_mb = daemon.memory()
                 await asyncio.sleep(0.02)
+            if mailbox.on_message == "seen":
+                while await asyncio.to_thread(_unseen, server, mailbox.user):
+                    await asyncio.sleep(0.02)
         ended = time.time()
         cpu = daemon.cpu() - cpu
         last_mb = daemon.memory()
         began = daemon.said("imap.leads")
         if began is None or daemon.messages() != count:
             raise load.Refused("the daemon did not take in each mail as a message")
+        delivered_rate = None
         if deliver:
             await bench.receiver.all(_LIMIT)
+            await daemon.settled(count)
+            delivered_rate = count / (time.time() - began)
             bench.receiver.check(made, SECRET)
     finally:
         daemon.end()
     daemon.audit()
-    return _Taken(count / (ended - began), cpu / count * 1e6, first_mb, last_mb)
+    return _Taken(count / (ended - began), delivered_rate, cpu / count * 1e6, first_mb, last_mb)
 
 
 async def _loop(mailbox: Mailbox, policy: str, count: int) -> float:
@@ -281,7 +297,7 @@ async def _loop(mailbox: Mailbox, policy: str, count: int) -> float:
     finally:
         if process.returncode is None:
             process.kill()
-    messages, seconds = cast("list[bytes]", said.split())
+    messages, seconds = said.split()
     if int(messages) != count:
         raise load.Refused(f"the plain loop read {int(messages)} of {count}")
     return count / float(seconds)
@@ -291,3 +307,8 @@ def _unread(server: DovecotServer, user: str) -> None:
     """Make all mails unseen again, so that each round finds the same mailbox."""
     with server.session(user) as client:
         client.store("1:*", "-FLAGS.SILENT", "\\Seen")
+
+
+def _unseen(server: DovecotServer, user: str) -> int:
+    with server.session(user) as client:
+        return len(client.search(None, "UNSEEN")[1][0].split())
