@@ -31,10 +31,16 @@ class Size:
     rounds: int
     steady_seconds: int
     backlog: int
+    mailbox: int  # mails that wait in a mailbox
+    pushes: int  # mails that come into it one by one
 
 
-FULL: Final = Size(messages=3000, rounds=5, steady_seconds=20, backlog=100_000)
-QUICK: Final = Size(messages=1000, rounds=2, steady_seconds=5, backlog=20_000)
+FULL: Final = Size(
+    messages=3000, rounds=5, steady_seconds=20, backlog=100_000, mailbox=10_000, pushes=100
+)
+QUICK: Final = Size(
+    messages=1000, rounds=2, steady_seconds=5, backlog=20_000, mailbox=2_000, pushes=20
+)
 
 
 @dataclass(frozen=True, slots=True)

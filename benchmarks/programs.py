@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -112,6 +113,16 @@ class Endpoint:
     provider: str = "agile"
 
 
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox of the daemon's config, on a server of this machine."""
+
+    port: int
+    user: str
+    password: str
+    on_message: str = "leave"
+
+
 class Daemon(_Process):
     """`smsbridge run` on SQLite with a config that says nothing about speed."""
 
@@ -121,8 +132,9 @@ class Daemon(_Process):
         endpoints: Sequence[Endpoint],
         environment: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
+        mailbox: Mailbox | None = None,
     ) -> None:
-        self.config = write_config(folder, endpoints)
+        self.config = write_config(folder, endpoints, mailbox)
         self._database = folder / "bridge.db"
         run = [*before, "-m", "bridge", "run", "-c", str(self.config)]
         super().__init__(run, environment or {}, folder / "daemon.log")
@@ -143,11 +155,28 @@ class Daemon(_Process):
             time.sleep(0.02)
         raise NotStarted("the daemon did not start:\n" + "\n".join(self.lines()[-8:]))
 
+    def said(self, event: str) -> float | None:
+        """Return when the log first told of this, as time.time() counts; None: not yet."""
+        for line in self.lines():
+            if f'"{event}"' in line:
+                return datetime.fromisoformat(json.loads(line)["ts"]).timestamp()
+        return None
+
     def delivered(self) -> int:
         """Count the deliveries that the store says are delivered."""
+        return self._count("SELECT count(*) FROM deliveries WHERE state = 'delivered'")
+
+    def arrivals(self) -> int:
+        """Count the arrivals that are committed; their ids are given without gaps."""
+        return self._count("SELECT coalesce(max(id), 0) FROM arrivals")
+
+    def messages(self) -> int:
+        """Count the messages that are committed."""
+        return self._count("SELECT count(*) FROM messages")
+
+    def _count(self, query: str) -> int:
         reader = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)
         try:
-            query = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
             return int(reader.execute(query).fetchone()[0])
         finally:
             reader.close()
@@ -179,8 +208,12 @@ def audit(config: Path) -> None:
         raise NotStarted(f"smsbridge audit says:\n{done.stdout}{done.stderr}")
 
 
-def write_config(folder: Path, endpoints: Sequence[Endpoint]) -> Path:
+def write_config(
+    folder: Path, endpoints: Sequence[Endpoint], mailbox: Mailbox | None = None
+) -> Path:
     """Write the daemon's config: its defaults, free ports, and this bench's two providers."""
+    # What lies in a mailbox has no peer whose network could be evidence.
+    evidence = 'networks = ["127.0.0.0/8"]' if mailbox is None else "anyone = true"
     text = f"""\
 [store]
 url = "sqlite:///{folder}/bridge.db"
@@ -200,7 +233,7 @@ name = "agile"
 time_zone = "Europe/Rome"
 region = "IT"
 [providers.trust]
-networks = ["127.0.0.0/8"]
+{evidence}
 
 [[providers]]
 name = "other"
@@ -217,6 +250,18 @@ name = "{endpoint.name}"
 url = "{endpoint.url}"
 secret = "{SECRET}"
 providers = ["{endpoint.provider}"]
+"""
+    if mailbox is not None:
+        text += f"""
+[[imap]]
+name = "bench"
+host = "127.0.0.1"
+port = {mailbox.port}
+tls = false
+username = "{mailbox.user}"
+password = {json.dumps(mailbox.password)}
+start = "all"
+on_message = "{mailbox.on_message}"
 """
     config = folder / "config.toml"
     config.write_text(text)
