@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from tests.servers.postfix import Postfix
 from tests.servers.receiver import Answer, Exchange, Receiver, taken
 
 _START: Final = 0.7  # seconds that a start takes, about: a kill may fall into it as well
-_WORK: Final = 0.35  # seconds in which a life's mails are relayed, stored and delivered
+_WORK: Final = 1.0  # seconds that a life waits at most for the work at which it is to end
 _PATIENCE: Final = 90.0  # seconds for what is left after the last kill
 
 
@@ -57,14 +57,18 @@ def rage(
     for share in shares:
         daemon.spawn()
         early = dice.random() < 0.2
-        moment = time.monotonic() + dice.uniform(0, _START)
         if not early:
             daemon.wait_until_listening()
-            moment = time.monotonic() + dice.uniform(0, _WORK)
+        done = receiver.count() + dice.randrange(len(share))
         # While the life lasts, not before it: so mails are under way at whatever moment it ends.
         injection = _Injection(postfix, share)
         injection.start()
-        time.sleep(max(0.0, moment - time.monotonic()))
+        if early:
+            time.sleep(dice.uniform(0, _START))
+        else:
+            # A share of the work, not of the time: how fast it goes depends on the machine.
+            _wait_for(lambda done=done: receiver.count() >= done, _WORK)
+            time.sleep(dice.uniform(0, 0.01))
         with_work += receiver.count() < before + injection.queued
         with_posts += receiver.busy > 0
         daemon.kill()
@@ -83,6 +87,12 @@ def rage(
     )
     sys.stdout.write(f"{storm}\n")
     return storm
+
+
+def _wait_for(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 class _Injection(threading.Thread):
