@@ -26,7 +26,7 @@ class Storm:
     """How the kills fell."""
 
     kills: int
-    with_work: int  # with mails under way between Postfix and the receiver
+    with_work: int  # with mails under way from Postfix to the receiver's answer
     with_posts: int  # with webhooks that the receiver had and had not answered
     cut_sessions: int  # connections that Postfix saw break in the middle of a mail
     repeats: int  # webhooks that came again
@@ -69,8 +69,9 @@ def rage(
             # A share of the work, not of the time: how fast it goes depends on the machine.
             _wait_for(lambda done=done: receiver.count() >= done, _WORK)
             time.sleep(dice.uniform(0, 0.01))
-        with_work += receiver.count() < before + injection.queued
-        with_posts += receiver.busy > 0
+        posts = receiver.busy > 0
+        with_posts += posts
+        with_work += posts or receiver.count() < before + injection.queued
         daemon.kill()
         injection.join()
         before += len(share)
