@@ -187,8 +187,10 @@ class Intake:
     async def accept(self, arrival: Arrival) -> Receipt:
         """Store an arrival, whatever it is, and return the receipt once it is committed.
 
-        Raises StoreUnavailable or StoreFull if it is not stored: the source must then leave the
-        arrival with the other side. Deliveries begin in the background.
+        Raises StoreUnavailable or StoreFull if it is not known to be stored: the source must then
+        leave the arrival with the other side. If a commit ends after its deadline all the same, the
+        arrival that comes again is a duplicate, and the deliveries go out when their lease ends.
+        Deliveries begin in the background.
         """
         began = time.monotonic()
         result = await self._reader.read(arrival)
