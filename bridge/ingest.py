@@ -112,8 +112,11 @@ class Reader:
             if isinstance(weighed, Unreadable):
                 return Unreadable(weighed.reason, weighed.detail, provider.name)
             believed = weighed
+            email = trust.covered(email, believed)
         result = provider.read_email(email)
-        if isinstance(result, Unreadable | Ignored):
+        if isinstance(result, Unreadable):
+            return replace(result, detail=result.detail + trust.missed(email))
+        if isinstance(result, Ignored):
             return result
         messages = (result,) if isinstance(result, SmsMessage) else result
         if len(messages) > 1 and len(messages) * len(arrival.raw) > _MAX_COPIES:

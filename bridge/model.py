@@ -119,10 +119,15 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Why an arrival is believed: the kind of evidence and what it was."""
+    """Why an arrival is believed: the kind of evidence and what it was.
+
+    `covers` names the headers, in lower case, that the evidence speaks for; None is all of them.
+    A provider that reads another one would believe whoever wrote it.
+    """
 
     by: str
     detail: str
+    covers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from bridge import providers
 from bridge.config.address import Address, parse_listen
+from bridge.config.authserv import AuthservSettings
 from bridge.config.imap import ImapSettings, Start
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
@@ -23,6 +24,7 @@ from bridge.delivery.routing import is_national
 from bridge.errors import ConfigError
 from bridge.logs import mask
 from bridge.sources.tls import client_context, server_context
+from bridge.trust.base import related
 
 # Evidence that only SMTP brings: the peer and the envelope.
 _OF_A_TRANSMISSION: Final = {"networks", "recipients"}
@@ -117,6 +119,22 @@ def _about_ways_in(settings: Settings) -> Iterator[str]:
                 f"providers.{each.name}: its evidence is in how a mail is handed over by SMTP: "
                 "what is read from a mailbox has none and goes to quarantine"
             )
+
+        for domain in sorted(_shared(each)):
+            yield (
+                f"providers.{each.name}: whoever sends through {domain} can make messages up, "
+                "since none of its senders is of that domain: name the provider's own"
+            )
+
+
+def _shared(settings: ProviderSettings) -> set[str]:
+    """Find the domains of evidence that are not the provider's own, as far as senders are told."""
+    authserv = settings.trust.authserv_id
+    named = {*authserv.dkim, *authserv.spf, *authserv.dmarc} if authserv else set()
+    own = {each.rpartition("@")[2] for each in settings.senders or ()}
+    if not own:
+        return set()
+    return {domain for domain in named if not any(related(domain, each) for each in own)}
 
 
 def _evidence_kinds(trust: TrustSettings) -> set[str]:
@@ -247,7 +265,17 @@ def _evidence(trust: TrustSettings) -> list[str]:
     told = [f"network {network}" for network in trust.networks]
     if trust.recipients:
         told.append(f"{len(trust.recipients)} secret recipient(s)")
+    if trust.authserv_id is not None:
+        told += list(_said_by_server(trust.authserv_id))
     return [*told, *(["anyone"] if trust.anyone else [])]
+
+
+def _said_by_server(settings: AuthservSettings) -> Iterator[str]:
+    who = " or ".join(each or "a server without id" for each in settings.id)
+    for check in ("dkim", "spf", "dmarc"):
+        domains = getattr(settings, check)
+        if domains:
+            yield f"{who} says {check}=pass of {', '.join(domains)}"
 
 
 def _bare(url: AnyHttpUrl) -> str:

@@ -18,9 +18,10 @@ Path = tuple[str | int, ...]
 _MISSING: Final[Mapping[tuple[str, ...], str]] = {
     ("providers", "name"): 'name = "agile"',
     ("providers", "trust"): (
-        "a [providers.trust] table with networks, recipients or anyone = true: "
+        "a [providers.trust] table with networks, recipients, authserv_id or anyone = true: "
         "no mail is believed without evidence"
     ),
+    ("providers", "trust", "authserv_id", "id"): 'id = "mx.example.com"',
     ("imap", "name"): 'name = "inbox"',
     ("imap", "host"): 'host = "imap.example.com"',
     ("imap", "username"): 'username = "sms@example.com"',

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.config.address import parse_listen
+from bridge.config.authserv import AuthservSettings
 from bridge.config.folder import anchored
 from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
@@ -156,13 +157,15 @@ class TrustSettings(Strict):
 
     networks: tuple[Network, ...] = ()  # the peer's address is in one of these
     recipients: tuple[FullAddress, ...] = ()  # the mail came to this secret address
+    authserv_id: AuthservSettings | None = None  # your own mail server says so
     anyone: StrictBool = False  # believe everybody: said out loud, `check` warns
 
     @model_validator(mode="after")
     def _some_evidence(self) -> Self:
-        if not (self.networks or self.recipients or self.anyone):
+        if not any(getattr(self, kind) for kind in type(self).model_fields):
             raise ValueError(
-                "name at least one kind of evidence: networks, recipients, or anyone = true"
+                "name at least one kind of evidence: networks, recipients, authserv_id, or "
+                "anyone = true"
             )
         return self
 

@@ -27,6 +27,9 @@ _SIZE: Final = re.compile(r"(\d+)\s*(b|kib|mib|gib|tib)", re.ASCII | re.IGNORECA
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _REGION: Final = re.compile(r"[A-Z]{2}")
 _ADDRESS_OR_DOMAIN: Final = re.compile(r"[^\s@<>]*@[^\s@<>]+")
+_DOMAIN: Final = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
 _MAX_LABEL: Final = 100
 MAX_SECONDS: Final = 366 * 86400.0
 
@@ -100,6 +103,15 @@ def _address(text: str) -> str:
     return text
 
 
+def _domain(text: str) -> str:
+    text = text.strip().lower()
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError(
+            f'{text!r} is no domain like "example.com" (letters beyond ASCII as xn--…, no @, no *)'
+        )
+    return text
+
+
 def _network(value: object) -> object:
     """Read a network; a union's own errors would come once for each kind of address."""
     if not isinstance(value, str):
@@ -142,4 +154,5 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Listen = Annotated[str, AfterValidator(_listen)]
 AddressOrDomain = Annotated[str, AfterValidator(_address_or_domain)]
 FullAddress = Annotated[str, AfterValidator(_address)]
+Domain = Annotated[str, AfterValidator(_domain)]
 ConfigPath = Annotated[Path, AfterValidator(anchored)]

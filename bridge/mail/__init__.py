@@ -7,6 +7,7 @@ linear in the mail's size.
 """
 
 from bridge.mail.decoding import decode
+from bridge.mail.headers import HeaderField, HeaderFields, header_fields
 from bridge.mail.repairs import Repair
 
-__all__ = ["Repair", "decode"]
+__all__ = ["HeaderField", "HeaderFields", "Repair", "decode", "header_fields"]

@@ -56,26 +56,68 @@ def _parse(block: bytes) -> HeaderBlock:
     fields: dict[str, list[bytes]] = {}
     count = 0
     malformed = False
-    # A mailbox file's separator line, kept by some programs, is no header.
-    separator = _MBOX_LINE.match(block)
-    at = separator.end() if separator else 0
-    while at < len(block):
-        field = _FIELD.match(block, at)
+    for field in _matches(block):
         if field is None:
             malformed = True
-            field = _JUNK.match(block, at)
-            assert field is not None  # it matches anything
-            at = field.end()
             continue
         count += 1
         if count > MAX_HEADERS:
             raise NotReadError(f"there are more than {MAX_HEADERS} headers")
         name, value = field.groups()
-        at = field.end()
-        if b"\n" in value:
-            value = value.replace(b"\r\n", b"").replace(b"\n", b"")
-        fields.setdefault(name.decode("ascii").lower(), []).append(value.strip(b" \t\r"))
+        fields.setdefault(name.decode("ascii").lower(), []).append(_unfolded(value))
     return HeaderBlock(fields, count, _defect(block, malformed=malformed))
+
+
+def _matches(block: bytes) -> Iterator[re.Match[bytes] | None]:
+    """Find each header in order; None stands for a line that is none."""
+    # A mailbox file's separator line, kept by some programs, is no header.
+    separator = _MBOX_LINE.match(block)
+    at = separator.end() if separator else 0
+    while at < len(block):
+        field = _FIELD.match(block, at)
+        yield field
+        if field is None:
+            field = _JUNK.match(block, at)
+            assert field is not None  # it matches anything
+        at = field.end()
+
+
+def _unfolded(value: bytes) -> bytes:
+    if b"\n" in value:
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+    return value.strip(b" \t\r")
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One header as it stands there: the name in lower case, all its bytes, its unfolded value."""
+
+    name: str
+    raw: bytes  # name, folding and line end included
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFields:
+    """A mail's own headers from the top down, and where its content begins.
+
+    These are the very headers that `decode` reads: what checks a signature or looks at an order
+    must not split them in another way. With a `defect`, they are not to be believed.
+    """
+
+    fields: Sequence[HeaderField]
+    defect: str | None
+    content: int
+
+
+def header_fields(raw: bytes) -> HeaderFields:
+    """List the headers of a mail that `decode` could read; else raises NotReadError."""
+    block, content = split(raw, 0, len(raw))
+    fields = [
+        HeaderField(each[1].decode("ascii").lower(), each[0], _unfolded(each[2]))
+        for each in filter(None, _matches(raw[:content]))
+    ]
+    return HeaderFields(fields, block.defect, content)
 
 
 def _defect(block: bytes, *, malformed: bool) -> str | None:

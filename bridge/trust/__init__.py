@@ -12,15 +12,17 @@ from typing import Final
 
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Reason, Trust, Unreadable
-from bridge.trust import anyone, networks, recipients
+from bridge.trust import anyone, authserv_id, networks, recipients
 from bridge.trust.base import Absent, Weigh
+from bridge.trust.covered import covered, missed
 
-__all__ = ["KINDS", "weigh"]
+__all__ = ["KINDS", "covered", "missed", "weigh"]
 
 # In this order; the first that is there is the one that the webhook names.
 KINDS: Final[Mapping[str, Weigh]] = MappingProxyType({
     "networks": networks.weigh,
     "recipients": recipients.weigh,
+    "authserv_id": authserv_id.weigh,
     "anyone": anyone.weigh,
 })  # fmt: skip
 

@@ -18,3 +18,8 @@ class Absent:
 
 # None: the policy does not ask for this kind.
 Weigh = Callable[[Arrival, Email, TrustSettings], Awaitable[Trust | Absent | None]]
+
+
+def related(one: str, other: str) -> bool:
+    """Tell whether two domains are the same, or one is a subdomain of the other."""
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")

@@ -22,7 +22,7 @@ async def weigh(arrival: Arrival, _email: Email, policy: TrustSettings) -> Trust
     if arrival.peer is None:
         return Absent("the peer has no address")
     try:
-        addresses = _readings(arrival.peer)
+        addresses = readings(arrival.peer)
     except ValueError:
         return Absent("the peer's address is not an IP address")
     for network in policy.networks:
@@ -31,8 +31,11 @@ async def weigh(arrival: Arrival, _email: Email, policy: TrustSettings) -> Trust
     return Absent(f"the peer {addresses[-1]} is in none of them")
 
 
-def _readings(peer: str) -> tuple[IPv4Address | IPv6Address, ...]:
-    # A socket that listens for both families shows IPv4 peers as ::ffff:192.0.2.1.
+def readings(peer: str) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Give a peer's address in each of its families; raises ValueError.
+
+    A socket that listens for both shows IPv4 peers as ::ffff:192.0.2.1.
+    """
     address = ip_address(peer)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (address,) if mapped is None else (address, mapped)

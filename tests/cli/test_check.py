@@ -82,6 +82,13 @@ def test_several_wrong_secrets_are_told_at_once(smsbridge: Smsbridge, config: Pa
             "anyone = true",
         ),
         (
+            (
+                "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\nsenders = ['@a.example']\n"
+                "trust = { authserv_id = { id = 'mx', dkim = ['mails.a.example', 'esp.example'] } }"
+            ),
+            "whoever sends through esp.example can make messages up",
+        ),
+        (
             f"[[endpoints]]\nname = 'crm'\nurl = 'http://crm.internal'\nsecret = '{SECRET}'",
             "http:// sends numbers and texts readable",
         ),
@@ -185,6 +192,21 @@ def test_evidence_that_a_mailbox_never_has_is_warned_of(smsbridge: Smsbridge, co
     assert wanted not in " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
     config.write_text(text.replace("anyone = true", 'networks = ["127.0.0.1/32"]'))
     assert wanted in " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
+
+
+def test_what_the_server_says_is_told(smsbridge: Smsbridge, config: Path) -> None:
+    """The plan names whose word is believed, and about which domains."""
+    config.write_text(
+        "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\n"
+        "[providers.trust.authserv_id]\nid = 'MX.example.com'\n"
+        "dkim = ['a.example']\nspf = ['B.example']\n"
+    )
+    ran = smsbridge("check", "-c", config, "--json")
+    assert ran.document["providers"][0]["trust"] == [
+        "mx.example.com says dkim=pass of a.example",
+        "mx.example.com says spf=pass of b.example",
+    ]
+    assert not any("mailbox" in each for each in ran.document["warnings"])
 
 
 def test_a_pinned_ca_that_is_none_is_refused(

@@ -114,14 +114,15 @@ BAD = [
         "[[providers]]\nname = 'agile'",
         (
             "line 1: providers.agile.trust: is missing: write a [providers.trust] table with "
-            "networks, recipients or anyone = true: no mail is believed without evidence"
+            "networks, recipients, authserv_id or anyone = true: "
+            "no mail is believed without evidence"
         ),
     ),
     (
         "[[providers]]\nname = 'agile'\n[providers.trust]\nanyone = false",
         (
             "line 3: providers.agile.trust: name at least one kind of evidence: "
-            "networks, recipients, or anyone = true"
+            "networks, recipients, authserv_id, or anyone = true"
         ),
     ),
     (
@@ -136,6 +137,31 @@ BAD = [
         (
             "line 5: providers.agile.trust.recipients[0]: must be a whole address "
             '("sms-7f3a@example.com"): it is the evidence'
+        ),
+    ),
+    (
+        PROVIDER + "authserv_id = { id = 'mx' }",
+        (
+            "line 5: providers.agile.trust.authserv_id: name what must have passed, and for whom: "
+            'dkim = ["example.com"]'
+        ),
+    ),
+    (
+        PROVIDER + "authserv_id = { dkim = ['a.example'] }",
+        'line 5: providers.agile.trust.authserv_id.id: is missing: write id = "mx.example.com"',
+    ),
+    (
+        PROVIDER + "authserv_id = { id = 'mx', dkim = ['@a.example'] }",
+        (
+            "line 5: providers.agile.trust.authserv_id.dkim[0]: '@a.example' is no domain like "
+            '"example.com" (letters beyond ASCII as xn--…, no @, no *)'
+        ),
+    ),
+    (
+        PROVIDER + "authserv_id = { id = 'mx; x', dkim = ['a.example'] }",
+        (
+            "line 5: providers.agile.trust.authserv_id.id: must be what the server writes first in "
+            'the header, like "mx.google.com"'
         ),
     ),
     (

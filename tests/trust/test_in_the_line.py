@@ -1,0 +1,97 @@
+"""What evidence does to a mail on its way: who is believed, and what a provider gets to see."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bridge import providers
+from bridge.config.settings import ProviderSettings
+from bridge.ingest import Reader, Reading
+from bridge.model import Arrival, Ignored, Reason, SourceKind, Unreadable
+from tests.trust.test_authserv_id import BORDER, OWN, SIGNATURE, mail_of, stamp
+
+NOW = datetime(2026, 4, 8, 12, 31, tzinfo=UTC)
+AUTHSERV = {"authserv_id": {"id": "mx.example.com", "dkim": ["agiletelecom.com"]}}
+
+
+async def read(raw: bytes, **more: Any) -> Reading | Unreadable | Ignored:
+    table = {"name": "agile", "time_zone": "Europe/Rome", "trust": AUTHSERV} | more
+    settings = ProviderSettings.model_validate(table)
+    reader = Reader(providers.build([settings]), {settings.name: settings.trust}, lambda: NOW)
+    return await reader.read(Arrival(SourceKind.IMAP, "inbox", raw, NOW))
+
+
+BODY = b"From: +393301234567\r\nTo: +393331234333\r\nDate/Time: 20260408143052\r\nBody: News\r\n"
+
+
+async def test_a_mail_of_a_mailbox_with_evidence_becomes_a_message():
+    """The webhook says who vouched for the mail."""
+    result = await read(mail_of(stamp(), BORDER).partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + BODY)
+    assert isinstance(result, Reading)
+    assert b'"trust":{"by":"authserv_id","detail":"mx.example.com: dkim=agiletelecom.com"}' in (
+        result.event.body
+    )
+
+
+@pytest.mark.parametrize(
+    ("from_", "reason"),
+    [
+        ("From: smsin@agiletelecom.com\r\nFrom: x@evil.example\r\n", Reason.NO_SENDER),
+        ("From: x@evil.example\r\nFrom: smsin@agiletelecom.com\r\n", Reason.NO_SENDER),
+        ('From: "smsin@agiletelecom.com" <evil@evil.example>\r\n', Reason.NO_PROVIDER),
+        ("From: smsin@agiletelecom.com <evil@evil.example>\r\n", Reason.NO_SENDER),
+        ("From: =?utf-8?Q?smsin@agiletelecom.com?= <evil@evil.example>\r\n", Reason.NO_SENDER),
+    ],
+)
+async def test_a_from_that_only_looks_right(from_: str, reason: Reason):
+    """Two From headers and a borrowed display name end before any evidence is looked for."""
+    own = from_ + OWN.partition("\r\n")[2]
+    result = await read(mail_of(stamp(), BORDER, own=own))
+    assert isinstance(result, Unreadable)
+    assert result.reason is reason
+
+
+TEMPLATE = {
+    "name": "acme",
+    "senders": ["smsin@agiletelecom.com"],
+    "template": {
+        "from": {"header": "X-SMS-From"},
+        "to": {"value": "+393331234333"},
+        "body": {"all": True},
+        "ignore": [{"why": "a report", "headers": {"X-Report": "yes"}}],
+    },
+}
+
+
+async def test_a_header_that_nobody_signed_is_not_read():
+    """A number in an unsigned header could be anybody's, and the sentence says what is missing."""
+    own = "X-SMS-From: +393301234567\r\n" + OWN
+    result = await read(mail_of(stamp(), BORDER, own=own), **TEMPLATE)
+    assert isinstance(result, Unreadable)
+    assert result.reason is Reason.UNREADABLE
+    assert "evidence does not cover it: " in result.detail
+    assert "x-sms-from" in result.detail
+
+
+async def test_a_header_that_is_signed_is_read():
+    """The same header counts once the signature covers it, each time that it stands there."""
+    signature = SIGNATURE.replace(" h=", " h=x-sms-from:")
+    own = "X-SMS-From: +393301234567\r\n" + OWN
+    result = await read(mail_of(stamp(), BORDER, own=own, signature=signature), **TEMPLATE)
+    assert isinstance(result, Reading)
+    assert result.message.sender == "+393301234567"
+    twice = await read(
+        mail_of(stamp(), BORDER, own=own + own[:27], signature=signature), **TEMPLATE
+    )
+    assert isinstance(twice, Unreadable)
+
+
+async def test_an_unsigned_header_makes_no_mail_ignored():
+    """Nobody can make a genuine SMS vanish by adding the mark of a report to it."""
+    signature = SIGNATURE.replace(" h=", " h=x-sms-from:")
+    own = "X-Report: yes\r\nX-SMS-From: +393301234567\r\n" + OWN
+    result = await read(mail_of(stamp(), BORDER, own=own, signature=signature), **TEMPLATE)
+    assert isinstance(result, Reading)
