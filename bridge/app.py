@@ -17,7 +17,7 @@ from typing import Final
 
 import uvloop
 
-from bridge import logs, metrics, providers, systemd
+from bridge import logs, metrics, providers, systemd, trust
 from bridge.config.imap import ImapSettings
 from bridge.config.settings import EndpointSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
@@ -41,7 +41,9 @@ from bridge.web import Health, WebServer
 # A lease outlives the attempt that it covers and the record that follows, so that no other bridge
 # sends what this one is still sending.
 _LEASE_MARGIN: Final = 30.0
-_MORE_THREADS: Final = 4  # for decoding big mails
+_MORE_THREADS: Final = 4  # for decoding big mails and verifying signatures
+# Mail servers try for days, but nobody looks at a mailbox whose mails are put off in silence.
+_DNS_PATIENCE: Final = 3600.0
 
 _OPEN_STATES: Final = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
 
@@ -84,10 +86,16 @@ def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
     return tuple(build(number, each) for number, each in enumerate(settings.endpoints))
 
 
-def reader_of(settings: Settings, vouched: Trust | None = None) -> Reader:
-    """Build what reads arrivals as this config says; evidence included, or vouched for."""
+def reader_of(settings: Settings, vouched: Trust | None = None, patience: float = 0.0) -> Reader:
+    """Build what reads arrivals as this config says; evidence included, or vouched for.
+
+    `patience`: for how many seconds without an answer of the DNS a mail is put off. A command does
+    not come again by itself, so it has none.
+    """
     known = providers.build(settings.providers)
-    return Reader(known, {each.name: each.trust for each in settings.providers}, now, vouched)
+    policies = {each.name: each.trust for each in settings.providers}
+    names = None if vouched else trust.names_for(policies.values(), patience)
+    return Reader(known, policies, now, vouched, names)
 
 
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
@@ -96,7 +104,7 @@ def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMail
 
 
 async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
-    reader = reader_of(settings)
+    reader = reader_of(settings, patience=_DNS_PATIENCE)
     endpoints = endpoints_of(settings)
     # Name look-ups run here, and one that hangs outlives its attempt: with two threads for each
     # endpoint, one endpoint's dead name server cannot take the threads of the others.

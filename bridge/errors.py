@@ -88,3 +88,7 @@ class TokenUnavailable(BridgeError):
 
 class TokenRefused(BridgeError):
     """The issuer refuses us a token, and will until an operator mends the login."""
+
+
+class TrustUnavailable(BridgeError):
+    """Evidence cannot be looked for now (the DNS does not answer): nothing was taken, try again."""

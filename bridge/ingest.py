@@ -1,7 +1,7 @@
 """The straight line from an arrival to the receipt: decode, trust, read, plan, store, start.
 
 What cannot be read becomes quarantine, never an exception: the only faults that leave here are
-the store's, and they mean that nothing was taken.
+the store's, and a DNS's that does not answer. They mean that nothing was taken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from bridge import event, logs, mail, metrics, providers, trust
 from bridge.config.settings import TrustSettings
-from bridge.errors import StoreUnavailable
+from bridge.errors import StoreUnavailable, TrustUnavailable
 from bridge.model import (
     Arrival,
     ArrivalOutcome,
@@ -67,7 +67,8 @@ class Reader:
     """Reads arrivals with the configured providers and their evidence.
 
     `policies` None reads without asking for evidence: for `smsbridge parse`, never for a source.
-    `vouched` stands in for all evidence: an operator answers for the mails of an import.
+    `vouched` stands in for all evidence: an operator answers for the mails of an import. `names`
+    is asked for what evidence lies in the DNS.
     """
 
     def __init__(
@@ -76,16 +77,23 @@ class Reader:
         policies: Mapping[str, TrustSettings] | None,
         clock: Callable[[], datetime],
         vouched: Trust | None = None,
+        names: trust.Names | None = None,
     ) -> None:
+        self._names = names
         self._vouched = vouched
         self._known = known
         self._policies = policies
         self._clock = clock
 
     async def read(self, arrival: Arrival) -> Reading | Unreadable | Ignored:
-        """Read one arrival; a bug on the way is quarantine too, so that the raw mail is kept."""
+        """Read one arrival; a bug on the way is quarantine too, so that the raw mail is kept.
+
+        Raises TrustUnavailable if its evidence can only be looked for later.
+        """
         try:
             return await self._read(arrival)
+        except TrustUnavailable:
+            raise
         except Exception as error:
             # The exception's text may quote the mail, so only its class is told; the log has
             # the place.
@@ -108,7 +116,7 @@ class Reader:
             return provider
         believed = self._vouched
         if believed is None and self._policies is not None:
-            weighed = await trust.weigh(arrival, email, self._policies[provider.name])
+            weighed = await trust.weigh(arrival, email, self._policies[provider.name], self._names)
             if isinstance(weighed, Unreadable):
                 return Unreadable(weighed.reason, weighed.detail, provider.name)
             believed = weighed
@@ -190,8 +198,9 @@ class Intake:
     async def accept(self, arrival: Arrival) -> Receipt:
         """Store an arrival, whatever it is, and return the receipt once it is committed.
 
-        Raises StoreUnavailable or StoreFull if it is not known to be stored: the source must then
-        leave the arrival with the other side. If a commit ends after its deadline all the same, the
+        Raises StoreUnavailable or StoreFull if it is not known to be stored, and TrustUnavailable
+        if it was not handed to the store at all: the source must then leave the arrival with the
+        other side. If a commit ends after its deadline all the same, the
         arrival that comes again is a duplicate, and the deliveries go out when their lease ends.
         Deliveries begin in the background.
         """

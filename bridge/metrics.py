@@ -47,6 +47,12 @@ QUARANTINE: Final = Counter(
     ("reason", "provider"),
     registry=REGISTRY,
 )
+DNS_LOOKUPS: Final = Counter(
+    "smsbridge_dns_lookups",
+    "Look-ups of keys for evidence by dkim, by outcome: answered, none (no such key), unanswered.",
+    ("outcome",),
+    registry=REGISTRY,
+)
 ATTEMPTS: Final = Counter(
     "smsbridge_attempts",
     "HTTP calls to an endpoint, by how they were judged: delivered, retry, held or dead.",

@@ -130,7 +130,8 @@ def _about_ways_in(settings: Settings) -> Iterator[str]:
 def _shared(settings: ProviderSettings) -> set[str]:
     """Find the domains of evidence that are not the provider's own, as far as senders are told."""
     authserv = settings.trust.authserv_id
-    named = {*authserv.dkim, *authserv.spf, *authserv.dmarc} if authserv else set()
+    named = set(settings.trust.dkim)
+    named |= {*authserv.dkim, *authserv.spf, *authserv.dmarc} if authserv else set()
     own = {each.rpartition("@")[2] for each in settings.senders or ()}
     if not own:
         return set()
@@ -265,6 +266,8 @@ def _evidence(trust: TrustSettings) -> list[str]:
     told = [f"network {network}" for network in trust.networks]
     if trust.recipients:
         told.append(f"{len(trust.recipients)} secret recipient(s)")
+    if trust.dkim:
+        told.append(f"a signature of {', '.join(trust.dkim)}")
     if trust.authserv_id is not None:
         told += list(_said_by_server(trust.authserv_id))
     return [*told, *(["anyone"] if trust.anyone else [])]

@@ -18,8 +18,8 @@ Path = tuple[str | int, ...]
 _MISSING: Final[Mapping[tuple[str, ...], str]] = {
     ("providers", "name"): 'name = "agile"',
     ("providers", "trust"): (
-        "a [providers.trust] table with networks, recipients, authserv_id or anyone = true: "
-        "no mail is believed without evidence"
+        "a [providers.trust] table with networks, recipients, dkim, authserv_id or "
+        "anyone = true: no mail is believed without evidence"
     ),
     ("providers", "trust", "authserv_id", "id"): 'id = "mx.example.com"',
     ("imap", "name"): 'name = "inbox"',

@@ -36,6 +36,7 @@ from bridge.config.values import (
     AddressOrDomain,
     ConfigPath,
     Count,
+    Domain,
     FullAddress,
     Label,
     Listen,
@@ -157,6 +158,7 @@ class TrustSettings(Strict):
 
     networks: tuple[Network, ...] = ()  # the peer's address is in one of these
     recipients: tuple[FullAddress, ...] = ()  # the mail came to this secret address
+    dkim: tuple[Domain, ...] = ()  # signed by one of these domains; we verify it
     authserv_id: AuthservSettings | None = None  # your own mail server says so
     anyone: StrictBool = False  # believe everybody: said out loud, `check` warns
 
@@ -164,8 +166,8 @@ class TrustSettings(Strict):
     def _some_evidence(self) -> Self:
         if not any(getattr(self, kind) for kind in type(self).model_fields):
             raise ValueError(
-                "name at least one kind of evidence: networks, recipients, authserv_id, or "
-                "anyone = true"
+                "name at least one kind of evidence: networks, recipients, dkim, authserv_id, "
+                "or anyone = true"
             )
         return self
 

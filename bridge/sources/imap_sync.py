@@ -16,7 +16,13 @@ from typing import Final, Protocol
 
 from bridge import logs, metrics
 from bridge.config.imap import Afterwards, ImapSettings, Step
-from bridge.errors import BridgeError, ImapRefused, ImapTooBig, StoreUnavailable
+from bridge.errors import (
+    BridgeError,
+    ImapRefused,
+    ImapTooBig,
+    StoreUnavailable,
+    TrustUnavailable,
+)
 from bridge.model import Arrival, ArrivalOutcome, Cursor, MailboxPlace, Receipt, SourceKind
 from bridge.sources.imap_action import actions_of, do
 from bridge.sources.imap_client import ImapClient
@@ -29,6 +35,7 @@ log = logs.logger("imap")
 
 _ONLY_MARKED: Final = r"the server has no UIDPLUS: the mails stay, marked \Deleted"
 _AGAIN: Final = 300.0  # seconds until a mail that failed twice is tried again
+_SOON: Final = 20.0  # seconds until the DNS is asked again for the key of a mail
 
 
 class Cursors(Protocol):
@@ -297,6 +304,9 @@ class ImapSync:
         except StoreUnavailable as error:
             self._failure = error
             return
+        except TrustUnavailable as error:
+            self._fail(mail.uid, str(error), wait=_SOON)
+            return
         except BridgeError as error:
             self._fail(mail.uid, str(error))
             return
@@ -358,11 +368,12 @@ class ImapSync:
         _, not_before = self._failed.get(uid, (0, 0.0))
         return asyncio.get_running_loop().time() >= not_before
 
-    def _fail(self, uid: int, why: str) -> None:
+    def _fail(self, uid: int, why: str, wait: float | None = None) -> None:
         """Leave a mail for later: it holds the cursor, but none of the other mails."""
         count = self._failed.get(uid, (0, 0.0))[0] + 1
-        # The first time it may just have been taken away by somebody; the next search tells.
-        wait = _AGAIN if count > 1 else 0.0
+        if wait is None:
+            # The first time it may just have been taken away by somebody; the next search tells.
+            wait = _AGAIN if count > 1 else 0.0
         self._failed[uid] = (count, asyncio.get_running_loop().time() + wait)
         write = log.error if count > 1 else log.warning
         write("imap.not_taken", mailbox=self._settings.name, uid=uid, detail=why, times=count)

@@ -15,7 +15,7 @@ from typing import Final
 
 from bridge import logs
 from bridge.config.settings import SmtpSettings
-from bridge.errors import ConfigError, StoreFull, StoreUnavailable
+from bridge.errors import ConfigError, StoreFull, StoreUnavailable, TrustUnavailable
 from bridge.model import Arrival, Receipt
 from bridge.sources import listen, smtp_tls
 from bridge.sources.limits import Budget, Door, Share
@@ -39,7 +39,8 @@ def _new_id() -> str:
 class SmtpSource:
     """Takes mail from other mail servers.
 
-    `accept` stores an arrival and returns the receipt, or raises StoreFull or StoreUnavailable.
+    `accept` stores an arrival and returns the receipt, or raises StoreFull, StoreUnavailable or
+    TrustUnavailable.
     `sockets` are those that systemd handed over. Raises ConfigError for settings that cannot be
     used. Everything runs in the one event loop.
     """
@@ -199,6 +200,9 @@ class SmtpSource:
         except StoreUnavailable as error:
             self._seldom.warning("smtp.store_unavailable", peer=arrival.peer, error=str(error))
             return "451 4.3.0 Not stored, try again later"
+        except TrustUnavailable as error:
+            self._seldom.warning("smtp.trust_unavailable", peer=arrival.peer, error=str(error))
+            return "451 4.4.3 Cannot verify the sender at the moment, try again later"
         except Exception as error:  # noqa: BLE001 - a bug must not become a lost mail
             self._seldom.bug("smtp.bug", error, peer=arrival.peer)
             return "451 4.3.0 Not stored, try again later"

@@ -17,7 +17,7 @@ from bridge.config.settings import TrustSettings
 from bridge.mail import HeaderField
 from bridge.model import Arrival, Email, SourceKind, Trust
 from bridge.trust import results, signature
-from bridge.trust.base import Absent, related
+from bridge.trust.base import Absent, Names, related
 from bridge.trust.networks import readings
 from bridge.trust.results import MalformedError, Result
 from bridge.trust.signature import READ_ALWAYS, Signature, UnusableError
@@ -27,7 +27,9 @@ _FAILED: Final = frozenset({"fail", "hardfail", "policy"})
 _STORED: Final = frozenset({SourceKind.IMAP, SourceKind.FILE})  # read from where the server put it
 
 
-async def weigh(arrival: Arrival, email: Email, policy: TrustSettings) -> Trust | Absent | None:
+async def weigh(
+    arrival: Arrival, email: Email, policy: TrustSettings, _names: Names | None
+) -> Trust | Absent | None:
     """Look for a pass of a listed domain in what the server wrote."""
     wanted = policy.authserv_id
     if wanted is None:

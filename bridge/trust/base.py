@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Trust
@@ -16,8 +17,35 @@ class Absent:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Evidence that cannot be looked for right now; the other side should bring the mail again."""
+
+    detail: str
+
+
+class UnansweredError(Exception):
+    """The DNS did not answer; it never leaves this room.
+
+    `lasting`: for so long that a mail had better be judged without.
+    """
+
+    def __init__(self, *, lasting: bool) -> None:
+        super().__init__("the DNS did not answer")
+        self.lasting = lasting
+
+
+class Names(Protocol):
+    """The DNS, as far as evidence asks it."""
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        """Give the TXT records of a name, none if it has none; raises UnansweredError."""
+
+
 # None: the policy does not ask for this kind.
-Weigh = Callable[[Arrival, Email, TrustSettings], Awaitable[Trust | Absent | None]]
+Weigh = Callable[
+    [Arrival, Email, TrustSettings, Names | None], Awaitable[Trust | Absent | Later | None]
+]
 
 
 def related(one: str, other: str) -> bool:

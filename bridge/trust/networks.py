@@ -10,10 +10,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, SourceKind, Trust
-from bridge.trust.base import Absent
+from bridge.trust.base import Absent, Names
 
 
-async def weigh(arrival: Arrival, _email: Email, policy: TrustSettings) -> Trust | Absent | None:
+async def weigh(
+    arrival: Arrival, _email: Email, policy: TrustSettings, _names: Names | None
+) -> Trust | Absent | None:
     """Compare the peer's address with the policy's networks."""
     if not policy.networks:
         return None

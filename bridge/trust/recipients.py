@@ -10,10 +10,12 @@ from hmac import compare_digest
 
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Trust
-from bridge.trust.base import Absent
+from bridge.trust.base import Absent, Names
 
 
-async def weigh(arrival: Arrival, _email: Email, policy: TrustSettings) -> Trust | Absent | None:
+async def weigh(
+    arrival: Arrival, _email: Email, policy: TrustSettings, _names: Names | None
+) -> Trust | Absent | None:
     """Compare the envelope's recipients with the policy's secret addresses."""
     if not policy.recipients:
         return None

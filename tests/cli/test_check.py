@@ -83,7 +83,8 @@ def test_several_wrong_secrets_are_told_at_once(smsbridge: Smsbridge, config: Pa
         ),
         (
             (
-                "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\nsenders = ['@a.example']\n"
+                "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\n"
+                "senders = ['@a.example']\n"
                 "trust = { authserv_id = { id = 'mx', dkim = ['mails.a.example', 'esp.example'] } }"
             ),
             "whoever sends through esp.example can make messages up",
@@ -198,11 +199,13 @@ def test_what_the_server_says_is_told(smsbridge: Smsbridge, config: Path) -> Non
     """The plan names whose word is believed, and about which domains."""
     config.write_text(
         "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\n"
+        "[providers.trust]\ndkim = ['a.example']\n"
         "[providers.trust.authserv_id]\nid = 'MX.example.com'\n"
         "dkim = ['a.example']\nspf = ['B.example']\n"
     )
     ran = smsbridge("check", "-c", config, "--json")
     assert ran.document["providers"][0]["trust"] == [
+        "a signature of a.example",
         "mx.example.com says dkim=pass of a.example",
         "mx.example.com says spf=pass of b.example",
     ]

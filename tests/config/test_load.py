@@ -114,7 +114,7 @@ BAD = [
         "[[providers]]\nname = 'agile'",
         (
             "line 1: providers.agile.trust: is missing: write a [providers.trust] table with "
-            "networks, recipients, authserv_id or anyone = true: "
+            "networks, recipients, dkim, authserv_id or anyone = true: "
             "no mail is believed without evidence"
         ),
     ),
@@ -122,7 +122,7 @@ BAD = [
         "[[providers]]\nname = 'agile'\n[providers.trust]\nanyone = false",
         (
             "line 3: providers.agile.trust: name at least one kind of evidence: "
-            "networks, recipients, authserv_id, or anyone = true"
+            "networks, recipients, dkim, authserv_id, or anyone = true"
         ),
     ),
     (

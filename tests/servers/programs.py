@@ -13,9 +13,12 @@ import pytest
 
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "dkimproxy-sign": "libmail-dkim-perl",
+        "dkimsign": "python3-dkim",
         "doveadm": "dovecot-imapd",
         "dovecot": "dovecot-imapd",
         "lmtp": "dovecot-lmtpd",
+        "opendkim-testmsg": "opendkim-tools",
         "openssl": "openssl",
         "pg_ctl": "postgresql",
         "postfix": "postfix",

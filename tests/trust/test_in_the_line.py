@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from bridge import providers
-from bridge.config.settings import ProviderSettings
+from bridge.config.settings import ProviderSettings, TrustSettings
+from bridge.errors import TrustUnavailable
 from bridge.ingest import Reader, Reading
 from bridge.model import Arrival, Ignored, Reason, SourceKind, Unreadable
+from bridge.trust.base import UnansweredError
+from tests.trust.signing import Signer
 from tests.trust.test_authserv_id import BORDER, OWN, SIGNATURE, mail_of, stamp
 
 NOW = datetime(2026, 4, 8, 12, 31, tzinfo=UTC)
@@ -22,6 +27,37 @@ async def read(raw: bytes, **more: Any) -> Reading | Unreadable | Ignored:
     settings = ProviderSettings.model_validate(table)
     reader = Reader(providers.build([settings]), {settings.name: settings.trust}, lambda: NOW)
     return await reader.read(Arrival(SourceKind.IMAP, "inbox", raw, NOW))
+
+
+async def test_a_mail_that_is_put_off_is_no_bug():
+    """What cannot be verified now is for the source to leave; nothing is put into quarantine."""
+
+    class Silent:
+        async def txt(self, name: str) -> list[bytes]:
+            raise UnansweredError(lasting=False)
+
+    trust = TrustSettings(dkim=("agiletelecom.com",))
+    settings = ProviderSettings(name="agile", time_zone="Europe/Rome", trust=trust)
+    reader = Reader(providers.build([settings]), {"agile": trust}, lambda: NOW, names=Silent())
+    with pytest.raises(TrustUnavailable):
+        await reader.read(
+            Arrival(SourceKind.IMAP, "inbox", Signer().sign(mail_of(signature="")), NOW)
+        )
+
+
+def test_only_who_asks_for_dkim_pays_for_it():
+    """Neither dnspython nor cryptography is imported by a config without dkim."""
+    program = """
+import sys
+from bridge import app, trust
+from bridge.config.settings import TrustSettings
+heavy = {"dns", "cryptography"}
+assert trust.names_for([TrustSettings(anyone=True)], 0) is None
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+assert trust.names_for([TrustSettings(anyone=True), TrustSettings(dkim=("a.example",))], 0)
+assert heavy <= set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 BODY = b"From: +393301234567\r\nTo: +393331234333\r\nDate/Time: 20260408143052\r\nBody: News\r\n"

@@ -1,0 +1,115 @@
+"""Evidence: the provider's domain signed the mail (DKIM), verified by us over the raw bytes.
+
+It survives any number of servers that leave the mail as it is. What is cheap comes first: whose
+signature, what it covers, whether the text fits. Only then is the DNS asked for the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from hmac import compare_digest
+from typing import Final
+
+from bridge import mail
+from bridge.config.settings import TrustSettings
+from bridge.mail import HeaderField, HeaderFields
+from bridge.model import Arrival, Email, Trust
+from bridge.trust import signature
+from bridge.trust.base import Absent, Later, Names, UnansweredError
+from bridge.trust.signature import MAX_SIGNATURES, Signature, UnusableError
+
+DEADLINE: Final = 10.0  # seconds for all signatures of a mail together
+_SKEW: Final = 300.0  # seconds that the signer's clock may be ahead of ours
+
+
+async def weigh(
+    arrival: Arrival, _email: Email, policy: TrustSettings, names: Names | None
+) -> Trust | Absent | Later | None:
+    """Look for one signature of a listed domain that is valid and covers all that is read."""
+    if not policy.dkim:
+        return None
+    if names is None:
+        return Absent("there is nobody to ask for keys")
+    found = mail.header_fields(arrival.raw)
+    if found.defect is not None:
+        return Absent(found.defect)
+    looked_at = _Mail(arrival, found, names)
+    ours = [each for each in looked_at.signatures if signature.signer(each) in policy.dkim]
+    if not ours:
+        return Absent("the mail has no signature of a listed domain")
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await looked_at.judge(ours[:MAX_SIGNATURES])
+    except TimeoutError:  # this machine is too busy: look-ups end earlier by themselves
+        return Later(f"verifying took longer than {DEADLINE:.0f} s")
+
+
+class _Mail:
+    """One mail, its headers and content as they were signed."""
+
+    def __init__(self, arrival: Arrival, found: HeaderFields, names: Names) -> None:
+        fields, body = found.fields, arrival.raw[found.content :]
+        if not any(b"\r\n" in field.raw for field in fields):
+            # A file whose line ends are all LF. On the wire they were CRLF.
+            fields = [HeaderField(each.name, _crlf(each.raw), each.value) for each in fields]
+            body = _crlf(body)
+        self.signatures = signature.signatures(fields)
+        self._fields = fields
+        self._body = body
+        self._received_at = arrival.received_at
+        self._names = names
+        self._digests: dict[str, bytes] = {}  # by canonicalization
+
+    async def judge(self, ours: Sequence[HeaderField]) -> Trust | Absent | Later:
+        """Give the first signature that proves enough, else why the first of them does not."""
+        absent: Absent | None = None
+        later: Later | None = None
+        for field in ours:
+            domain = signature.signer(field) or ""
+            try:
+                covers = await self._verify(field)
+            except UnusableError as error:
+                absent = absent or Absent(f"the signature of {domain}: {error}")
+            except UnansweredError as error:
+                said = f"the DNS did not answer when it was asked for the key of {domain}"
+                if error.lasting:
+                    absent = Absent(f"{said}: reparse this mail when it does")
+                else:
+                    later = Later(said)
+            else:
+                return Trust("dkim", domain, covers)
+        return later or absent or Absent("the mail has no signature of a listed domain")
+
+    async def _verify(self, field: HeaderField) -> frozenset[str]:
+        """Give what a signature covers; raises UnusableError, or UnansweredError."""
+        from bridge.trust import verify
+
+        read = signature.read(field)
+        covers = signature.check_coverage(read, self._fields)
+        # The time when the mail came: a reparse judges as we would have at once.
+        _check_times(read, self._received_at)
+        canon = read.body_canon
+        if canon not in self._digests:
+            self._digests[canon] = await asyncio.to_thread(verify.body_digest, self._body, canon)
+        if not compare_digest(self._digests[canon], read.body_hash):
+            raise UnusableError("it does not fit the text")
+        records = await self._names.txt(f"{read.selector}._domainkey.{read.domain}")
+        await asyncio.to_thread(verify.check, read, records, self._fields)
+        return covers
+
+
+def _check_times(read: Signature, received_at: datetime) -> None:
+    now = received_at.timestamp()
+    if read.signed_at is not None and read.signed_at > now + _SKEW:
+        raise UnusableError("it was made in the future (t=)")
+    if read.expires_at is not None:
+        if read.expires_at <= now:
+            raise UnusableError("it had expired when the mail came (x=)")
+        if read.signed_at is not None and read.expires_at <= read.signed_at:
+            raise UnusableError("it ended before it began (x=)")
+
+
+def _crlf(raw: bytes) -> bytes:
+    return raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

@@ -1,0 +1,123 @@
+"""Asks the DNS for TXT records, and remembers the answers; the only I/O of this room.
+
+Imported only where the config asks for `dkim`: dnspython takes memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import dns.exception
+import dns.name
+from dns.asyncresolver import Resolver
+from dns.resolver import NXDOMAIN, NoAnswer
+
+from bridge import metrics
+from bridge.trust.base import UnansweredError
+
+_T = TypeVar("_T")
+
+_MOST: Final = 256  # names that are remembered; a mail's sender chooses some of them
+_MIN_TTL: Final = 60.0
+_MAX_TTL: Final = 3600.0
+_AGAIN: Final = 15.0  # after this a name that was not answered is asked for again
+_TIMES: Final = 3  # one old failure and a new one are no hour without an answer
+_FORGET: Final = 12 * 3600.0  # mail servers come again after some hours at the latest
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    since: float
+    last: float
+    times: int
+
+
+class DnsNames:
+    """TXT records by name, from the system's name servers or those that are given.
+
+    `patience` is for how many seconds without an answer a mail is put off; none if it is 0.
+    `timeout` is over one look-up with all its tries. May be used from one event loop after
+    another, not from several threads.
+    """
+
+    def __init__(
+        self,
+        patience: float,
+        *,
+        nameservers: Sequence[str] = (),
+        port: int = 53,
+        timeout: float = 4.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._patience = patience
+        self._nameservers = nameservers
+        self._port = port
+        self._timeout = timeout
+        self._clock = clock
+        self._resolver: Resolver | None = None
+        self._known: OrderedDict[str, tuple[float, Sequence[bytes]]] = OrderedDict()
+        self._failing: OrderedDict[str, _Failing] = OrderedDict()
+
+    async def txt(self, name: str) -> Sequence[bytes]:
+        """Give the TXT records of a name, none if it has none; raises UnansweredError."""
+        name = name.lower()
+        now = self._clock()
+        expires, records = self._known.get(name, (now, ()))
+        if now < expires:
+            return records
+        failing = self._failing.get(name)
+        if failing is not None and now - failing.last < _AGAIN:
+            raise self._unanswered(failing)  # a queue of mails must not wait one by one
+        try:
+            records, ttl = await self._ask(name)
+        except (dns.exception.DNSException, OSError):
+            metrics.DNS_LOOKUPS.labels("unanswered").inc()
+            if failing is None or now - failing.last > _FORGET:
+                failing = _Failing(now, now, 0)
+            failing = _Failing(failing.since, self._clock(), failing.times + 1)
+            _remember(self._failing, name, failing)
+            raise self._unanswered(failing) from None
+        metrics.DNS_LOOKUPS.labels("answered" if records else "none").inc()
+        self._failing.pop(name, None)
+        kept = min(max(ttl, _MIN_TTL), _MAX_TTL)
+        _remember(self._known, name, (self._clock() + kept, records))
+        return records
+
+    def _unanswered(self, failing: _Failing) -> UnansweredError:
+        over = failing.last - failing.since >= self._patience and failing.times >= _TIMES
+        return UnansweredError(lasting=over or not self._patience)
+
+    async def _ask(self, name: str) -> tuple[Sequence[bytes], float]:
+        if self._resolver is None:
+            self._resolver = self._made()
+        try:
+            whole = dns.name.from_text(name)  # a label or name that is too long is no name
+        except dns.exception.DNSException:
+            return (), _MAX_TTL
+        try:
+            answer = await self._resolver.resolve(
+                whole, "TXT", search=False, lifetime=self._timeout
+            )
+        except (NXDOMAIN, NoAnswer):
+            return (), _MIN_TTL
+        records = [b"".join(each.strings) for each in answer]
+        return records, float(answer.rrset.ttl if answer.rrset is not None else 0)
+
+    def _made(self) -> Resolver:
+        resolver = Resolver(configure=not self._nameservers)
+        if self._nameservers:
+            resolver.nameservers = list(self._nameservers)
+            resolver.port = self._port
+        resolver.cache = None
+        return resolver
+
+
+def _remember(kept: OrderedDict[str, _T], name: str, value: _T) -> None:
+    kept[name] = value
+    kept.move_to_end(name)
+    if len(kept) > _MOST:
+        kept.popitem(last=False)

@@ -1,0 +1,92 @@
+"""A real name server on loopback: it speaks UDP and answers TXT questions as a test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from enum import Enum, auto
+from typing import Final, cast
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+from dns.rdtypes.ANY.TXT import TXT
+
+
+class Trouble(Enum):
+    """What a name may have instead of records."""
+
+    NXDOMAIN = auto()
+    SERVFAIL = auto()
+    SILENCE = auto()
+    GARBAGE = auto()
+
+
+_CODES: Final = {Trouble.NXDOMAIN: dns.rcode.NXDOMAIN, Trouble.SERVFAIL: dns.rcode.SERVFAIL}
+_PIECE: Final = 255  # bytes of one string of a TXT record
+
+
+class NameServer(asyncio.DatagramProtocol):
+    """Answers from `zone`: name → the TXT records (none: NODATA), or a trouble.
+
+    A name that is not there does not exist; `asked` counts the questions.
+    """
+
+    def __init__(self) -> None:
+        self.zone: dict[str, Sequence[bytes] | Trouble] = {}
+        self.asked: Counter[str] = Counter()
+        self.ttl = 300
+        self.port = 0
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # asyncio's own transport is none by its class.
+        self._transport = cast("asyncio.DatagramTransport", transport)
+        self.port = transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        assert self._transport is not None
+        query = dns.message.from_wire(data)
+        name = query.question[0].name.to_text(omit_final_dot=True)
+        self.asked[name] += 1
+        found = self.zone.get(name, Trouble.NXDOMAIN)
+        if found is Trouble.SILENCE:
+            return
+        if found is Trouble.GARBAGE:
+            self._transport.sendto(data[:2] + b"garbage", addr)
+            return
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.RA
+        if isinstance(found, Trouble):
+            answer.set_rcode(_CODES[found])
+        elif found:
+            answer.answer.append(self._records(query.question[0].name, found))
+        self._transport.sendto(answer.to_wire(), addr)
+
+    def _records(self, name: dns.name.Name, found: Sequence[bytes]) -> dns.rrset.RRset:
+        records = [
+            TXT(
+                dns.rdataclass.IN,
+                dns.rdatatype.TXT,
+                [each[at : at + _PIECE] for at in range(0, max(len(each), 1), _PIECE)],
+            )
+            for each in found
+        ]
+        return dns.rrset.from_rdata_list(name, self.ttl, records)
+
+
+@contextlib.asynccontextmanager
+async def name_server() -> AsyncIterator[NameServer]:
+    """Run a name server on a free port of 127.0.0.1."""
+    loop = asyncio.get_running_loop()
+    transport, server = await loop.create_datagram_endpoint(NameServer, ("127.0.0.1", 0))
+    try:
+        yield server
+    finally:
+        transport.close()
