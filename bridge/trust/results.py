@@ -132,11 +132,15 @@ class _Reader:
         return found[0].lower()
 
     def _value(self) -> str:
-        """Read a word, a quoted text, or an address whose local part is quoted."""
+        """Read a word, a quoted text, or an address whose local part is quoted.
+
+        A quote that is, or holds, part of an address keeps its marks: `"x@a.example"` alone may
+        be a local part, and then a.example is nobody's domain.
+        """
         quoted = _QUOTED.match(self._text, self._at)
         out = ""
         if quoted is not None:
-            out = re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL)
+            out = quoted[0]
             self._at = quoted.end()
         word = _WORD.match(self._text, self._at)
         if word is not None:
@@ -144,8 +148,10 @@ class _Reader:
                 raise MalformedError("has a quote with something behind it")
             out += word[0]
             self._at = word.end()
-        if quoted is None and word is None:
+        elif quoted is None:
             raise MalformedError("has no value where one belongs")
+        elif "@" not in out:
+            out = re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL)
         if self._peek('"') or self._peek("\\"):
             raise MalformedError("has a quote in the middle of a value")
         return out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,7 @@ MAX_BITS: Final = 8192  # more only cost time
 
 _BLANKS: Final = re.compile(rb"[ \t]+")
 _CRLF: Final = b"\r\n"
+_PIECE: Final = 64 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,48 @@ class Key:
 
 def body_digest(body: bytes, canon: str) -> bytes:
     """Hash a mail's content as `bh=` holds it."""
-    return hashlib.sha256(_body(body, canon)).digest()
+    digest = hashlib.sha256()
+    ends = 0  # line ends that count only if something follows
+    is_empty = True
+    for piece in _pieces(body):
+        lines = piece
+        if canon == "relaxed":
+            lines = _BLANKS.sub(b" ", piece).replace(b" \r\n", _CRLF).removesuffix(b" ")
+        text = _without_ends(lines)
+        if text:
+            digest.update(_CRLF * ends + text)
+            ends = 0
+            is_empty = False
+        ends += (len(lines) - len(text)) // len(_CRLF)
+    if not is_empty or canon == "simple":
+        digest.update(_CRLF)
+    return digest.digest()
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """Cut a content behind line ends.
+
+    A replacement in all of a big mail at once would hold the interpreter's lock, and so everybody.
+    """
+    start = 0
+    while start < len(body):
+        end = body.rfind(_CRLF, start, start + _PIECE)
+        if end < 0:  # a long line
+            end = body.find(_CRLF, start + _PIECE - 1)
+        end = len(body) if end < 0 else end + len(_CRLF)
+        yield body[start:end]
+        start = end
+
+
+def _without_ends(lines: bytes) -> bytes:
+    """Take the CRLFs at the end away, and no other CR or LF."""
+    end = len(lines)
+    tail = end - len(lines.rstrip(_CRLF))
+    if lines.endswith(_CRLF * (tail // 2)):
+        end -= tail // 2 * 2
+    while lines[end - 2 : end] == _CRLF:
+        end -= 2
+    return lines[:end]
 
 
 def check(signature: Signature, records: Sequence[bytes], fields: Sequence[HeaderField]) -> None:
@@ -105,18 +147,6 @@ def _public(text: str, kind: str) -> RSAPublicKey | Ed25519PublicKey:
     if not MIN_BITS <= key.key_size <= MAX_BITS:
         raise UnusableError(f"its key has {key.key_size} bits")
     return key
-
-
-def _body(body: bytes, canon: str) -> bytes:
-    if canon == "relaxed":
-        body = _BLANKS.sub(b" ", body).replace(b" \r\n", _CRLF).removesuffix(b" ")
-    end = len(body)
-    while body[end - 2 : end] == _CRLF:
-        end -= 2
-    body = body[:end]
-    if not body and canon == "relaxed":
-        return b""
-    return body + _CRLF
 
 
 def _signed(signature: Signature, fields: Sequence[HeaderField]) -> bytes:

@@ -130,6 +130,7 @@ async def test_the_id_may_be_written_in_other_ways(name: str):
             'spf=pass smtp.mailfrom="a; dkim=pass header.d=agiletelecom.com; x"@evil.example',
             {"spf": ["agiletelecom.com"]},
         ),
+        ('spf=pass smtp.mailfrom="x@agiletelecom.com"', {"spf": ["agiletelecom.com"]}),
         ("dmarc=pass header.from=evil.example", {"dmarc": ["agiletelecom.com"]}),
         ("dkim=pass header.d==?us-ascii?Q?agiletelecom.com?=", {}),
     ],

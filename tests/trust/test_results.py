@@ -74,9 +74,11 @@ def test_what_real_servers_write():
 @pytest.mark.parametrize(
     ("value", "read_as"),
     [
-        ('"a) dmarc=pass (b"@evil.example', "a) dmarc=pass (b@evil.example"),
-        ('"x;dkim=pass header.d=a"@evil.example', "x;dkim=pass header.d=a@evil.example"),
-        (r'"a\"b@a.example"@evil.example', 'a"b@a.example@evil.example'),
+        ('"a) dmarc=pass (b"@evil.example', '"a) dmarc=pass (b"@evil.example'),
+        ('"x;dkim=pass header.d=a"@evil.example', '"x;dkim=pass header.d=a"@evil.example'),
+        (r'"a\"b@a.example"@evil.example', r'"a\"b@a.example"@evil.example'),
+        ('"x@a.example"', '"x@a.example"'),
+        (r'"a \"plain\" text"', 'a "plain" text'),
         ("bounce+x=a.example@evil.example", "bounce+x=a.example@evil.example"),
         ("(a.example) evil.example (a.example)", "evil.example"),
         (r"(\) a.example (nested (deep))) evil.example", "evil.example"),
