@@ -42,8 +42,11 @@ async def weigh(
     for name in READ_ALWAYS:
         if len(email.headers.get(name, ())) > 1:
             return Absent(f"the mail has more than one {name.title()} header")
-    said = _said(found.fields, wanted)
-    return said if isinstance(said, Absent) else _judge(said, found.fields, email, wanted)
+    fields = found.fields
+    if arrival.source is SourceKind.SMTP and fields[0].name == "received":
+        fields = fields[1:]  # the one that our own listener has put on top
+    said = _said(fields, wanted)
+    return said if isinstance(said, Absent) else _judge(said, fields, email, wanted)
 
 
 def _judge(

@@ -21,6 +21,7 @@ from bridge.trust.base import UnansweredError
 
 _T = TypeVar("_T")
 
+_UDP: Final = 1232  # bytes of an answer by UDP, else TCP: a key of 4096 bits needs 800
 _MOST: Final = 256  # names that are remembered; a mail's sender chooses some of them
 _MIN_TTL: Final = 60.0
 _MAX_TTL: Final = 3600.0
@@ -76,6 +77,7 @@ class DnsNames:
             records, ttl = await self._ask(name)
         except (dns.exception.DNSException, OSError):
             metrics.DNS_LOOKUPS.labels("unanswered").inc()
+            self._resolver = None  # the system's name servers may be others by now
             if failing is None or now - failing.last > _FORGET:
                 failing = _Failing(now, now, 0)
             failing = _Failing(failing.since, self._clock(), failing.times + 1)
@@ -113,6 +115,7 @@ class DnsNames:
             resolver.nameservers = list(self._nameservers)
             resolver.port = self._port
         resolver.cache = None
+        resolver.use_edns(0, 0, _UDP)
         return resolver
 
 

@@ -1,4 +1,4 @@
-"""A real name server on loopback: it speaks UDP and answers TXT questions as a test tells it to."""
+"""A real name server on loopback: it answers TXT questions as a test tells it to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from enum import Enum, auto
 from typing import Final, cast
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -53,21 +54,43 @@ class NameServer(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         assert self._transport is not None
         query = dns.message.from_wire(data)
-        name = query.question[0].name.to_text(omit_final_dot=True)
-        self.asked[name] += 1
-        found = self.zone.get(name, Trouble.NXDOMAIN)
-        if found is Trouble.SILENCE:
+        answer = self._answer(query)
+        if answer is Trouble.SILENCE:
             return
-        if found is Trouble.GARBAGE:
+        if isinstance(answer, Trouble):
             self._transport.sendto(data[:2] + b"garbage", addr)
             return
+        try:
+            wire = answer.to_wire(max_size=query.payload or 512)
+        except dns.exception.TooBig:
+            answer.answer.clear()
+            answer.flags |= dns.flags.TC
+            wire = answer.to_wire()
+        self._transport.sendto(wire, addr)
+
+    async def by_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one question whose answer is too long for UDP."""
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        answer = self._answer(dns.message.from_wire(await reader.readexactly(length)))
+        assert isinstance(answer, dns.message.Message)
+        wire = answer.to_wire(max_size=65535)
+        writer.write(len(wire).to_bytes(2, "big") + wire)
+        await writer.drain()
+        writer.close()
+
+    def _answer(self, query: dns.message.Message) -> dns.message.Message | Trouble:
+        name = query.question[0].name
+        self.asked[name.to_text(omit_final_dot=True)] += 1
+        found = self.zone.get(name.to_text(omit_final_dot=True), Trouble.NXDOMAIN)
+        if found is Trouble.SILENCE or found is Trouble.GARBAGE:
+            return found
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
         if isinstance(found, Trouble):
             answer.set_rcode(_CODES[found])
         elif found:
-            answer.answer.append(self._records(query.question[0].name, found))
-        self._transport.sendto(answer.to_wire(), addr)
+            answer.answer.append(self._records(name, found))
+        return answer
 
     def _records(self, name: dns.name.Name, found: Sequence[bytes]) -> dns.rrset.RRset:
         records = [
@@ -87,6 +110,7 @@ async def name_server() -> AsyncIterator[NameServer]:
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(NameServer, ("127.0.0.1", 0))
     try:
-        yield server
+        async with await asyncio.start_server(server.by_tcp, "127.0.0.1", server.port):
+            yield server
     finally:
         transport.close()

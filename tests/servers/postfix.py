@@ -103,7 +103,8 @@ postlog   unix-dgram n - n - 1 postlogd
 class Postfix:
     """A running Postfix; use it in a `with`."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, more: str = "") -> None:
+        """Relay to the port `target`; `more` are lines of main.cf."""
         self._program = need("postfix")
         if os.geteuid() != 0:
             cannot("postfix needs root")
@@ -116,7 +117,7 @@ class Postfix:
         for name in ("etc", "queue", "data"):
             (self.folder / name).mkdir(mode=0o755)
         shutil.chown(self.folder / "data", "postfix", "postfix")
-        (etc / "main.cf").write_text(_MAIN.format(folder=self.folder, target=target))
+        (etc / "main.cf").write_text(_MAIN.format(folder=self.folder, target=target) + more)
         (etc / "master.cf").write_text(_MASTER.format(port=self.port))
         self._etc = etc
 

@@ -223,7 +223,8 @@ async def test_by_smtp_only_from_the_server_itself(
     came: dict[str, Any], networks: list[str], believed: bool
 ):
     """Whoever connects to us can write any header, so the peer must be the server."""
-    raw = mail_of(stamp(), BORDER)
+    ours = "Received: from mx.example.com by us\r\n" if came["source"] is SourceKind.SMTP else ""
+    raw = mail_of(ours, stamp(), BORDER)
     if believed:
         assert isinstance(await weigh(raw, came, networks=networks), Trust)
     else:

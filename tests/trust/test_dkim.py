@@ -57,7 +57,8 @@ def names(dns: NameServer) -> DnsNames:
 
 
 def asked_of(dns: NameServer, patience: float = 3600.0, **more: Any) -> DnsNames:
-    return DnsNames(patience, nameservers=["127.0.0.1"], port=dns.port, timeout=0.3, **more)
+    given = {"nameservers": ["127.0.0.1"], "port": dns.port, "timeout": 0.3} | more
+    return DnsNames(patience, **given)
 
 
 async def weigh(raw: bytes, names: DnsNames, at: datetime = NOW, **more: Any) -> Trust | Unreadable:
@@ -405,6 +406,37 @@ async def test_remembered_names_are_bounded(dns: NameServer, names: DnsNames):
     for n in range(300):
         await names.txt(f"s{n}._domainkey.{DOMAIN}")
     assert len(names._known) == 256
+
+
+async def test_an_answer_that_is_too_long_for_udp(dns: NameServer, names: DnsNames):
+    """A key beside long records of a wildcard is asked for again by TCP."""
+    dns.zone[NAME] = [b"v=other " + b"x" * 2000, record()]
+    assert isinstance(await weigh(GOOD, names), Trust)
+    assert dns.asked[NAME] == 2
+
+
+def test_one_loop_after_another():
+    """A command asks from a new event loop for each mail."""
+    ready, done = threading.Event(), threading.Event()
+    servers: list[NameServer] = []
+
+    async def serve() -> None:
+        async with name_server() as server:
+            server.zone["a.example"] = server.zone["b.example"] = [b"x"]
+            servers.append(server)
+            ready.set()
+            await asyncio.to_thread(done.wait, 20)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        names = asked_of(servers[0], timeout=5)
+        for name in ("a.example", "b.example", "a.example"):
+            assert asyncio.run(names.txt(name)) == [b"x"]
+    finally:
+        done.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".x", "a." * 150 + "x", "..", "a..b"])
