@@ -120,6 +120,13 @@ def _about_ways_in(settings: Settings) -> Iterator[str]:
                 "what is read from a mailbox has none and goes to quarantine"
             )
 
+        authserv = each.trust.authserv_id
+        alone = _evidence_kinds(each.trust) == {"authserv_id"}
+        if alone and authserv and not (authserv.networks or settings.imap):
+            yield (
+                f"providers.{each.name}: authserv_id without networks believes mails of a mailbox "
+                "only, and there is no [[imap]]"
+            )
         for domain in sorted(_shared(each)):
             yield (
                 f"providers.{each.name}: whoever sends through {domain} can make messages up, "

@@ -8,7 +8,7 @@ and only under as few Received headers as its own side adds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from bridge import mail
@@ -17,7 +17,7 @@ from bridge.config.settings import TrustSettings
 from bridge.mail import HeaderField
 from bridge.model import Arrival, Email, SourceKind, Trust
 from bridge.trust import results, signature
-from bridge.trust.base import Absent, Names, related
+from bridge.trust.base import Absent, Names
 from bridge.trust.networks import readings
 from bridge.trust.results import MalformedError, Result
 from bridge.trust.signature import READ_ALWAYS, Signature, UnusableError
@@ -116,7 +116,7 @@ def _looked_at(
     by = wanted.id[0]
     for domain in wanted.dkim:
         if all_passed := _passed(said, "dkim", domain):
-            yield _by_signature(f"{by}: dkim={domain}", domain, fields, need=True)
+            yield _by_signature(f"{by}: dkim={domain}", domain, fields, _may_sign, need=True)
         elif all_passed is False:
             yield Absent(f"the server does not say of all signatures of {domain} that they passed")
     for domain in wanted.dmarc:
@@ -125,7 +125,7 @@ def _looked_at(
         if (email.sender or "").rpartition("@")[2] != domain:
             yield Absent("the server says dmarc=pass of another domain than the From's")
         else:
-            yield _by_signature(f"{by}: dmarc={domain}", domain, fields, need=False)
+            yield _by_signature(f"{by}: dmarc={domain}", domain, fields, _may_align, need=False)
     for domain in wanted.spf:
         if _passed(said, "spf", domain):
             yield Trust("authserv_id", f"{by}: spf={domain}")
@@ -152,8 +152,26 @@ def _domains(result: Result) -> set[str]:
     return domains if len(domains) == 1 else set()
 
 
+def _may_sign(signer: str, domain: str) -> bool:
+    """Tell whether a pass of this domain can be of that signer: its own, or by `i=` a parent's."""
+    return signer == domain or domain.endswith(f".{signer}")
+
+
+def _may_align(signer: str, domain: str) -> bool:
+    """Tell whether DMARC may have taken that signer for this From: all of one organisation.
+
+    Two labels are sometimes too few (co.uk): then more signatures have to be good.
+    """
+    return signer.split(".")[-2:] == domain.split(".")[-2:]
+
+
 def _by_signature(
-    detail: str, domain: str, fields: Sequence[HeaderField], *, need: bool
+    detail: str,
+    domain: str,
+    fields: Sequence[HeaderField],
+    concerns: Callable[[str, str], bool],
+    *,
+    need: bool,
 ) -> Trust | Absent:
     """Look at what the signatures of a domain cover: the server only says that they are valid."""
     present = signature.signatures(fields)
@@ -164,7 +182,7 @@ def _by_signature(
         claimed = signature.signer(field)
         if claimed is None:
             return Absent("the mail has a DKIM signature that cannot be read")
-        if not related(claimed, domain):
+        if not concerns(claimed, domain):
             continue
         try:
             read: Signature = signature.read(field)

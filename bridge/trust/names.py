@@ -69,6 +69,7 @@ class DnsNames:
         now = self._clock()
         expires, records = self._known.get(name, (now, ()))
         if now < expires:
+            self._known.move_to_end(name)  # what is used stays, whatever strangers ask for
             return records
         failing = self._failing.get(name)
         if failing is not None and now - failing.last < _AGAIN:

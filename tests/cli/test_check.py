@@ -84,6 +84,13 @@ def test_several_wrong_secrets_are_told_at_once(smsbridge: Smsbridge, config: Pa
         (
             (
                 "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\n"
+                "trust = { authserv_id = { id = 'mx', dkim = ['a.example'] } }"
+            ),
+            "authserv_id without networks believes mails of a mailbox only",
+        ),
+        (
+            (
+                "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\n"
                 "senders = ['@a.example']\n"
                 "trust = { authserv_id = { id = 'mx', dkim = ['mails.a.example', 'esp.example'] } }"
             ),

@@ -19,6 +19,8 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdtypes.ANY.TXT import TXT
 
+from tests.servers.ports import steady_port
+
 
 class Trouble(Enum):
     """What a name may have instead of records."""
@@ -106,11 +108,21 @@ class NameServer(asyncio.DatagramProtocol):
 
 @contextlib.asynccontextmanager
 async def name_server() -> AsyncIterator[NameServer]:
-    """Run a name server on a free port of 127.0.0.1."""
+    """Run a name server on a port of 127.0.0.1 that is free for UDP and for TCP."""
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(NameServer, ("127.0.0.1", 0))
-    try:
-        async with await asyncio.start_server(server.by_tcp, "127.0.0.1", server.port):
-            yield server
-    finally:
-        transport.close()
+    server = NameServer()
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(20):
+            at = ("127.0.0.1", steady_port())
+            with contextlib.suppress(OSError):  # somebody was faster, or has it for UDP
+                tcp = await asyncio.start_server(server.by_tcp, *at)
+                stack.push_async_callback(_closed, tcp)
+                transport, _ = await loop.create_datagram_endpoint(lambda: server, at)
+                stack.callback(transport.close)
+                break
+        yield server
+
+
+async def _closed(server: asyncio.Server) -> None:
+    server.close()
+    await server.wait_closed()

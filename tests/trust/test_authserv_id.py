@@ -253,6 +253,39 @@ async def test_a_valid_signature_may_prove_too_little(signature: str, own: str, 
     assert says in await why_not(mail_of(stamp(), BORDER, own=own, signature=signature))
 
 
+@pytest.mark.parametrize("signer", ["agiletelecom.com", "a.agiletelecom.com", "b.agiletelecom.com"])
+async def test_dmarc_may_rest_on_any_signature_of_the_organisation(signer: str):
+    """DMARC takes a sibling's signature for the From's: it must cover as much."""
+    said = stamp("dmarc=pass header.from=a.agiletelecom.com")
+    own = OWN.replace("smsin@agile", "smsin@a.agile")
+    weak = SIGNATURE.replace("d=agiletelecom.com", f"d={signer}").replace(":content-type", "")
+    more = {"dmarc": ["a.agiletelecom.com"]}
+    assert "too little" in await why_not(
+        mail_of(said, BORDER, own=own, signature=weak), None, **more
+    )
+    by_spf = mail_of(said, BORDER, own=own, signature=weak.replace("agiletelecom", "esp"))
+    assert isinstance(await weigh(by_spf, None, **more), Trust)
+
+
+async def test_another_signature_may_be_weaker():
+    """Beside the provider's own, signatures of its mailing service or a subdomain don't matter."""
+    weak = SIGNATURE.replace(":content-type", "")
+    others = weak.replace("d=", "d=esp.") + weak.replace("d=agile", "d=sub.agile")
+    assert isinstance(await weigh(mail_of(stamp(), BORDER, signature=SIGNATURE + others)), Trust)
+
+
+async def test_a_pass_by_identity_may_be_a_parents_signature():
+    """header.i alone may name a subdomain of the signer, whose signature is then looked at."""
+    raw = mail_of(stamp("dkim=pass header.i=@sub.agiletelecom.com"), BORDER)
+    assert isinstance(await weigh(raw, dkim=["sub.agiletelecom.com"]), Trust)
+    weak = mail_of(
+        stamp("dkim=pass header.i=@sub.agiletelecom.com"),
+        BORDER,
+        signature=SIGNATURE.replace(":content-type", ""),
+    )
+    assert "too little" in await why_not(weak, dkim=["sub.agiletelecom.com"])
+
+
 async def test_a_senders_check_needs_no_signature():
     """A pass of SPF is about the machine that sent the whole mail."""
     said = stamp("spf=pass smtp.mailfrom=x@agiletelecom.com")

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
-from bridge.errors import TrustUnavailable
 from bridge.model import Arrival, Email, Reason, SourceKind, Trust, Unreadable
 from bridge.trust import verify
 from bridge.trust.names import DnsNames
-from tests.servers.dns import NameServer, Trouble, name_server
+from tests.servers.dns import NameServer, Trouble
 from tests.trust import signing
+from tests.trust.conftest import asked_of
 from tests.trust.signing import DOMAIN, ED25519, NAME, SIGNED_HEADERS, Signer, record
 
 NOW = datetime(2026, 4, 8, 12, 31, tzinfo=UTC)
@@ -42,23 +42,6 @@ OWN = (
 BODY = b"From: +391\r\n\r\n.Body:  x \t y \r\n\r\n\r\n"
 MAIL = OWN + b"\r\n" + BODY
 TRACE = b"Received: from a by b;\r\n\tWed, 08 Apr 2026 12:30:53 +0000\r\nReturn-Path: <x@y>\r\n"
-
-
-@pytest.fixture
-async def dns() -> AsyncIterator[NameServer]:
-    async with name_server() as server:
-        server.zone[NAME] = [record()]
-        yield server
-
-
-@pytest.fixture
-def names(dns: NameServer) -> DnsNames:
-    return asked_of(dns)
-
-
-def asked_of(dns: NameServer, patience: float = 3600.0, **more: Any) -> DnsNames:
-    given = {"nameservers": ["127.0.0.1"], "port": dns.port, "timeout": 0.3} | more
-    return DnsNames(patience, **given)
 
 
 async def weigh(raw: bytes, names: DnsNames, at: datetime = NOW, **more: Any) -> Trust | Unreadable:
@@ -323,126 +306,6 @@ async def test_a_short_key(dns: NameServer, names: DnsNames):
     der += b"\xc7" + bytes.fromhex("0203010001")
     dns.zone[NAME] = [b"v=DKIM1; p=" + base64.b64encode(der)]
     assert "512 bits" in await why_not(GOOD, names)
-
-
-@pytest.mark.parametrize("trouble", [Trouble.SERVFAIL, Trouble.SILENCE, Trouble.GARBAGE])
-async def test_a_dns_that_does_not_answer_puts_the_mail_off(trouble: Trouble, dns: NameServer):
-    """The mail is neither lost nor judged: whoever brought it is to bring it again."""
-    dns.zone[NAME] = trouble
-    clock = [1000.0]
-    names = asked_of(dns, clock=lambda: clock[0])
-    with pytest.raises(TrustUnavailable, match="DNS did not answer"):
-        await weigh(GOOD, names)
-    asked = dns.asked.total()
-    with pytest.raises(TrustUnavailable):
-        await weigh(GOOD, names)
-    assert dns.asked.total() == asked  # a queue of mails does not wait one by one
-    dns.zone[NAME] = [record()]
-    clock[0] += 15
-    assert isinstance(await weigh(GOOD, names), Trust)
-
-
-async def test_patience_ends(dns: NameServer):
-    """After an hour without an answer, and three tries, the mail goes to quarantine."""
-    dns.zone[NAME] = Trouble.SERVFAIL
-    clock = [1000.0]
-    names = asked_of(dns, clock=lambda: clock[0])
-    for wait in (0.0, 3600.0):
-        clock[0] += wait
-        with pytest.raises(TrustUnavailable):
-            await weigh(GOOD, names)
-    clock[0] += 60
-    assert "reparse this mail" in await why_not(GOOD, names)
-    clock[0] += 12 * 3600 + 1  # nobody asked for so long: it begins anew
-    with pytest.raises(TrustUnavailable):
-        await weigh(GOOD, names)
-
-
-async def test_a_command_has_no_patience(dns: NameServer):
-    """Where nobody comes again by himself, the mail is kept in quarantine at once."""
-    dns.zone[NAME] = Trouble.SERVFAIL
-    assert "reparse this mail" in await why_not(GOOD, asked_of(dns, patience=0.0))
-
-
-async def test_other_evidence_needs_no_dns(dns: NameServer):
-    """A mail is not put off if another kind of evidence is there."""
-    dns.zone[NAME] = Trouble.SILENCE
-    result = await weigh(GOOD, asked_of(dns), anyone=True)
-    assert isinstance(result, Trust)
-    assert result.by == "anyone"
-
-
-async def test_a_forged_text_asks_no_dns(dns: NameServer, names: DnsNames):
-    """What fails without the key is refused without asking for it."""
-    dns.zone[NAME] = Trouble.SILENCE
-    await why_not(GOOD + b"more\r\n", names)
-    assert not dns.asked
-
-
-async def test_keys_are_remembered_for_a_while(dns: NameServer):
-    """A key is asked for once in its time to live, an hour at most and a minute at least."""
-    clock = [0.0]
-    names = asked_of(dns, clock=lambda: clock[0])
-    dns.ttl = 10**6
-    for _ in range(3):
-        assert isinstance(await weigh(GOOD, names), Trust)
-    assert dns.asked[NAME] == 1
-    clock[0] = 3600.0
-    dns.ttl = 0
-    await weigh(GOOD, names)
-    assert dns.asked[NAME] == 2
-    clock[0] += 59
-    await weigh(GOOD, names)
-    assert dns.asked[NAME] == 2
-    dns.zone[NAME] = []
-    clock[0] += 1
-    await why_not(GOOD, names)
-    await why_not(GOOD, names)
-    assert dns.asked[NAME] == 3
-
-
-async def test_remembered_names_are_bounded(dns: NameServer, names: DnsNames):
-    """A stranger who names a thousand selectors fills no memory."""
-    for n in range(300):
-        await names.txt(f"s{n}._domainkey.{DOMAIN}")
-    assert len(names._known) == 256
-
-
-async def test_an_answer_that_is_too_long_for_udp(dns: NameServer, names: DnsNames):
-    """A key beside long records of a wildcard is asked for again by TCP."""
-    dns.zone[NAME] = [b"v=other " + b"x" * 2000, record()]
-    assert isinstance(await weigh(GOOD, names), Trust)
-    assert dns.asked[NAME] == 2
-
-
-def test_one_loop_after_another():
-    """A command asks from a new event loop for each mail."""
-    ready, done = threading.Event(), threading.Event()
-    servers: list[NameServer] = []
-
-    async def serve() -> None:
-        async with name_server() as server:
-            server.zone["a.example"] = server.zone["b.example"] = [b"x"]
-            servers.append(server)
-            ready.set()
-            await asyncio.to_thread(done.wait, 20)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(10)
-        names = asked_of(servers[0], timeout=5)
-        for name in ("a.example", "b.example", "a.example"):
-            assert asyncio.run(names.txt(name)) == [b"x"]
-    finally:
-        done.set()
-        thread.join()
-
-
-@pytest.mark.parametrize("name", ["a" * 64 + ".x", "a." * 150 + "x", "..", "a..b"])
-async def test_a_name_that_is_none(name: str, names: DnsNames):
-    """What the DNS cannot hold has no records."""
-    assert await names.txt(name) == ()
 
 
 async def test_the_work_is_done_outside_the_loop(names: DnsNames, monkeypatch: pytest.MonkeyPatch):

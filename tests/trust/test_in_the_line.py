@@ -72,6 +72,16 @@ async def test_a_mail_of_a_mailbox_with_evidence_becomes_a_message():
     )
 
 
+async def test_a_mail_that_is_sent_again_is_known():
+    """Whoever has one signed mail can send it again with other trace headers: the same message."""
+    raw = mail_of(stamp(), BORDER).partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + BODY
+    once = await read(raw)
+    again = await read(raw.replace(b"To: sms@", b"X-Junk: 1\r\nTo: sms@"))
+    assert isinstance(once, Reading)
+    assert isinstance(again, Reading)
+    assert once.identity == again.identity
+
+
 @pytest.mark.parametrize(
     ("from_", "reason"),
     [

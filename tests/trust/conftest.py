@@ -1,0 +1,29 @@
+"""A name server with the provider's key, and what asks it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bridge.trust.names import DnsNames
+from tests.servers.dns import NameServer, name_server
+from tests.trust.signing import NAME, record
+
+
+@pytest.fixture
+async def dns() -> AsyncIterator[NameServer]:
+    async with name_server() as server:
+        server.zone[NAME] = [record()]
+        yield server
+
+
+@pytest.fixture
+def names(dns: NameServer) -> DnsNames:
+    return asked_of(dns)
+
+
+def asked_of(dns: NameServer, patience: float = 3600.0, **more: Any) -> DnsNames:
+    given = {"nameservers": ["127.0.0.1"], "port": dns.port, "timeout": 0.3} | more
+    return DnsNames(patience, **given)
