@@ -102,9 +102,11 @@ def check(signature: Signature, records: Sequence[bytes], fields: Sequence[Heade
 def read_key(records: Sequence[bytes], algorithm: str) -> Key:
     """Find the key in a name's TXT records; raises UnusableError."""
     candidates = [found for record in records if (found := _key_tags(record)) is not None]
-    if len(candidates) != 1:
+    if not candidates:
+        raise UnusableError("the DNS has no key record for it")
+    if len(candidates) > 1:
         # Two are no key by the RFC, and which of them is meant would be a guess.
-        raise UnusableError(f"its key's name has {len(candidates)} key records")
+        raise UnusableError(f"the DNS has {len(candidates)} key records for it")
     (found,) = candidates
     kind = found.get("k", "rsa").lower()
     if kind != algorithm.partition("-")[0]:
