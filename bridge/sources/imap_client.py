@@ -205,7 +205,8 @@ class ImapClient:
         read = (read_fetch(response) for response in reply.untagged)
         # A FETCH that nobody asked for comes in between at any time.
         found = [each for each in read if each is not None and each.uid in asked]
-        if not found:
+        # After a NO in the middle it is not known which of the others could have been read.
+        if not found or (len(asked) > 1 and reply.code != "EXPUNGEISSUED"):
             checked("reading mails", reply)
         return found
 

@@ -16,7 +16,13 @@ from typing import Final, Protocol
 
 from bridge import logs, metrics
 from bridge.config.imap import Afterwards, ImapSettings, Step
-from bridge.errors import BridgeError, ImapRefused, ImapTooBig, StoreUnavailable
+from bridge.errors import (
+    BridgeError,
+    ImapRefused,
+    ImapTooBig,
+    ImapUnavailable,
+    StoreUnavailable,
+)
 from bridge.model import Arrival, ArrivalOutcome, Cursor, MailboxPlace, Receipt, SourceKind
 from bridge.sources.imap_action import actions_of, do
 from bridge.sources.imap_client import ImapClient
@@ -29,6 +35,7 @@ log = logs.logger("imap")
 
 _ONLY_MARKED: Final = r"the server has no UIDPLUS: the mails stay, marked \Deleted"
 _AGAIN: Final = 300.0  # seconds until a mail that failed twice is tried again
+_BREAKS: Final = 3  # connections that end over one and the same mail before it is left for later
 
 
 class Cursors(Protocol):
@@ -93,7 +100,9 @@ class ImapSync:
         self._commits: set[asyncio.Task[None]] = set()
         self._failure: StoreUnavailable | None = None
         self._failed: dict[int, tuple[int, float]] = {}  # UID → how often, not before
-        self._singly_up_to = 0  # one of these is over the limit although its size is not
+        # One of these is over the limit although its size is not, or ends the connection.
+        self._singly_up_to = 0
+        self._broke: dict[int, int] = {}  # UID → connections that ended while it alone was read
         self._refused: dict[Afterwards, str] = {}  # in this sync
         self._told: dict[Afterwards, str] = {}  # once for each reason
         self._readonly: bool | None = None
@@ -162,6 +171,7 @@ class ImapSync:
         self._horizon = self._progress.base + 1
         self._stored = None
         self._failed.clear()
+        self._broke.clear()
         self._singly_up_to = 0
 
     async def run(self, client: ImapClient) -> int:
@@ -176,6 +186,7 @@ class ImapSync:
         progress = self._going_on()
         wanted = await self._search(client, progress)
         self._failed = {uid: self._failed[uid] for uid in wanted if uid in self._failed}
+        self._broke = {uid: self._broke[uid] for uid in wanted if uid in self._broke}
         wanted = [uid for uid in wanted if self._due(uid)]
         try:
             await self._take(client, wanted)
@@ -244,7 +255,31 @@ class ImapSync:
         return None
 
     def _windows(self, client: ImapClient, wanted: Sequence[int]) -> Windows:
-        return Windows(client, wanted, self._fits, self._singly_up_to)
+        async def sizes(uids: Sequence[int]) -> dict[int, Meta]:
+            return await self._sizes(client, uids)
+
+        return Windows(sizes, wanted, self._fits, self._singly_up_to)
+
+    async def _sizes(self, client: ImapClient, uids: Sequence[int]) -> dict[int, Meta]:
+        """Ask for sizes; a mail for which the server has none is left out and stops no other."""
+        singly = [uid for uid in uids if uid <= self._singly_up_to]
+        if len(uids) > 1 and singly:
+            return await self._sizes_singly(client, singly) | (
+                await self._sizes(client, rest) if (rest := uids[len(singly) :]) else {}
+            )
+        try:
+            return await client.fetch_meta(uids)
+        except ImapRefused:
+            return await self._sizes_singly(client, uids) if len(uids) > 1 else {}
+        except ImapUnavailable as error:
+            self._suspect(uids, error)
+            raise
+
+    async def _sizes_singly(self, client: ImapClient, uids: Sequence[int]) -> dict[int, Meta]:
+        found: dict[int, Meta] = {}
+        for uid in uids:
+            found |= await self._sizes(client, (uid,))
+        return found
 
     def _fits(self, uid: int, meta: Meta | None) -> bool:
         """Say whether a mail is to be read; set it aside, or note that it is not there."""
@@ -268,6 +303,9 @@ class ImapSync:
                 self._set_aside(uids[0], None)
             else:
                 self._singly_up_to = uids[-1]
+            raise
+        except ImapUnavailable as error:
+            self._suspect(uids, error)
             raise
         except ImapRefused as error:
             if len(uids) == 1:
@@ -305,6 +343,7 @@ class ImapSync:
             self._fail(mail.uid, f"a bug in smsbridge ({type(error).__name__})")
             return
         self._failed.pop(mail.uid, None)
+        self._broke.pop(mail.uid, None)
         progress.committed[mail.uid] = receipt.outcome
         self._state.last_taken = self._clock()
         if settled is not None:
@@ -366,6 +405,23 @@ class ImapSync:
         self._failed[uid] = (count, asyncio.get_running_loop().time() + wait)
         write = log.error if count > 1 else log.warning
         write("imap.not_taken", mailbox=self._settings.name, uid=uid, detail=why, times=count)
+
+    def _suspect(self, uids: Sequence[int], error: ImapUnavailable) -> None:
+        """Note over which mails a connection ended: Dovecot hangs up over one that is broken.
+
+        Or else a single mail would keep all others from being read, for ever. The next connection
+        reads them one by one; the one over which several have ended is left for later.
+        """
+        if self._stopping.is_set():
+            return  # it was us
+        if len(uids) > 1:
+            self._singly_up_to = max(self._singly_up_to, uids[-1])
+            return
+        (uid,) = uids
+        self._broke[uid] = self._broke.get(uid, 0) + 1
+        if self._broke[uid] >= _BREAKS:
+            self._failed.setdefault(uid, (1, 0.0))
+            self._fail(uid, str(error))
 
     def _set_aside(self, uid: int, size: int | None) -> None:
         """Leave a mail over the limit untouched, for good; nothing waits for it."""

@@ -466,6 +466,42 @@ async def test_a_body_that_the_server_cannot_read(
     assert sorted(ledger.raws) == [b"a", b"b", b"c"]
 
 
+@pytest.mark.parametrize("asked", ["RFC822.SIZE", "BODY.PEEK[]"])
+@pytest.mark.parametrize("said", ["NO it is broken", "NO [SERVERBUG] it is broken", None])
+async def test_a_mail_over_which_the_server_stumbles(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]],
+    asked: str, said: str | None,
+) -> None:  # fmt: skip
+    """It says NO in the middle of a window, or hangs up: every other mail is taken all the same."""
+
+    async def stumble(session: Session, tag: str, words: str) -> str | None:
+        if asked not in words:
+            return await session.do_uid_fetch(words)
+        for _, uid, mail in session._named(words):
+            if mail.raw == b"broken" and said is None:
+                session.writer.transport.abort()
+            if mail.raw == b"broken":
+                return said
+            await session.do_uid_fetch(f"{uid} ({asked})")
+        return "OK done"
+
+    server.instead["UID FETCH"] = stumble
+    good = [b"a", b"b", b"c", b"d"]
+    for raw in (b"a", b"b", b"broken", b"c", b"d"):
+        server.add(raw)
+    source = begin(poll=0.05)
+    async with asyncio.timeout(30):
+        await ledger.until(lambda: set(good) <= set(ledger.raws), 30)
+        await server.until_heard("idling", 3)
+    assert sorted(ledger.raws) == good
+    assert source.state.problem == "1 mails cannot be read or stored; the log says which"
+    assert {line["uid"] for line in told("imap.not_taken")} == {3}
+    assert ledger.at == Cursor(7, 2)
+    logins = sum(words.startswith("LOGIN") for words in server.heard)
+    await server.until_heard("idling", sum(words == "idling" for words in server.heard) + 3)
+    assert sum(words.startswith("LOGIN") for words in server.heard) == logins
+
+
 async def test_a_mail_that_goes_while_it_is_read(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
