@@ -30,6 +30,7 @@ from bridge.sources.imap_progress import Progress
 from bridge.sources.imap_replies import Mailbox, Meta
 from bridge.sources.imap_start import LOOK_BACK, begin_afresh
 from bridge.sources.imap_windows import Windows, portions
+from bridge.sources.imap_wire import uid_set
 
 log = logs.logger("imap")
 
@@ -43,6 +44,9 @@ class Cursors(Protocol):
 
     async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
         """Give what was last committed; None if the folder was never read."""
+
+    async def horizon(self, mailbox: str, folder: str) -> int | None:
+        """Give the UID from which on every mail is wanted; None if all are, or it is unknown."""
 
     async def advance(
         self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
@@ -144,14 +148,13 @@ class ImapSync:
         if known is None:
             cursor = await self._cursors.cursor(name, folder)
             if cursor is not None:
-                known = Progress(cursor.uidvalidity, base=cursor.uid, settled=cursor.uid)
-                self._stored = cursor.uid
+                known = self._known(cursor, await self._cursors.horizon(name, folder))
         if mailbox.uidnext is not None:
             last = mailbox.uidnext - 1
         else:
             last = max(await client.search("ALL"), default=0)
         if known is None:
-            self._start_afresh(mailbox.uidvalidity, last, again=False)
+            await self._start_first(mailbox.uidvalidity, last)
         elif known.uidvalidity != mailbox.uidvalidity or last < known.settled:
             # A mailbox that was restored from a backup may keep its UIDVALIDITY and give UIDs a
             # second time: below the cursor, where nobody would look for them.
@@ -164,6 +167,28 @@ class ImapSync:
             self._start_afresh(mailbox.uidvalidity, last, again=True)
         else:
             self._progress = known
+
+    def _known(self, cursor: Cursor, horizon: int | None) -> Progress:
+        """Go on where the store says; a first start that did not come to its end goes on, too."""
+        self._stored = cursor.uid
+        if horizon is None or cursor.uid >= horizon - 1:
+            return Progress(cursor.uidvalidity, base=cursor.uid, settled=cursor.uid)
+        self._horizon = horizon
+        start, today = self._settings.start, self._clock().date()
+        return begin_afresh(start, today, cursor.uidvalidity, horizon - 1, again=False)
+
+    async def _start_first(self, uidvalidity: int, last: int) -> None:
+        """Begin for the first time; where only some old mails are wanted, keep since when all are.
+
+        Else each restart before the last of them is settled would begin anew, and pass over what
+        came since and was read by somebody else.
+        """
+        self._start_afresh(uidvalidity, last, again=False)
+        if self._going_on().cursor is None:
+            at, horizon = Cursor(uidvalidity, 0), self._horizon
+            name, folder = self._settings.name, self._settings.folder
+            await self._cursors.advance(name, folder, at, horizon=horizon)
+            self._stored = 0
 
     def _start_afresh(self, uidvalidity: int, last: int, *, again: bool) -> None:
         start, today = self._settings.start, self._clock().date()
@@ -227,6 +252,10 @@ class ImapSync:
         found: list[int] = []
         if settled < progress.base:
             found += await client.search(f"UID {settled + 1}:{progress.base} {progress.criterion}")
+            # What was wanted once stays wanted, although it was read since: by somebody else, or
+            # marked by us on its way to another folder.
+            for some in portions(progress.unfinished(found)):
+                found += await client.search(f"UID {uid_set(some)}")
         above = max(settled, progress.base)
         # `n:*` has the last mail in it even if that is below n; `see` drops what is settled.
         newer = await client.search(f"UID {above + 1}:*")

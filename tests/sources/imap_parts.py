@@ -23,6 +23,7 @@ class Ledger:
     before: Callable[[Arrival], Awaitable[None]] | None = None
     arrivals: list[Arrival] = field(default_factory=list)
     cursors: dict[tuple[str, str], Cursor] = field(default_factory=dict)
+    horizons: dict[tuple[str, str], int | None] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def accept(self, arrival: Arrival) -> Receipt:
@@ -46,15 +47,22 @@ class Ledger:
     async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
         return self.cursors.get((mailbox, folder))
 
+    async def horizon(self, mailbox: str, folder: str) -> int | None:
+        return self.horizons.get((mailbox, folder))
+
     async def advance(
         self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
     ) -> None:
         self._move(mailbox, folder, cursor)
+        if horizon is not None:
+            self.horizons[mailbox, folder] = horizon
         await self._tell()
 
     def _move(self, mailbox: str, folder: str, cursor: Cursor) -> None:
         known = self.cursors.get((mailbox, folder))
         if known is None or known.uidvalidity != cursor.uidvalidity or known.uid < cursor.uid:
+            if known is not None and known.uidvalidity != cursor.uidvalidity:
+                self.horizons.pop((mailbox, folder), None)
             self.cursors[mailbox, folder] = cursor
 
     async def _tell(self) -> None:

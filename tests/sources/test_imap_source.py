@@ -197,6 +197,41 @@ async def test_the_first_start(
         assert "UID SEARCH UID 1:2 SINCE 1-Apr-2026" in server.heard
 
 
+async def test_what_is_read_by_another_client_before_we_take_it(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """Mail that was unseen at the first start is taken, although it is seen by now."""
+
+    async def away(arrival: Arrival) -> None:
+        server.mails[1].flags.add("\\Seen")
+        ledger.before = None
+        raise StoreUnavailable("locked")
+
+    ledger.before = away
+    server.add(b"old")
+    begin(start="unseen")
+    await ledger.until_at(1)
+    assert ledger.raws == [b"old"]
+
+
+async def test_a_first_start_that_does_not_come_to_its_end(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """A restart goes on with it: what came since is taken, seen or not, and old mail as before."""
+    server.add(b"seen of old", "\\Seen")
+    server.add(b"broken", nil=True)
+    server.add(b"old")
+    source = begin(start="unseen")
+    await server.until_heard("idling")
+    source.stop()
+    await server.until(lambda: not server.sessions)
+    server.add(b"new", "\\Seen")
+    server.mails[2].nil = False
+    begin(start="unseen")
+    await ledger.until_at(4)
+    assert sorted(ledger.raws) == [b"broken", b"new", b"old"]
+
+
 async def test_new_mail_only_is_remembered_at_once(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
@@ -536,6 +571,20 @@ async def test_an_action_that_is_refused(
     assert server.copied == {"Done": [b"a", b"b"]}
     assert ledger.raws == [b"a", b"b"]
     assert told("imap.action_refused")
+
+
+async def test_a_refused_move_of_old_mail_is_tried_again(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """Marked by ourselves it is unseen no more: it is moved all the same when that goes again."""
+    server.add(b"a")
+    begin(start="unseen", on_message="move:Done", poll=0.05)
+    await ledger.until_taken(b"a")
+    await server.until_heard("idling")
+    assert flags(server) == {b"a": {"\\Seen"}}
+    server.folders.add("Done")
+    await ledger.until_at(1)
+    assert server.copied == {"Done": [b"a"]}
 
 
 async def test_a_refused_action_is_tried_once_a_sync(
