@@ -155,9 +155,12 @@ class ImapSync:
             last = max(await client.search("ALL"), default=0)
         if known is None:
             await self._start_first(mailbox.uidvalidity, last)
-        elif known.uidvalidity != mailbox.uidvalidity or last < known.settled:
+        elif known.uidvalidity != mailbox.uidvalidity or (
+            mailbox.uidnext is not None and last < known.settled
+        ):
             # A mailbox that was restored from a backup may keep its UIDVALIDITY and give UIDs a
-            # second time: below the cursor, where nobody would look for them.
+            # second time: below the cursor, where nobody would look for them. Where the server
+            # hides its next UID, the last mail may just have been moved away.
             log.warning(
                 "imap.uidvalidity_changed", mailbox=name, folder=folder,
                 was=known.uidvalidity, now=mailbox.uidvalidity, uid=known.settled, last=last,

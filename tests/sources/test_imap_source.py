@@ -721,6 +721,24 @@ async def test_no_uidnext(server: ScriptedImap, ledger: Ledger, begin: Begin) ->
     assert ledger.raws == []
 
 
+async def test_no_uidnext_and_the_last_mail_goes(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """A folder without its last mail is not one whose UIDs were given anew."""
+
+    async def select(session: Session, tag: str, words: str) -> str:
+        session.say("* 1 EXISTS", "* OK [UIDVALIDITY 7]")
+        return "OK [READ-WRITE] selected"
+
+    server.instead["SELECT"] = select
+    server.add(b"odd")
+    server.add(b"sms")
+    begin(on_message="delete", on_quarantine="leave", poll=0.05)
+    await server.until_heard("SELECT", 3)
+    assert ledger.raws == [b"odd", b"sms"]
+    assert told("imap.uidvalidity_changed") == []
+
+
 async def test_a_refused_login_is_an_alarm_and_no_loop(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
