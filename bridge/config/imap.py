@@ -82,6 +82,11 @@ def _host(host: str) -> str:
     return host
 
 
+def _spelled(folder: str) -> str:
+    """Write a folder's name so that the same folder is the same text: INBOX knows no case."""
+    return "INBOX" if folder.upper() == "INBOX" else folder
+
+
 Text = Annotated[str, AfterValidator(_text)]
 What = Annotated[Afterwards, BeforeValidator(_afterwards)]
 
@@ -116,6 +121,8 @@ class ImapSettings(Strict):
         if not self.tls and self.tls_ca is not None:
             raise ValueError("tls_ca without tls says nothing: leave one out")
         for name in ("on_message", "on_quarantine", "on_ignored"):
-            if getattr(self, name).folder == self.folder:
+            folder = getattr(self, name).folder
+            # A mail that is moved to where it lies is a new mail there: a loop without end.
+            if folder is not None and _spelled(folder) == _spelled(self.folder):
                 raise ValueError(f"{name} names the folder that is read: name another one")
         return self

@@ -77,6 +77,8 @@ def test_the_first_start_may_be_a_date(tmp_path: Path) -> None:
         (PASSWORD + "\non_message = 'seen:X'", "on_message: must be "),
         (PASSWORD + "\non_ignored = 'move:'", "on_ignored: must not be empty"),
         (PASSWORD + "\non_ignored = 'move:INBOX'", "on_ignored names the folder that is read"),
+        (PASSWORD + "\non_message = 'move:inbox'", "on_message names the folder that is read"),
+        (PASSWORD + "\non_message = 'copy:Inbox'", "on_message names the folder that is read"),
         (PASSWORD + "\nstart = 'yesterday'", 'start: must be "unseen", "all", "new", or a date'),
         (PASSWORD + "\nstart = 2026-04-08T10:00:00", "start: must be "),
         (PASSWORD + "\nstart = ['all']", "start: must be "),
