@@ -25,6 +25,7 @@ _RENEW: Final = 290.0  # an IDLE that lasts longer is cut by many a firewall, in
 _GRACE: Final = 20.0  # how long `stop` lets mails that are under way come to their end
 _GOODBYE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+_STEADY: Final = 10.0  # seconds from which on a connection was more than a good sync and an end
 _PATIENCE: Final = 3
 REFUSED_PAUSE: Final = 300.0  # a login tried more often is locked out by many a server
 
@@ -141,14 +142,20 @@ class ImapSource:
         client = await open_client(settings, self._tokens, self._tls)
         self._client = client
         self._no_idle = False
+        opened_at, well = asyncio.get_running_loop().time(), False
         try:
             self._sync.connected()
             while not self._stopping.is_set():
                 found = await self._sync.run(client)
                 self._well(client)
+                well = True
                 if not self._stopping.is_set():
                     await self._wait(client, found)
         finally:
+            # A server that hangs up at each IDLE syncs well each time: that would be a loop of
+            # logins. So only a connection that also lasted begins the pauses anew.
+            if well and asyncio.get_running_loop().time() - opened_at >= _STEADY:
+                self._backoff.reset()
             self._client = None
             self.state.connected = False
             metrics.IMAP_CONNECTED.labels(settings.name).set(0)
@@ -198,9 +205,8 @@ class ImapSource:
         self.state.problem = problem
 
     def _well(self, client: ImapClient) -> None:
-        """Take note of a good sync: only that begins the pauses anew."""
+        """Take note of a good sync."""
         name = self._settings.name
-        self._backoff.reset()
         if not self.state.connected:
             self.state.connected = True
             metrics.IMAP_CONNECTED.labels(name).set(1)

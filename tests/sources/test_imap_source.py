@@ -611,6 +611,22 @@ async def test_the_server_restarts(server: ScriptedImap, ledger: Ledger, begin: 
     await ledger.until_at(1)
 
 
+async def test_a_server_that_hangs_up_at_each_idle(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """It syncs well each time, and yet the pauses grow: no loop of logins, and mail is taken."""
+
+    async def die(session: Session, tag: str, words: str) -> None:
+        session.writer.transport.abort()
+
+    server.instead["IDLE"] = die
+    source = begin()
+    await server.until_heard("LOGIN", 3)
+    assert source._backoff._state.attempt_number == 2
+    server.add(b"sms")
+    await ledger.until_at(1)
+
+
 async def test_a_black_hole(server: ScriptedImap, ledger: Ledger, begin: Begin) -> None:
     """A connection that died without a word is found out and left, and nothing is missed."""
 
