@@ -10,7 +10,8 @@ from bridge.sources.imap_wire import search_date
 
 # After a change of UIDVALIDITY all mail of this time is read again, seen or not: what came while
 # we were away may have been seen by somebody else. As long as deliveries are retried; a bridge
-# that was away longer is told by the log to run reconcile.
+# that was away longer is told by the log to run reconcile --all: without it, reconcile passes over
+# all that lay in the folder when its numbers changed.
 LOOK_BACK: Final = timedelta(days=7)
 
 Start = Literal["unseen", "all", "new"] | date

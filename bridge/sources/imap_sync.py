@@ -165,7 +165,7 @@ class ImapSync:
                 "imap.uidvalidity_changed", mailbox=name, folder=folder,
                 was=known.uidvalidity, now=mailbox.uidvalidity, uid=known.settled, last=last,
                 detail="every mail has a new number: the folder is read again, what is known is "
-                f"found out; after an absence of more than {LOOK_BACK.days} days run reconcile",
+                f"found out; after more than {LOOK_BACK.days} days' absence run reconcile --all",
             )  # fmt: skip
             self._start_afresh(mailbox.uidvalidity, last, again=True)
         else:
@@ -457,10 +457,12 @@ class ImapSync:
 
     def _set_aside(self, uid: int, size: int | None) -> None:
         """Leave a mail over the limit untouched, for good; nothing waits for it."""
+        # Of old mail reconcile thinks that `start` left it out.
+        command = "reconcile --fix" if uid > self._going_on().base else "reconcile --all --fix"
         log.error(
             "imap.too_big", mailbox=self._settings.name, uid=uid, size=size,
             most=self._settings.max_message,
-            detail="left in the mailbox; raise max_message and run reconcile to take it in",
+            detail=f"left in the mailbox; raise max_message and run {command} to take it in",
         )  # fmt: skip
         self._state.too_big += 1
         metrics.IMAP_TOO_BIG.labels(self._settings.name).inc()

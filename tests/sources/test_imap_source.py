@@ -331,6 +331,29 @@ async def test_what_others_read_meanwhile(
     assert "UID SEARCH UID 1:1 OR UNSEEN SINCE 1-Apr-2026" in server.heard
 
 
+async def test_the_log_names_a_reconcile_that_looks_at_what_a_rescan_left_out(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """What lies below the horizon, reconcile counts as left out: only with --all it looks."""
+    ledger.cursors[NAME, "INBOX"] = Cursor(6, 50)
+    server.add(b"x" * 100_001)
+    server.add(b"x" * 100_001)
+    begin(start="unseen")
+    await ledger.until_at(2)
+    assert ledger.horizons[NAME, "INBOX"] == 3
+    (line,) = told("imap.uidvalidity_changed")
+    assert "reconcile --all" in str(line["detail"])
+    await server.until_heard("idling")
+    await server.push(b"x" * 100_001)
+    await ledger.until_at(3)
+    commands = [str(line["detail"]).partition(" run ")[2] for line in told("imap.too_big")]
+    assert commands == [
+        "reconcile --all --fix to take it in",
+        "reconcile --all --fix to take it in",
+        "reconcile --fix to take it in",
+    ]
+
+
 async def test_a_restored_mailbox_counts_anew(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
