@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.mail_files import FileMail, find_files, read_mails
+from bridge.cli.mail_files import FileMail, find_files, read_mails, total_size
 from bridge.errors import NotPossible
 from bridge.store import Database, audit
 from tests.cli.conftest import Filled, Ran, mail
@@ -69,14 +69,16 @@ def test_a_mail_over_the_limit_is_passed_by(tmp_path: Path) -> None:
 
 
 def test_folders_are_looked_through(tmp_path: Path) -> None:
-    """A Maildir with subfolders, and .eml files at any depth; what is being written is left."""
+    """A Maildir with subfolders, .eml and .mbox at any depth; what is being written is left."""
     for name in ("cur", "new", "tmp", ".Old/cur", ".Old/new"):
         (tmp_path / "box" / name).mkdir(parents=True)
         (tmp_path / "box" / name / "1").write_bytes(name.encode())
     (tmp_path / "box" / "deep").mkdir()
     (tmp_path / "box" / "deep" / "a.eml").write_bytes(b"eml")
+    (tmp_path / "box" / "deep" / "B.EML").write_bytes(b"EML")
+    (tmp_path / "old.mbox").write_bytes(SEPARATOR + b"mbox")
     found = [each for path in find_files([tmp_path]) for each in raws(path)]
-    assert sorted(found) == [b".Old/cur", b".Old/new", b"cur", b"eml", b"new"]
+    assert sorted(found) == [b".Old/cur", b".Old/new", b"EML", b"cur", b"eml", b"mbox", b"new"]
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "none"):
         with pytest.raises(NotPossible):
@@ -87,6 +89,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """It is a problem of its own, and no end of the import."""
     (found,) = read_mails(tmp_path / "gone")
     assert found == FileMail(tmp_path / "gone", None, None, 0, "no such file or directory")
+    assert total_size([tmp_path / "gone"]) == 0  # a Maildir in use: listed, and then moved
 
 
 @pytest.fixture
