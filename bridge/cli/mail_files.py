@@ -16,6 +16,12 @@ _CHUNK: Final = 64 * 1024  # of a line: one without an end must not fill the mem
 # "From sender Thu Apr  9 14:30:52 2026": what a program writes, and hardly a person. A body line
 # that begins so without a time is no separator.
 _SEPARATOR: Final = re.compile(rb"From .*\d:\d\d.*\d{4}")
+# What counts without the blank line before it, which some programs leave out, if a header follows.
+_SURE_SEPARATOR: Final = re.compile(
+    rb"From \S+ +(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d{1,2} \d\d:\d\d(?::\d\d)? "
+    rb"(?:\S+ )?\d{4}(?: [+-]\d{4})?\s*\Z"
+)
+_HEADER: Final = re.compile(rb"[!-9;-~]+:")
 _QUOTED: Final = re.compile(rb">+From ")
 _BLANK: Final = (b"\n", b"\r\n")
 
@@ -145,17 +151,31 @@ def _mbox(path: Path, stream: BinaryIO, limit: int) -> Iterator[FileMail]:
     mail = _Growing(1, limit)
     consumed = len(stream.readline())  # the first separator, however it is written
     line_begins = after_blank = True
+    doubtful = b""  # a separator, if a header follows
     while chunk := stream.readline(_CHUNK):
         begins, line_begins = line_begins, chunk.endswith(b"\n")
+        if doubtful:
+            if _HEADER.match(chunk):
+                yield mail.end(path, consumed)
+                consumed = 0
+                mail = _Growing(mail.number + 1, limit)
+            else:
+                mail.add(doubtful)
+            consumed += len(doubtful)
+            doubtful = b""
         if begins and after_blank and _SEPARATOR.match(chunk):
             yield mail.end(path, consumed)
             consumed = len(chunk)
             mail = _Growing(mail.number + 1, limit)
             continue
+        if begins and _SURE_SEPARATOR.match(chunk):
+            doubtful, after_blank = chunk, False
+            continue
         consumed += len(chunk)  # counted, for a pipe has no position
         after_blank = begins and chunk in _BLANK
         mail.add(chunk[1:] if begins and _QUOTED.match(chunk) else chunk)
-    yield mail.end(path, consumed)
+    mail.add(doubtful)
+    yield mail.end(path, consumed + len(doubtful))
 
 
 def _too_large(limit: int) -> str:

@@ -53,6 +53,15 @@ def test_a_body_line_that_looks_like_a_separator_is_none(tmp_path: Path) -> None
     assert raws(path) == [body.replace(b">>From", b">From"), b"S: 2\r\n\r\ntwo\r\n"]
 
 
+def test_a_separator_without_a_blank_line_before_it(tmp_path: Path) -> None:
+    """Not every program writes one: where a header follows, a mail begins all the same."""
+    path = tmp_path / "box"
+    path.write_bytes((SEPARATOR + b"S: 1\n\none\n") * 2 + SEPARATOR)
+    one, two = read_mails(path)
+    assert (one.raw, two.raw) == (b"S: 1\n\none\n", b"S: 1\n\none\n" + SEPARATOR)
+    assert one.consumed + two.consumed == path.stat().st_size
+
+
 def test_a_mail_over_the_limit_is_passed_by(tmp_path: Path) -> None:
     """It is named, holds no memory, and the next one is read; all bytes are counted."""
     path = tmp_path / "box"
