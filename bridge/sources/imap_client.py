@@ -79,6 +79,8 @@ class ImapClient:
             raise ImapRefused(f"the mail server's certificate is not trusted: {reason}") from None
         except (OSError, ssl.SSLError) as error:
             raise ImapUnavailable(f"cannot connect: {_reason(error)}") from None
+        except UnicodeError:
+            raise ImapRefused("cannot connect: the host's name is none") from None
         except asyncio.CancelledError:
             client.close()
             raise
@@ -110,6 +112,8 @@ class ImapClient:
     async def login(self, username: str, password: str) -> None:
         """Log in with a password."""
         await self._know_capabilities()
+        if self._protocol.state == aioimaplib.AUTH:
+            return  # PREAUTH: there is no login any more, and the server would refuse one
         plain = username.isascii() and password.isascii()
         if self.has("AUTH=PLAIN") and (not plain or self.has("LOGINDISABLED")):
             # LOGIN cannot carry a password beyond ASCII.
@@ -124,6 +128,8 @@ class ImapClient:
     async def authenticate_xoauth2(self, username: str, token: str) -> None:
         """Log in with an OAuth access token."""
         await self._know_capabilities()
+        if self._protocol.state == aioimaplib.AUTH:
+            return
         said = f"user={username}\1auth=Bearer {token}\1\1".encode()
         await self._let_in(await self._authenticate("XOAUTH2", said), username, token)
 

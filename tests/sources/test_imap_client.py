@@ -127,6 +127,32 @@ async def test_a_greeting_that_is_none(
         await connect(enter=False)
 
 
+@pytest.mark.parametrize("way", ["password", "token"])
+async def test_a_server_that_lets_us_in_unasked(
+    server: ScriptedImap, connect: Connect, way: str
+) -> None:
+    """After PREAUTH there is no login: the folder is opened at once."""
+
+    async def greet(session: Session, tag: str, words: str) -> None:
+        session.say("* PREAUTH ready")
+
+    server.instead["greeting"] = greet
+    client = await connect(enter=False)
+    if way == "password":
+        await client.login(USER, SECRET)
+    else:
+        await client.authenticate_xoauth2(USER, SECRET)
+    await client.select("INBOX", readonly=False)
+    assert [words.split()[0] for words in server.heard if words] == ["CAPABILITY", "SELECT"]
+
+
+@pytest.mark.parametrize("host", ["imap..example", "x" * 64 + ".example"])
+async def test_a_host_that_is_no_name(host: str) -> None:
+    """It is a sentence for the operator, and no bug."""
+    with pytest.raises(ImapRefused, match="the host's name is none"):
+        await ImapClient.connect(host, 993, None, 5, max_literal=100)
+
+
 async def test_nobody_there() -> None:
     """A refused connection is told as such."""
     with pytest.raises(ImapUnavailable, match="cannot connect: Connection refused"):
