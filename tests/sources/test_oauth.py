@@ -312,6 +312,34 @@ async def test_what_a_command_leaves_behind_is_ended(tmp_path: Path) -> None:
     pytest.fail("the command's child lives on")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_a_command_that_we_may_not_kill_has_a_deadline() -> None:
+    """One that runs as somebody else (sudo) and hangs is left behind, and holds nobody up."""
+    script = """
+import asyncio, os
+from bridge.errors import TokenUnavailable
+from bridge.sources.token_command import run_command
+
+async def main():
+    running = asyncio.create_task(run_command(["/bin/sleep", "20"], 0.5, "inbox"))
+    await asyncio.sleep(0.2)
+    os.setresuid(65534, 65534, 0)
+    try:
+        await running
+    except TokenUnavailable as error:
+        os.write(1, str(error).encode())
+    os._exit(0)
+
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(10):
+        said, _ = await process.communicate()
+    assert said == b"imap.inbox: token_command did not end within 0.5 s"
+
+
 async def test_a_file_is_read_each_time(tmp_path: Path) -> None:
     """What keeps the file up to date needs to tell nobody."""
     file = tmp_path / "token"
