@@ -36,6 +36,7 @@ log = logs.logger("imap")
 
 _ONLY_MARKED: Final = r"the server has no UIDPLUS: the mails stay, marked \Deleted"
 _AGAIN: Final = 300.0  # seconds until a mail that failed twice is tried again
+_NOWHERE: Final = Cursor(0, 0)  # no folder has this UIDVALIDITY: whatever it has is another one
 _BREAKS: Final = 3  # connections that end over one and the same mail before it is left for later
 
 
@@ -167,6 +168,10 @@ class ImapSync:
                 detail="every mail has a new number: the folder is read again, what is known is "
                 f"found out; after more than {LOOK_BACK.days} days' absence run reconcile --all",
             )  # fmt: skip
+            if known.uidvalidity == mailbox.uidvalidity:
+                # Or else the store would keep the cursor that is too high, and believe it again
+                # after a restart, once the UIDs have come so far.
+                await self._cursors.advance(name, folder, _NOWHERE)
             self._start_afresh(mailbox.uidvalidity, last, again=True)
         else:
             self._progress = known

@@ -365,6 +365,23 @@ async def test_a_restored_mailbox_counts_anew(
     assert len(told("imap.uidvalidity_changed")) == 1
 
 
+async def test_a_restored_mailbox_that_is_full_again(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """The cursor of before counts no more, also after a restart with more mail than that."""
+    ledger.cursors[NAME, "INBOX"] = Cursor(7, 50)
+    server.add(b"1")
+    source = begin()
+    await ledger.until_at(1)
+    source.stop()
+    await server.until(lambda: not server.sessions)
+    for number in range(2, 61):
+        server.add(b"%d" % number)
+    begin()
+    await ledger.until_at(60)
+    assert sorted(map(int, ledger.raws)) == list(range(1, 61))
+
+
 async def test_the_folder_goes_and_comes_back(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
