@@ -173,6 +173,16 @@ async def test_a_spoiled_state_is_told_and_done_without(
     ]
 
 
+async def test_a_state_that_cannot_be_reached_is_told(tmp_path: Path, lines: list[Line]) -> None:
+    """A path that the system refuses is no bug: the config's token is used."""
+    state = tmp_path / ("x" * 300) / "state.json"
+    async with receiver(issues({"access_token": "t"})) as issuer:
+        await tokens(user(issuer.url, refresh_state=str(state))).token()
+    assert form(issuer.requests[0])["refresh_token"] == "hunter2-refresh"
+    (line,) = [line for line in lines if line["level"] == "error"]
+    assert (line["event"], line["detail"]) == ("oauth.state_unreadable", "file name too long")
+
+
 async def test_a_state_that_cannot_be_kept_is_told(tmp_path: Path, lines: list[Line]) -> None:
     """A missing folder loses no token: it is used from memory, and the log says what is wrong."""
     clock = Monotonic()
