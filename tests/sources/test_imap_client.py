@@ -267,6 +267,19 @@ async def test_exists_during_a_search(server: ScriptedImap, connect: Connect, wh
         assert await client.idle(60)
 
 
+async def test_a_plus_that_nobody_waits_for(server: ScriptedImap, connect: Connect) -> None:
+    """A stray continuation in a SEARCH hides none of what was found."""
+
+    async def search(session: Session, tag: str, words: str) -> str:
+        session.say("+ still searching")
+        return await session.do_uid_search(words)
+
+    server.add(b"sms")
+    client = await connect()
+    server.instead["UID SEARCH"] = search
+    assert await client.search("ALL") == [1]
+
+
 async def test_exists_between_commands(server: ScriptedImap, connect: Connect) -> None:
     """A push while nobody asked anything is heard as well."""
     client = await connect()
