@@ -125,7 +125,7 @@ async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]
         refresh = partial(_refresh, store, [each.name for each in endpoints])
         web = WebServer(settings.http.listen, health, refresh, sockets)
         grace = settings.delivery.grace
-        await serve(Parts(store, dispatcher, tuple(sources), web, health, grace, now))
+        await serve(Parts(store, dispatcher, tuple(sources), web, health, grace))
     finally:
         await store.close()
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from aioimaplib import aioimaplib
 
-from bridge.errors import ImapError, ImapRefused, ImapUnavailable
+from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapUnavailable
 from bridge.sources.imap_protocol import MendedProtocol, Reply
 from bridge.sources.imap_replies import (
     Mailbox,
@@ -35,6 +35,7 @@ from bridge.sources.imap_wire import (
     read_search,
     uid_set,
 )
+from bridge.sources.watch import Pulse
 
 _SLOWEST: Final = 16 * 1024  # bytes a second below which a download is given up
 _IN_REV2: Final = {"IDLE", "MOVE", "SASL-IR", "UIDPLUS"}
@@ -47,9 +48,10 @@ class ImapClient:
     Raises ImapRefused where the server says no, ImapUnavailable for all that may be over later.
     """
 
-    def __init__(self, protocol: MendedProtocol, deadline: float) -> None:
+    def __init__(self, protocol: MendedProtocol, deadline: float, pulse: Pulse) -> None:
         self._protocol = protocol
         self._deadline = deadline
+        self._pulse = pulse
         self._one_at_a_time = asyncio.Lock()
 
     @classmethod
@@ -61,11 +63,16 @@ class ImapClient:
         deadline: float,
         *,
         max_literal: int,
+        pulse: Pulse | None = None,
     ) -> ImapClient:
-        """Connect and hear the greeting; `max_literal` bounds what one mail may bring."""
+        """Connect and hear the greeting; `max_literal` bounds what one mail may bring.
+
+        Each command beats `pulse`, and says for how long it may wait.
+        """
         loop = asyncio.get_running_loop()
         protocol = MendedProtocol(loop, max_literal)
-        client = cls(protocol, deadline)
+        client = cls(protocol, deadline, pulse or Pulse())
+        client._pulse.beat(deadline)
         try:
             async with asyncio.timeout(deadline):
                 transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
@@ -141,7 +148,8 @@ class ImapClient:
 
     async def _let_in(self, reply: Reply, *secrets: str) -> None:
         if not reply.ok:
-            raise refusal("the login", reply, secrets)
+            error = refusal("the login", reply, secrets)
+            raise ImapLoginRefused(str(error)) if isinstance(error, ImapRefused) else error
         self._protocol.state = aioimaplib.AUTH
         if reply.code != "CAPABILITY":
             # MOVE, UIDPLUS and IDLE are often told only to those who are in.
@@ -255,6 +263,7 @@ class ImapClient:
         if self.pushed:
             return True
         async with self._one_at_a_time:
+            self._pulse.beat(seconds + 2 * self._deadline)
             return await self._idle(seconds)
 
     async def _idle(self, seconds: float) -> bool:
@@ -328,6 +337,7 @@ class ImapClient:
         """Run a command under its deadline; one that is missed breaks the connection."""
         seconds = self._deadline if deadline is None else deadline
         async with self._one_at_a_time:
+            self._pulse.beat(seconds)
             try:
                 async with asyncio.timeout(seconds):
                     return await command()

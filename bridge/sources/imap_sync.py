@@ -18,12 +18,14 @@ from bridge import logs, metrics
 from bridge.config.imap import Afterwards, ImapSettings, Step
 from bridge.errors import BridgeError, ImapRefused, ImapTooBig, StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Cursor, MailboxPlace, Receipt, SourceKind
+from bridge.sources.alarms import Alarm, Alarms
 from bridge.sources.imap_action import actions_of, do
 from bridge.sources.imap_client import ImapClient
 from bridge.sources.imap_progress import Progress
 from bridge.sources.imap_replies import Mailbox, Meta
 from bridge.sources.imap_start import LOOK_BACK, begin_afresh
 from bridge.sources.imap_windows import Windows, portions
+from bridge.sources.watch import Pulse
 
 log = logs.logger("imap")
 
@@ -52,11 +54,9 @@ class ImapState:
 
     connected: bool = False
     last_sync: datetime | None = None  # when it was last known to hold nothing that is not stored
-    last_taken: datetime | None = None  # a backlog may take longer than many polls
     last_push: datetime | None = None
     lag: float | None = None  # seconds from the last mail's INTERNALDATE to its commit
     open: int = 0  # mails found and not finished
-    too_big: int = 0  # left untouched since the start
     problem: str | None = None
 
 
@@ -76,6 +76,8 @@ class ImapSync:
         accept: Callable[[Arrival], Awaitable[Receipt]],
         cursors: Cursors,
         state: ImapState,
+        alarms: Alarms,
+        read: Pulse,
         *,
         clock: Callable[[], datetime],
         stopping: asyncio.Event,
@@ -84,6 +86,8 @@ class ImapSync:
         self._accept = accept
         self._cursors = cursors
         self._state = state
+        self._alarms = alarms
+        self._read_at = read
         self._clock = clock
         self._stopping = stopping
         self._actions = actions_of(settings)
@@ -146,8 +150,8 @@ class ImapSync:
         elif known.uidvalidity != mailbox.uidvalidity or last < known.settled:
             # A mailbox that was restored from a backup may keep its UIDVALIDITY and give UIDs a
             # second time: below the cursor, where nobody would look for them.
-            log.warning(
-                "imap.uidvalidity_changed", mailbox=name, folder=folder,
+            self._alarms.tell(
+                Alarm.UIDVALIDITY_CHANGED, folder=folder,
                 was=known.uidvalidity, now=mailbox.uidvalidity, uid=known.settled, last=last,
                 detail="every mail has a new number: the folder is read again, what is known is "
                 f"found out; after an absence of more than {LOOK_BACK.days} days run reconcile",
@@ -185,6 +189,7 @@ class ImapSync:
             raise self._failure
         await self._advance(progress)
         if not self._stopping.is_set():
+            self._read_at.beat()
             self._state.last_sync = now = self._clock()
             metrics.IMAP_LAST_SYNC.labels(self._settings.name).set(now.timestamp())
         return len(wanted)
@@ -302,11 +307,12 @@ class ImapSync:
             return
         except Exception as error:  # a bug must not become a lost mail
             log.exception("imap.bug", mailbox=name, uid=mail.uid)
+            self._alarms.count(Alarm.BUG)
             self._fail(mail.uid, f"a bug in smsbridge ({type(error).__name__})")
             return
         self._failed.pop(mail.uid, None)
         progress.committed[mail.uid] = receipt.outcome
-        self._state.last_taken = self._clock()
+        self._read_at.beat()  # a backlog may take longer than many polls
         if settled is not None:
             self._stored = max(settled, self._stored or 0)
         if mail.meta.internaldate is not None:
@@ -327,10 +333,10 @@ class ImapSync:
             for some in portions(sorted(uids)):
                 try:
                     if not await do(action, client, some):
-                        self._tell(action, "imap.only_marked", _ONLY_MARKED)
+                        self._tell(action, Alarm.ONLY_MARKED, _ONLY_MARKED)
                 except ImapRefused as error:
                     self._refused[action] = str(error)
-                    self._tell(action, "imap.action_refused", str(error))
+                    self._tell(action, Alarm.ACTION_REFUSED, str(error))
                     break
                 for uid in some:
                     progress.finish(uid)
@@ -338,11 +344,13 @@ class ImapSync:
     def _action(self, outcome: ArrivalOutcome) -> Afterwards:
         return Afterwards(Step.LEAVE) if self._readonly else self._actions[outcome]
 
-    def _tell(self, action: Afterwards, event: str, detail: str) -> None:
+    def _tell(self, action: Afterwards, alarm: Alarm, detail: str) -> None:
         """Tell an operator what he must see to, once."""
-        if self._told.get(action) != detail:
-            self._told[action] = detail
-            log.error(event, mailbox=self._settings.name, action=str(action), detail=detail)
+        if self._told.get(action) == detail:
+            self._alarms.count(alarm)
+            return
+        self._told[action] = detail
+        self._alarms.tell(alarm, action=str(action), detail=detail)
 
     async def _advance(self, progress: Progress) -> None:
         """Store the cursor of what came to its end after the last arrival was handed over."""
@@ -364,16 +372,16 @@ class ImapSync:
         # The first time it may just have been taken away by somebody; the next search tells.
         wait = _AGAIN if count > 1 else 0.0
         self._failed[uid] = (count, asyncio.get_running_loop().time() + wait)
-        write = log.error if count > 1 else log.warning
-        write("imap.not_taken", mailbox=self._settings.name, uid=uid, detail=why, times=count)
+        if count > 1:
+            self._alarms.tell(Alarm.NOT_TAKEN, uid=uid, detail=why, times=count)
+        else:
+            log.warning("imap.not_taken", mailbox=self._settings.name, uid=uid, detail=why)
 
     def _set_aside(self, uid: int, size: int | None) -> None:
         """Leave a mail over the limit untouched, for good; nothing waits for it."""
-        log.error(
-            "imap.too_big", mailbox=self._settings.name, uid=uid, size=size,
+        self._alarms.tell(
+            Alarm.TOO_BIG, uid=uid, size=size,
             most=self._settings.max_message,
             detail="left in the mailbox; raise max_message and run reconcile to take it in",
         )  # fmt: skip
-        self._state.too_big += 1
-        metrics.IMAP_TOO_BIG.labels(self._settings.name).inc()
         self._going_on().finish(uid)

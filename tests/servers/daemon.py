@@ -187,15 +187,19 @@ class Daemon:
 
     def health(self, path: str = "/healthz") -> int:
         """Ask it how it is; 0: it doesn't answer."""
+        return self.page(path)[0]
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Ask for a page; give status and body, 0 and nothing if it doesn't answer."""
         host, port = self.http
         try:
             with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=_PATIENCE) as got:
-                return int(got.status)
+                return int(got.status), got.read().decode()
         except urllib.error.HTTPError as answer:
             with answer:
-                return answer.code
+                return answer.code, answer.read().decode()
         except OSError:
-            return 0
+            return 0, ""
 
     def wait_for_health(self, status: int, seconds: float = _PATIENCE) -> None:
         """Wait until it answers with this status."""
