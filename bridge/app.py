@@ -29,6 +29,7 @@ from bridge.model import DeliveryState, Trust
 from bridge.signing import standard_webhooks
 from bridge.sources.imap import ImapSource
 from bridge.sources.imap_open import look_into
+from bridge.sources.imap_survey import Survey, survey
 from bridge.sources.led import LedSource
 from bridge.sources.mailbox import OpenMailbox
 from bridge.sources.oauth import tokens_for
@@ -93,6 +94,11 @@ def reader_of(settings: Settings, vouched: Trust | None = None) -> Reader:
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
     """Open a mailbox's folder to look at it alone: nothing in it is changed."""
     return look_into(settings, tokens_for(settings, tls_context()))
+
+
+async def survey_mailbox(settings: ImapSettings) -> Survey:
+    """Get into a mailbox as the daemon would, and say what it is like; raises BridgeError."""
+    return await survey(settings, tokens_for(settings, tls_context()), now().date())
 
 
 async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:

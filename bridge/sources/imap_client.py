@@ -171,6 +171,14 @@ class ImapClient:
         self._protocol.state = aioimaplib.SELECTED
         return read_mailbox(reply, readonly=readonly)
 
+    async def has_folder(self, folder: str) -> bool:
+        """Whether there is a folder of this name that we may know of; none is opened."""
+        reply = await self._run("STATUS", folder_name(folder), "(UIDNEXT)")
+        if reply.status == "NO":
+            return False
+        checked(f"looking for the folder {folder!r}", reply)
+        return True
+
     async def search(self, criteria: str) -> list[int]:
         """Find UIDs, in ascending order. Pushes that came before it are answered by it."""
         self._protocol.pushed.clear()

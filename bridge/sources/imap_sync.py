@@ -23,7 +23,7 @@ from bridge.sources.imap_action import actions_of, do
 from bridge.sources.imap_client import ImapClient
 from bridge.sources.imap_progress import Progress
 from bridge.sources.imap_replies import Mailbox, Meta
-from bridge.sources.imap_start import LOOK_BACK, begin_afresh
+from bridge.sources.imap_start import LOOK_BACK, begin_afresh, find_last, find_wanted
 from bridge.sources.imap_windows import Windows, portions
 from bridge.sources.watch import Pulse
 
@@ -141,10 +141,7 @@ class ImapSync:
             if cursor is not None:
                 known = Progress(cursor.uidvalidity, base=cursor.uid, settled=cursor.uid)
                 self._stored = cursor.uid
-        if mailbox.uidnext is not None:
-            last = mailbox.uidnext - 1
-        else:
-            last = max(await client.search("ALL"), default=0)
+        last = await find_last(client, mailbox)
         if known is None:
             self._start_afresh(mailbox.uidvalidity, last, again=False)
         elif known.uidvalidity != mailbox.uidvalidity or last < known.settled:
@@ -178,7 +175,7 @@ class ImapSync:
         self._failure = None
         await self._open(client)
         progress = self._going_on()
-        wanted = await self._search(client, progress)
+        wanted = progress.see(await find_wanted(client, progress))
         self._failed = {uid: self._failed[uid] for uid in wanted if uid in self._failed}
         wanted = [uid for uid in wanted if self._due(uid)]
         try:
@@ -215,16 +212,6 @@ class ImapSync:
     def _going_on(self) -> Progress:
         assert self._progress is not None, "begin comes first"
         return self._progress
-
-    async def _search(self, client: ImapClient, progress: Progress) -> list[int]:
-        settled = progress.settled
-        found: list[int] = []
-        if settled < progress.base:
-            found += await client.search(f"UID {settled + 1}:{progress.base} {progress.criterion}")
-        above = max(settled, progress.base)
-        # `n:*` has the last mail in it even if that is below n; `see` drops what is settled.
-        newer = await client.search(f"UID {above + 1}:*")
-        return progress.see([*found, *(uid for uid in newer if uid > above)])
 
     async def _take(self, client: ImapClient, wanted: Sequence[int]) -> None:
         windows = self._windows(client, wanted)
