@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-import uvloop
-
 from bridge import logs, metrics, providers, systemd
 from bridge.config.imap import ImapSettings
 from bridge.config.settings import EndpointSettings, Settings
@@ -25,6 +23,7 @@ from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport, tls_context
 from bridge.errors import BridgeError
 from bridge.ingest import Intake, Reader
+from bridge.loop import Loop
 from bridge.model import DeliveryState, Trust
 from bridge.signing import standard_webhooks
 from bridge.sources.imap import ImapSource
@@ -41,7 +40,7 @@ from bridge.web import Health, WebServer
 # A lease outlives the attempt that it covers and the record that follows, so that no other bridge
 # sends what this one is still sending.
 _LEASE_MARGIN: Final = 30.0
-_MORE_THREADS: Final = 4  # for decoding big mails
+_THREADS: Final = 4  # for decoding big mails, and files
 
 _OPEN_STATES: Final = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
 
@@ -63,7 +62,7 @@ def run(settings: Settings) -> int:
     # everybody would wait for 25 ms: five times what a mail's 250 takes.
     gc.collect()
     gc.freeze()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         try:
             runner.run(_run(settings, sockets))
         except BaseExceptionGroup as group:
@@ -98,10 +97,8 @@ def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMail
 async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
     reader = reader_of(settings)
     endpoints = endpoints_of(settings)
-    # Name look-ups run here, and one that hangs outlives its attempt: with two threads for each
-    # endpoint, one endpoint's dead name server cannot take the threads of the others.
-    threads = 2 * len(endpoints) + _MORE_THREADS
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "worker"))
+    # Names are not looked up here: the loop does that, so that one that hangs holds up nobody else.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "worker"))
     health = Health()
     store = await Store.open(
         settings.store,
