@@ -107,7 +107,7 @@ def test_a_name_that_hangs_harms_nobody_else(
         names.wait_until_asked(*asked, seconds=_PATIENCE)
         slow = _slowest(receiver, _send(daemon, list(sms_mails("beside", 50))))
         sys.stdout.write(f"{whose}: p99 {usual * 1e3:.0f} -> {slow * 1e3:.0f} ms\n")
-        assert slow <= 3 * usual + 0.3, f"usual {usual:.3f} s, while names hang {slow:.3f} s"
+        assert slow <= 3 * usual + 1, f"usual {usual:.3f} s, while names hang {slow:.3f} s"
 
         mortal.stop()  # so that the mailbox needs its name again
         mortal.start()

@@ -18,6 +18,7 @@ from tests.servers.absence import cannot
 from tests.servers.programs import find
 
 _PORT: Final = 53
+_TRIES: Final = 20  # addresses that may be somebody else's
 _SECONDS: Final = 30  # that a look-up waits for an answer: the most that glibc lets one ask for
 _HEADER: Final = 12  # bytes of a DNS question before its name
 _NAMESPACES: Final = (("--mount",), ("--user", "--map-root-user", "--mount"))
@@ -34,14 +35,13 @@ class DeadNames:
 
     def __init__(self, folder: Path, hosts: Sequence[str]) -> None:
         """Write what `/etc` is to say; these hosts are in its `hosts`, all others must be asked."""
-        self._socket, address = _bound()
+        self._socket = _bound()
         self._folder = folder
         self._told = threading.Condition()
         self._asked: set[str] = set()
         self._thread = threading.Thread(target=self._hear, daemon=True)
-        self._write(
-            "resolv.conf", f"nameserver {address}", f"options timeout:{_SECONDS} attempts:1"
-        )
+        options = f"options timeout:{_SECONDS} attempts:1"
+        self._write("resolv.conf", f"nameserver {self._socket.getsockname()[0]}", options)
         self._write("hosts", f"127.0.0.1 localhost {' '.join(hosts)}")
         self._write("nsswitch.conf", "hosts: files dns")
 
@@ -82,21 +82,24 @@ class DeadNames:
                 self._told.notify_all()
 
 
-def _bound() -> tuple[socket.socket, str]:
+def _bound() -> socket.socket:
     """Take port 53 of some address of loopback that nobody else has."""
-    choice = random.SystemRandom()
-    while True:
-        address = f"127.{choice.randint(1, 254)}.{choice.randint(0, 254)}.{choice.randint(1, 254)}"
-        listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            listening.bind((address, _PORT))
-        except PermissionError:
-            listening.close()
-            cannot(f"port {_PORT} cannot be taken here (root)")
-        except OSError:
-            listening.close()
-            continue
-        return listening, address
+    found = next(filter(None, (_one_bound() for _ in range(_TRIES))), None)
+    if found is None:
+        cannot(f"port {_PORT} cannot be taken here (root, and no name server on all addresses)")
+    return found
+
+
+def _one_bound() -> socket.socket | None:
+    one = random.SystemRandom().randint
+    address = f"127.{one(1, 254)}.{one(0, 254)}.{one(1, 254)}"
+    listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        listening.bind((address, _PORT))
+    except OSError:
+        listening.close()
+        return None
+    return listening
 
 
 def _name(question: bytes) -> str:
