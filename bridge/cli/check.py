@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bridge import app
+from bridge import app, loop
 from bridge.cli.options import require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
 from bridge.cli.plan import build_problems, describe, warnings
@@ -46,7 +46,7 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
     problems = build_problems(file)
     if problems:
         return _refuse(problems, as_json)
-    mailboxes = asyncio.run(_look_into(file.settings.imap)) if look else []
+    mailboxes = loop.run(_look_into(file.settings.imap)) if look else []
     wrong = [f"{file.path}: {each['problem']}" for each in mailboxes if each["problem"]]
     if as_json:
         plan = describe(file.settings)

@@ -18,6 +18,7 @@ from typing import Final
 from aioimaplib import aioimaplib
 
 from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapUnavailable
+from bridge.sources.connect import connected
 from bridge.sources.imap_protocol import MendedProtocol, Reply
 from bridge.sources.imap_replies import (
     Mailbox,
@@ -75,7 +76,12 @@ class ImapClient:
         client._pulse.beat(deadline)
         try:
             async with asyncio.timeout(deadline):
-                transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
+                transport, _ = await loop.create_connection(
+                    lambda: protocol,
+                    sock=await connected(host, port),
+                    ssl=tls,
+                    server_hostname=host if tls else None,
+                )
                 _keep_alive(transport)
                 await protocol.greeted.wait()
         except TimeoutError:
