@@ -82,8 +82,8 @@ def _host(host: str) -> str:
     return host
 
 
-def _spelled(folder: str) -> str:
-    """Write a folder's name so that the same folder is the same text: INBOX knows no case."""
+def _canonical(folder: str) -> str:
+    """Give a folder's one name: INBOX alone is written in any case (RFC 3501, 5.1)."""
     return "INBOX" if folder.upper() == "INBOX" else folder
 
 
@@ -112,6 +112,11 @@ class ImapSettings(Strict):
     max_message: PositiveSize = ByteSize(25 * 1024**2)
     timeout: PositiveSeconds = 30.0  # for each command
 
+    @property
+    def place(self) -> tuple[str, int, str, str]:
+        """What tells this folder from any other."""
+        return self.host.lower().rstrip("."), self.port, self.username, _canonical(self.folder)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.password is None) == (self.oauth is None):
@@ -121,8 +126,7 @@ class ImapSettings(Strict):
         if not self.tls and self.tls_ca is not None:
             raise ValueError("tls_ca without tls says nothing: leave one out")
         for name in ("on_message", "on_quarantine", "on_ignored"):
-            folder = getattr(self, name).folder
-            # A mail that is moved to where it lies is a new mail there: a loop without end.
-            if folder is not None and _spelled(folder) == _spelled(self.folder):
+            target = getattr(self, name).folder
+            if target is not None and _canonical(target) == _canonical(self.folder):
                 raise ValueError(f"{name} names the folder that is read: name another one")
         return self

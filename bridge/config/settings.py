@@ -234,6 +234,11 @@ class Settings(BaseSettings):
     @classmethod
     def _unique_mailboxes(cls, imap: tuple[ImapSettings, ...]) -> tuple[ImapSettings, ...]:
         _unique([mailbox.name for mailbox in imap])
+        read: dict[object, str] = {}
+        for mailbox in imap:
+            first = read.setdefault(mailbox.place, mailbox.name)
+            if first != mailbox.name:
+                raise ValueError(f"{first} and {mailbox.name} read the same folder: drop one")
         return imap
 
     @field_validator("providers")

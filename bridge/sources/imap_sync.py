@@ -24,13 +24,14 @@ from bridge.errors import (
     StoreUnavailable,
 )
 from bridge.model import Arrival, ArrivalOutcome, Cursor, MailboxPlace, Receipt, SourceKind
+from bridge.sources.alarms import Alarm, Alarms
 from bridge.sources.imap_action import actions_of, do
 from bridge.sources.imap_client import ImapClient
 from bridge.sources.imap_progress import Progress
 from bridge.sources.imap_replies import Mailbox, Meta
-from bridge.sources.imap_start import LOOK_BACK, begin_afresh
+from bridge.sources.imap_start import LOOK_BACK, begin_afresh, find_last, find_wanted
 from bridge.sources.imap_windows import Windows, portions
-from bridge.sources.imap_wire import uid_set
+from bridge.sources.watch import Pulse
 
 log = logs.logger("imap")
 
@@ -64,11 +65,9 @@ class ImapState:
 
     connected: bool = False
     last_sync: datetime | None = None  # when it was last known to hold nothing that is not stored
-    last_taken: datetime | None = None  # a backlog may take longer than many polls
     last_push: datetime | None = None
     lag: float | None = None  # seconds from the last mail's INTERNALDATE to its commit
     open: int = 0  # mails found and not finished
-    too_big: int = 0  # left untouched since the start
     problem: str | None = None
 
 
@@ -88,6 +87,8 @@ class ImapSync:
         accept: Callable[[Arrival], Awaitable[Receipt]],
         cursors: Cursors,
         state: ImapState,
+        alarms: Alarms,
+        read: Pulse,
         *,
         clock: Callable[[], datetime],
         stopping: asyncio.Event,
@@ -96,6 +97,8 @@ class ImapSync:
         self._accept = accept
         self._cursors = cursors
         self._state = state
+        self._alarms = alarms
+        self._read_at = read
         self._clock = clock
         self._stopping = stopping
         self._actions = actions_of(settings)
@@ -150,10 +153,7 @@ class ImapSync:
             cursor = await self._cursors.cursor(name, folder)
             if cursor is not None:
                 known = self._known(cursor, await self._cursors.horizon(name, folder))
-        if mailbox.uidnext is not None:
-            last = mailbox.uidnext - 1
-        else:
-            last = max(await client.search("ALL"), default=0)
+        last = await find_last(client, mailbox)
         if known is None:
             await self._start_first(mailbox.uidvalidity, last)
         elif known.uidvalidity != mailbox.uidvalidity or (
@@ -162,8 +162,8 @@ class ImapSync:
             # A mailbox that was restored from a backup may keep its UIDVALIDITY and give UIDs a
             # second time: below the cursor, where nobody would look for them. Where the server
             # hides its next UID, the last mail may just have been moved away.
-            log.warning(
-                "imap.uidvalidity_changed", mailbox=name, folder=folder,
+            self._alarms.tell(
+                Alarm.UIDVALIDITY_CHANGED, folder=folder,
                 was=known.uidvalidity, now=mailbox.uidvalidity, uid=known.settled, last=last,
                 detail="every mail has a new number: the folder is read again, what is known is "
                 f"found out; after more than {LOOK_BACK.days} days' absence run reconcile --all",
@@ -217,7 +217,7 @@ class ImapSync:
         self._failure = None
         await self._open(client)
         progress = self._going_on()
-        wanted = await self._search(client, progress)
+        wanted = progress.see(await find_wanted(client, progress))
         self._failed = {uid: self._failed[uid] for uid in wanted if uid in self._failed}
         self._broke = {uid: self._broke[uid] for uid in wanted if uid in self._broke}
         wanted = [uid for uid in wanted if self._due(uid)]
@@ -229,6 +229,7 @@ class ImapSync:
             raise self._failure
         await self._advance(progress)
         if not self._stopping.is_set():
+            self._read_at.beat()
             self._state.last_sync = now = self._clock()
             metrics.IMAP_LAST_SYNC.labels(self._settings.name).set(now.timestamp())
         return len(wanted)
@@ -254,20 +255,6 @@ class ImapSync:
     def _going_on(self) -> Progress:
         assert self._progress is not None, "begin comes first"
         return self._progress
-
-    async def _search(self, client: ImapClient, progress: Progress) -> list[int]:
-        settled = progress.settled
-        found: list[int] = []
-        if settled < progress.base:
-            found += await client.search(f"UID {settled + 1}:{progress.base} {progress.criterion}")
-            # What was wanted once stays wanted, although it was read since: by somebody else, or
-            # marked by us on its way to another folder.
-            for some in portions(progress.unfinished(found)):
-                found += await client.search(f"UID {uid_set(some)}")
-        above = max(settled, progress.base)
-        # `n:*` has the last mail in it even if that is below n; `see` drops what is settled.
-        newer = await client.search(f"UID {above + 1}:*")
-        return progress.see([*found, *(uid for uid in newer if uid > above)])
 
     async def _take(self, client: ImapClient, wanted: Sequence[int]) -> None:
         windows = self._windows(client, wanted)
@@ -377,12 +364,13 @@ class ImapSync:
             return
         except Exception as error:  # a bug must not become a lost mail
             log.exception("imap.bug", mailbox=name, uid=mail.uid)
+            self._alarms.count(Alarm.BUG)
             self._fail(mail.uid, f"a bug in smsbridge ({type(error).__name__})")
             return
         self._failed.pop(mail.uid, None)
         self._broke.pop(mail.uid, None)
         progress.committed[mail.uid] = receipt.outcome
-        self._state.last_taken = self._clock()
+        self._read_at.beat()  # a backlog may take longer than many polls
         if settled is not None:
             self._stored = max(settled, self._stored or 0)
         if mail.meta.internaldate is not None:
@@ -403,10 +391,10 @@ class ImapSync:
             for some in portions(sorted(uids)):
                 try:
                     if not await do(action, client, some):
-                        self._tell(action, "imap.only_marked", _ONLY_MARKED)
+                        self._tell(action, Alarm.ONLY_MARKED, _ONLY_MARKED)
                 except ImapRefused as error:
                     self._refused[action] = str(error)
-                    self._tell(action, "imap.action_refused", str(error))
+                    self._tell(action, Alarm.ACTION_REFUSED, str(error))
                     break
                 for uid in some:
                     progress.finish(uid)
@@ -414,11 +402,13 @@ class ImapSync:
     def _action(self, outcome: ArrivalOutcome) -> Afterwards:
         return Afterwards(Step.LEAVE) if self._readonly else self._actions[outcome]
 
-    def _tell(self, action: Afterwards, event: str, detail: str) -> None:
+    def _tell(self, action: Afterwards, alarm: Alarm, detail: str) -> None:
         """Tell an operator what he must see to, once."""
-        if self._told.get(action) != detail:
-            self._told[action] = detail
-            log.error(event, mailbox=self._settings.name, action=str(action), detail=detail)
+        if self._told.get(action) == detail:
+            self._alarms.count(alarm)
+            return
+        self._told[action] = detail
+        self._alarms.tell(alarm, action=str(action), detail=detail)
 
     async def _advance(self, progress: Progress) -> None:
         """Store the cursor of what came to its end after the last arrival was handed over."""
@@ -440,8 +430,10 @@ class ImapSync:
         # The first time it may just have been taken away by somebody; the next search tells.
         wait = _AGAIN if count > 1 else 0.0
         self._failed[uid] = (count, asyncio.get_running_loop().time() + wait)
-        write = log.error if count > 1 else log.warning
-        write("imap.not_taken", mailbox=self._settings.name, uid=uid, detail=why, times=count)
+        if count > 1:
+            self._alarms.tell(Alarm.NOT_TAKEN, uid=uid, detail=why, times=count)
+        else:
+            log.warning("imap.not_taken", mailbox=self._settings.name, uid=uid, detail=why)
 
     def _suspect(self, uids: Sequence[int], error: ImapUnavailable) -> None:
         """Note over which mails a connection ended: Dovecot hangs up over one that is broken.
@@ -464,11 +456,9 @@ class ImapSync:
         """Leave a mail over the limit untouched, for good; nothing waits for it."""
         # Of old mail reconcile thinks that `start` left it out.
         command = "reconcile --fix" if uid > self._going_on().base else "reconcile --all --fix"
-        log.error(
-            "imap.too_big", mailbox=self._settings.name, uid=uid, size=size,
+        self._alarms.tell(
+            Alarm.TOO_BIG, uid=uid, size=size,
             most=self._settings.max_message,
             detail=f"left in the mailbox; raise max_message and run {command} to take it in",
         )  # fmt: skip
-        self._state.too_big += 1
-        metrics.IMAP_TOO_BIG.labels(self._settings.name).inc()
         self._going_on().finish(uid)

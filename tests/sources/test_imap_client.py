@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
 
-from bridge.errors import ImapError, ImapRefused, ImapTooBig, ImapUnavailable
+from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapTooBig, ImapUnavailable
 from bridge.sources.imap_client import ImapClient
 from tests.servers.scripted_imap import (
     FULL,
@@ -463,8 +463,8 @@ async def test_a_refused_login_keeps_secrets(server: ScriptedImap, connect: Conn
     [
         ("NO [UNAVAILABLE] later", ImapUnavailable),
         ("NO [LIMIT] too many", ImapUnavailable),
-        ("NO [ALERT] web login required", ImapRefused),
-        ("BAD what", ImapRefused),
+        ("NO [ALERT] web login required", ImapLoginRefused),
+        ("BAD what", ImapLoginRefused),
     ],
 )
 async def test_kinds_of_no(

@@ -8,8 +8,10 @@ from datetime import date
 
 import pytest
 
+from bridge import metrics
 from bridge.errors import ConfigError, NotPossible, StoreError, StoreFull, StoreUnavailable
 from bridge.model import Arrival, Cursor, SourceKind
+from bridge.sources.alarms import Alarm
 from bridge.sources.imap import ImapSource
 from bridge.sources.imap_open import look_into
 from tests.conftest import Line
@@ -56,6 +58,11 @@ def told(lines: list[Line]) -> Callable[[str], list[Line]]:
     return lambda event: [line for line in lines if line["event"] == event]
 
 
+def alarms(alarm: Alarm) -> float:
+    """Read the counter that alerts look at."""
+    return metrics.IMAP_ALARMS.labels(NAME, alarm)._value.get()
+
+
 def flags(server: ScriptedImap) -> dict[bytes, set[str]]:
     return {mail.raw: mail.flags for mail in server.mails.values()}
 
@@ -84,9 +91,15 @@ async def test_a_pushed_mail_is_taken(server: ScriptedImap, ledger: Ledger, begi
     assert source.state.connected
     assert source.state.last_push == NOON
     assert source.state.last_sync == NOON
-    assert source.state.last_taken == NOON
     assert source.state.lag == 1.0  # INTERNALDATE is 14:30:52 +0200
     assert source.state.problem is None
+    assert source.report() == {
+        "state": "connected",
+        "last_sync": "2026-04-08T12:30:53+00:00",
+        "last_push": "2026-04-08T12:30:53+00:00",
+        "lag_seconds": 1.0,
+        "open": 0,
+    }
 
 
 async def test_nothing_is_done_before_the_commit(
@@ -500,16 +513,17 @@ async def test_too_big(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
     """It is not read, not touched, told once, and holds nobody up."""
+    before = alarms(Alarm.TOO_BIG)
     server.add(b"x" * 100_001)
     server.add(b"sms")
-    source = begin()
+    begin()
     await ledger.until_at(2)
     assert ledger.raws == [b"sms"]
     assert server.mails[1].flags == set()
     assert not any(words.startswith(("UID FETCH 1 (UID BODY", "UID FETCH 1:")) and "BODY" in words
                    for words in server.heard)  # fmt: skip
     assert len(told("imap.too_big")) == 1
-    assert source.state.too_big == 1
+    assert alarms(Alarm.TOO_BIG) == before + 1
 
 
 async def test_too_big_in_secret(
@@ -798,17 +812,51 @@ async def test_no_uidnext_and_the_last_mail_goes(
 async def test_a_refused_login_is_an_alarm_and_no_loop(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
-    """One line, one try, then a long pause; the daemon starts and stops all the same."""
-    source = begin(password="wrong")
+    """One line, one more try soon, then long pauses; the daemon starts and stops all the same."""
+    before = alarms(Alarm.REFUSED)
+    source = begin(password="wrong", refused_pause=5)
     await source.listening.wait()
     await trouble(source)
-    await asyncio.sleep(0.2)
-    assert sum(words.startswith("LOGIN") for words in server.heard) == 1
     (line,) = told("imap.refused")
     assert line["level"] == "error"
-    assert line["pause"] > 200
+    assert 0.4 <= line["pause"] <= 0.6
     assert "wrong" not in str(line)
     assert USER not in str(line)
+    await asyncio.sleep(1.2)
+    assert sum(words.startswith("LOGIN") for words in server.heard) == 2
+    assert len(told("imap.refused")) == 1
+    assert alarms(Alarm.REFUSED) == before + 2  # told once, counted each time
+
+
+async def test_the_default_pauses_of_a_refused_login(
+    server: ScriptedImap, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """Half a minute the first time, then five minutes: no server locks out who asks so seldom."""
+    source = begin(password="wrong")
+    await trouble(source)
+    (line,) = told("imap.refused")
+    assert 27 <= line["pause"] <= 33
+    assert source._refusals == 1
+
+
+async def test_a_refusal_that_is_no_login_is_tried_again_soon(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """A server that says no to a search for a moment costs a moment, not five minutes."""
+    refused = 0
+
+    async def no(session: Session, tag: str, words: str) -> str:
+        nonlocal refused
+        refused += 1
+        if refused == 2:
+            del server.instead["UID SEARCH"]
+        return "NO a hiccup"
+
+    server.instead["UID SEARCH"] = no
+    server.add(b"sms")
+    begin()
+    await ledger.until_at(1)
+    assert refused == 2
 
 
 async def test_tokens(server: ScriptedImap, ledger: Ledger, begin: Begin) -> None:
