@@ -16,8 +16,9 @@ from bridge.errors import BridgeError, ImapLoginRefused, ImapRefused, TokenRefus
 from bridge.model import Arrival, Receipt, Report
 from bridge.sources.alarms import Alarm, Alarms
 from bridge.sources.imap_client import ImapClient
+from bridge.sources.imap_folder import Cursors
 from bridge.sources.imap_open import Tokens, open_client, tls_context
-from bridge.sources.imap_sync import Cursors, ImapState, ImapSync
+from bridge.sources.imap_sync import ImapState, ImapSync
 from bridge.sources.watch import Pulse, stuck, trouble
 
 log = logs.logger("imap")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bridge.config.imap import ImapSettings
+from bridge.errors import StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
 from bridge.sources.imap import ImapSource
 from bridge.sources.imap_open import Tokens
@@ -24,6 +25,7 @@ class Ledger:
     arrivals: list[Arrival] = field(default_factory=list)
     cursors: dict[tuple[str, str], Cursor] = field(default_factory=dict)
     horizons: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    refusals: int = 0  # of a cursor: as often the store is away
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def accept(self, arrival: Arrival) -> Receipt:
@@ -53,6 +55,9 @@ class Ledger:
     async def advance(
         self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
     ) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailable("locked")
         self._move(mailbox, folder, cursor)
         if horizon is not None:
             self.horizons[mailbox, folder] = horizon

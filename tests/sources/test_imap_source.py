@@ -245,6 +245,22 @@ async def test_a_first_start_that_does_not_come_to_its_end(
     assert sorted(ledger.raws) == [b"broken", b"new", b"old"]
 
 
+async def test_a_first_start_that_the_store_could_not_note(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """It is noted before any mail is read, however often the store is away."""
+    ledger.refusals = 1
+    server.add(b"broken", nil=True)
+    source = begin(start="unseen")
+    await server.until_heard("idling")
+    assert ledger.at == Cursor(7, 0)
+    source.stop()
+    await server.until(lambda: not server.sessions)
+    server.add(b"new", "\\Seen")
+    begin(start="unseen")
+    await ledger.until_taken(b"new")
+
+
 async def test_new_mail_only_is_remembered_at_once(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
