@@ -31,7 +31,7 @@ _STEADY: Final = 10.0  # seconds from which on a connection was more than a good
 _PATIENCE: Final = 3
 REFUSED_PAUSE: Final = 300.0  # a login tried more often is locked out by many a server
 # But the first refusal may mean "not now": some servers say no while a part of them is away.
-_FIRST_REFUSAL: Final = 0.1  # of the pause
+_FIRST_SHARE: Final = 0.1  # of the pause
 
 
 class ImapSource:
@@ -143,9 +143,7 @@ class ImapSource:
             try:
                 await self._session()
             except (ImapLoginRefused, TokenRefused) as error:
-                share = 1.0 if self._refusals else _FIRST_REFUSAL
-                self._refusals += 1
-                pause = share * self._refused_pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+                pause = self._pause_of_refusal()
                 self._refused(str(error), pause)
             except ImapRefused as error:
                 pause = self._backoff.next()
@@ -162,6 +160,20 @@ class ImapSource:
             else:
                 return
             await self._pause(pause)
+
+    def _pause_of_refusal(self) -> float:
+        """Say how long to wait after a login that was refused: soon once, then seldom.
+
+        A token that was refused may just have been old, and the next one is fresh: so with tokens
+        there is one more try at once.
+        """
+        tried, self._refusals = self._refusals, self._refusals + 1
+        if self._tokens is not None:
+            if not tried:
+                return self._backoff.next()
+            tried -= 1
+        share = 1.0 if tried else _FIRST_SHARE
+        return share * self._refused_pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
 
     async def _session(self) -> None:
         """Watch over one connection, until it breaks (raises) or we stop."""

@@ -140,15 +140,23 @@ class LedSource:
         return True
 
     async def _ours(self) -> bool:
+        asking = asyncio.ensure_future(self._lead())
+        stopped = asyncio.ensure_future(self._stopping.wait())
         try:
-            # One that is granted later than that is not used, and ends.
-            async with asyncio.timeout(self._pause * _RENEWALS):
-                return await self._lead()
-        except TimeoutError:
-            log.warning("imap.lease_not_taken", mailbox=self._mailbox, detail="no answer in time")
+            await asyncio.wait(
+                {asking, stopped},
+                timeout=self._pause * _RENEWALS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not asking.done():
+                return False  # one that is granted later is not used, and ends by itself
+            return asking.result()
         except StoreError as error:
             log.warning("imap.lease_not_taken", mailbox=self._mailbox, detail=str(error))
-        return False
+            return False
+        finally:
+            asking.cancel()
+            stopped.cancel()
 
     async def _wait(self) -> None:
         try:

@@ -897,6 +897,31 @@ async def test_tokens(server: ScriptedImap, ledger: Ledger, begin: Begin) -> Non
     assert rejected == ["stale"]
 
 
+async def test_a_token_that_became_old_costs_no_pause(
+    server: ScriptedImap, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """After a refused token a fresh one is tried at once; refused again, it is as any login."""
+
+    class Tokens:
+        asked = 0
+
+        async def token(self) -> str:
+            self.asked += 1
+            return "stale"
+
+        def reject(self, token: str) -> None:
+            pass
+
+    tokens = Tokens()
+    source = begin(tokens=tokens, refused_pause=3000)
+    await server.until(lambda: tokens.asked == 2)
+    async with asyncio.timeout(5):
+        while source._refusals < 2:
+            await asyncio.sleep(0.01)
+    assert told("imap.refused")[0]["pause"] < 5
+    assert source._pause_of_refusal() > 2000
+
+
 async def test_a_server_that_is_away(ledger: Ledger, told: Callable[[str], list[Line]]) -> None:
     """The source counts as started, tries with growing pauses, and stops at once."""
     source = make_source(ledger, 1)

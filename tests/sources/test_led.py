@@ -190,6 +190,20 @@ async def test_stop_lets_the_source_end_by_itself() -> None:
             assert box.turns == int(ours)
 
 
+async def test_stop_does_not_wait_for_a_lease_that_hangs() -> None:
+    """A store that does not answer whose turn it is holds no shutdown up."""
+    lease, box = Lease(), Box()
+    lease.hanging = True
+    source = LedSource("inbox", lease, box, 600)
+    async with running(source) as task:
+        async with asyncio.timeout(5):
+            while not lease.asked:
+                await asyncio.sleep(0)
+        source.stop()
+        await asyncio.wait_for(task, 2)
+    assert box.turns == 0
+
+
 async def test_a_bug_of_the_source_leaves_here() -> None:
     """What the source cannot foresee ends the process, as for every part."""
 
