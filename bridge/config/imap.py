@@ -87,6 +87,7 @@ def _canonical(folder: str) -> str:
     return "INBOX" if folder.upper() == "INBOX" else folder
 
 
+Place = tuple[str, int, str, str]  # host, port, user, folder: as they are compared
 Text = Annotated[str, AfterValidator(_text)]
 What = Annotated[Afterwards, BeforeValidator(_afterwards)]
 
@@ -113,9 +114,26 @@ class ImapSettings(Strict):
     timeout: PositiveSeconds = 30.0  # for each command
 
     @property
-    def place(self) -> tuple[str, int, str, str]:
+    def place(self) -> Place:
         """What tells this folder from any other."""
-        return self.host.lower().rstrip("."), self.port, self.username, _canonical(self.folder)
+        return self._place(self.folder)
+
+    @property
+    def targets(self) -> dict[str, Place]:
+        """The folders that mails are moved or copied to, by the setting that says so."""
+        actions = {
+            "on_message": self.on_message,
+            "on_quarantine": self.on_quarantine,
+            "on_ignored": self.on_ignored,
+        }
+        return {
+            name: self._place(action.folder)
+            for name, action in actions.items()
+            if action.folder is not None
+        }
+
+    def _place(self, folder: str) -> Place:
+        return self.host.lower().rstrip("."), self.port, self.username, _canonical(folder)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -125,8 +143,7 @@ class ImapSettings(Strict):
             raise ValueError("tls = false sends the password readable: for 127.0.0.1 or ::1 only")
         if not self.tls and self.tls_ca is not None:
             raise ValueError("tls_ca without tls says nothing: leave one out")
-        for name in ("on_message", "on_quarantine", "on_ignored"):
-            target = getattr(self, name).folder
-            if target is not None and _canonical(target) == _canonical(self.folder):
+        for name, target in self.targets.items():
+            if target == self.place:
                 raise ValueError(f"{name} names the folder that is read: name another one")
         return self

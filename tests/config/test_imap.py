@@ -188,6 +188,13 @@ folder = "{folder}"
         assert [each.folder for each in read(tmp_path, text).imap] == ["INBOX", folder]
 
 
+def test_no_folder_that_is_read_gets_our_mails(tmp_path: Path) -> None:
+    """Two entries that move mails to each other would never be done."""
+    second = MAILBOX.replace('"inbox"', '"done"') + 'folder = "Done"\n' + PASSWORD
+    told = refused(tmp_path, MAILBOX + PASSWORD + "\non_message = 'move:Done'" + second)
+    assert "inbox.on_message names a folder that done reads" in told
+
+
 def test_inbox_has_no_case(tmp_path: Path) -> None:
     """A mail moved to `Inbox` would come in again, for ever."""
     told = refused(tmp_path, MAILBOX + PASSWORD + "\non_message = 'move:Inbox'")
