@@ -15,9 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-import uvloop
-
-from bridge import logs, metrics, providers, systemd, trust
+from bridge import logs, loop, metrics, providers, systemd, trust
 from bridge.config.imap import ImapSettings
 from bridge.config.settings import EndpointSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
@@ -29,6 +27,7 @@ from bridge.model import DeliveryState, Trust
 from bridge.signing import standard_webhooks
 from bridge.sources.imap import ImapSource
 from bridge.sources.imap_open import look_into
+from bridge.sources.imap_survey import Survey, survey
 from bridge.sources.led import LedSource
 from bridge.sources.mailbox import OpenMailbox
 from bridge.sources.oauth import tokens_for
@@ -41,7 +40,7 @@ from bridge.web import Health, WebServer
 # A lease outlives the attempt that it covers and the record that follows, so that no other bridge
 # sends what this one is still sending.
 _LEASE_MARGIN: Final = 30.0
-_MORE_THREADS: Final = 4  # for decoding big mails and verifying signatures
+_THREADS: Final = 4  # for decoding big mails, verifying signatures, and files
 # Mail servers try for days, but nobody looks at a mailbox whose mails are put off in silence.
 _DNS_PATIENCE: Final = 3600.0
 
@@ -65,15 +64,14 @@ def run(settings: Settings) -> int:
     # everybody would wait for 25 ms: five times what a mail's 250 takes.
     gc.collect()
     gc.freeze()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(_run(settings, sockets))
-        except BaseExceptionGroup as group:
-            # What a part cannot foresee is a bug and keeps its traceback for the log.
-            foreseen = _first_foreseen(group)
-            if foreseen is None:
-                raise
-            raise foreseen from None
+    try:
+        loop.run(_run(settings, sockets))
+    except BaseExceptionGroup as group:
+        # What a part cannot foresee is a bug and keeps its traceback for the log.
+        foreseen = _first_foreseen(group)
+        if foreseen is None:
+            raise
+        raise foreseen from None
     return 0
 
 
@@ -103,13 +101,16 @@ def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMail
     return look_into(settings, tokens_for(settings, tls_context()))
 
 
+async def survey_mailbox(settings: ImapSettings) -> Survey:
+    """Get into a mailbox as the daemon would, and say what it is like; raises BridgeError."""
+    return await survey(settings, tokens_for(settings, tls_context()), now().date())
+
+
 async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
     reader = reader_of(settings, patience=_DNS_PATIENCE)
     endpoints = endpoints_of(settings)
-    # Name look-ups run here, and one that hangs outlives its attempt: with two threads for each
-    # endpoint, one endpoint's dead name server cannot take the threads of the others.
-    threads = 2 * len(endpoints) + _MORE_THREADS
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "worker"))
+    # Names are not looked up here: the loop does that, so that one that hangs holds up nobody else.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "worker"))
     health = Health()
     store = await Store.open(
         settings.store,
@@ -133,7 +134,7 @@ async def _run(settings: Settings, sockets: Mapping[str, Sequence[socket.socket]
         refresh = partial(_refresh, store, [each.name for each in endpoints])
         web = WebServer(settings.http.listen, health, refresh, sockets)
         grace = settings.delivery.grace
-        await serve(Parts(store, dispatcher, tuple(sources), web, health, grace, now))
+        await serve(Parts(store, dispatcher, tuple(sources), web, health, grace))
     finally:
         await store.close()
 

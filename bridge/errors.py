@@ -70,6 +70,10 @@ class ImapRefused(ImapError):
     """The mail server said no (login, permission, certificate): only an operator can mend that."""
 
 
+class ImapLoginRefused(ImapRefused):
+    """The mail server does not let us in; it may lock out who asks often."""
+
+
 class ImapUnavailable(ImapError):
     """The mail server did not answer, or not now: connect anew, try again."""
 

@@ -121,10 +121,10 @@ IMAP_LAG_SECONDS: Final = Histogram(
     buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400),
     registry=REGISTRY,
 )
-IMAP_TOO_BIG: Final = Counter(
-    "smsbridge_imap_too_big",
-    "Mails over max_message, which were left in the mailbox untouched.",
-    ("mailbox",),
+IMAP_ALARMS: Final = Counter(
+    "smsbridge_imap_alarms",
+    "What an operator must see to in a mailbox, by kind; the log's imap.<kind> says more.",
+    ("mailbox", "kind"),
     registry=REGISTRY,
 )
 

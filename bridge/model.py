@@ -297,3 +297,7 @@ class Attempt:
     started_at: datetime
     outcome: Outcome
     decision: Decision
+
+
+# How a running part does, for those who look: states, times in ISO 8601, seconds, counts.
+Report = Mapping[str, str | float | None]

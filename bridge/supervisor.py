@@ -13,14 +13,14 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Protocol
 
 from bridge import __version__, logs, systemd
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import ConfigError, StoreError, StoreFull
+from bridge.model import Report
 from bridge.store import Store
-from bridge.web import Health, WebServer
+from bridge.web import Condition, Health, WebServer
 
 log = logs.logger("supervisor")
 
@@ -44,8 +44,14 @@ class Source(Protocol):
     def reload_tls(self) -> None:
         """Read the certificate again; ConfigError if it cannot be used."""
 
-    def trouble(self, now: datetime, /) -> str | None:
+    def report(self) -> Report:
+        """Say how it does, for those who look."""
+
+    def trouble(self) -> str | None:
         """Say what is wrong, in a sentence for the operator; None: nothing is."""
+
+    def stuck(self) -> str | None:
+        """Say that it has stopped in silence, so that only a restart helps; None: it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,6 @@ class Parts:
     web: WebServer
     health: Health
     grace: float  # seconds that what is under way may take on shutdown
-    clock: Callable[[], datetime]
 
 
 async def serve(parts: Parts) -> None:
@@ -111,45 +116,52 @@ async def _beat(parts: Parts) -> None:
     wanted = systemd.watchdog_seconds()
     pause = _BEAT if wanted is None else min(_BEAT, wanted / 3)
     while True:
-        await _prove(parts.store, parts.health)
+        well = await _prove(parts.store, parts.health)
         for source in parts.sources:
-            _look_at(source, parts.health, parts.clock())
+            well &= _look_at(source, parts.health)
+        if well:
+            systemd.notify("WATCHDOG=1")
         await asyncio.sleep(pause)
 
 
-async def _prove(store: Store, health: Health) -> None:
-    """Prove that the loop turns and the store takes a write; tell systemd so.
-
-    A mailbox or an endpoint that is away is no reason to be started again.
-    """
+async def _prove(store: Store, health: Health) -> bool:
+    """Prove that the loop turns and the store takes a write; False if a restart could help."""
+    problem, restart_helps = None, False
     try:
         async with asyncio.timeout(_BEAT_DEADLINE):
             await store.probe()
     except TimeoutError:
-        _sick(health, f"the store took no write within {_BEAT_DEADLINE:.0f} s")
+        problem, restart_helps = f"the store took no write within {_BEAT_DEADLINE:.0f} s", True
     except StoreFull as error:
         # The store answers, deliveries go on, and no restart frees a disk.
-        _sick(health, str(error))
-        systemd.notify("WATCHDOG=1")
+        problem = str(error)
     except StoreError as error:
-        _sick(health, str(error))
-    else:
-        if health.good("store"):
-            log.info("store.well")
-        systemd.notify("WATCHDOG=1")
+        problem, restart_helps = str(error), True
+    _note(health, "store", problem)
+    return not restart_helps
 
 
-def _look_at(source: Source, health: Health, now: datetime) -> None:
-    problem = source.trouble(now)
+def _look_at(source: Source, health: Health) -> bool:
+    """Take note of how a source does; False if only a restart helps.
+
+    A mailbox that is away is in trouble, and no reason to be started again: its source goes on
+    trying. One that has stopped in silence would never read again.
+    """
+    stuck = source.stuck()
+    health.tell(source.name, source.report())
+    _note(health, "source", source.trouble(), source.name)
+    _note(health, "progress", stuck, source.name)
+    return stuck is None
+
+
+def _note(health: Health, condition: Condition, problem: str | None, part: str = "") -> None:
+    """Keep what is wrong, or that nothing is; log when that changes."""
+    named = {"part": part} if part else {}
     if problem is None:
-        health.good("sources", source.name)
-    else:
-        health.bad("sources", problem, source.name)
-
-
-def _sick(health: Health, problem: str) -> None:
-    if health.bad("store", problem):
-        log.error("store.sick", detail=problem)
+        if health.good(condition, part):
+            log.info(f"{condition}.well", **named)
+    elif health.bad(condition, problem, part):
+        log.error(f"{condition}.sick", exc_info=None, **named, detail=problem)
 
 
 def _reload(sources: Sequence[Source]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +30,9 @@ from bridge.model import (
     Unreadable,
 )
 from bridge.store import Database, Ingest, Store, audit, queries
+from tests.store.making import Clock
 
+LEASE_SECONDS = 60
 NOW = datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)
 SECRET = "sms-7f3k9q@bridge.test"
 AGILE = ProviderSettings(
@@ -84,8 +88,9 @@ class Slots:
 class Line:
     """Intake, store and slots, put together."""
 
-    def __init__(self, store: Store, settings: StoreSettings) -> None:
+    def __init__(self, store: Store, settings: StoreSettings, clock: Clock) -> None:
         self.store = store
+        self.clock = clock
         self.settings = settings
         self.slots = Slots()
         self.reader = Reader(providers.build([AGILE]), {"agile": AGILE.trust}, clock)
@@ -104,10 +109,11 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
     settings = StoreSettings.model_validate(
         {"url": f"sqlite:///{tmp_path}/bridge.db", "min_free": 0}
     )
+    ticking = Clock()
     store = await Store.open(
-        settings, owner="test", lease_seconds=60, endpoints=["crm"], clock=clock
+        settings, owner="test", lease_seconds=LEASE_SECONDS, endpoints=["crm"], clock=ticking
     )
-    yield Line(store, settings)
+    yield Line(store, settings, ticking)
     await store.close()
 
 
@@ -267,6 +273,28 @@ async def test_a_store_that_hangs_is_a_store_that_is_down(line: Line) -> None:
     with pytest.raises(StoreUnavailable):
         await intake.accept(arrival(mail()))
     assert line.slots.reserved == 0
+
+
+async def test_a_commit_that_ends_after_its_deadline_is_a_duplicate_when_the_mail_returns(
+    line: Line,
+) -> None:
+    """Told "not stored", the other side sends again: one message, one delivery, nothing lost."""
+    intake = Intake(line.reader, line.store, line.slots, deadline=0.1)
+    file = line.settings.url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # the writer waits for it, longer than the deadline
+        with pytest.raises(StoreUnavailable, match="did not commit"):
+            await intake.accept(arrival(mail()))
+        assert line.slots.reserved == 0
+        other.execute("ROLLBACK")
+    again = await intake.accept(arrival(mail()))
+    assert again.outcome is ArrivalOutcome.DUPLICATE
+    assert line.slots.reserved == 0
+    assert line.slots.started == []
+    # Nobody has the delivery in hand; its lease ends, and it is claimed as after a crash.
+    line.clock.forward(LEASE_SECONDS + 1)
+    (claim,) = await line.store.claim("crm", 10)
+    assert claim.event.id == again.message_id
 
 
 async def test_a_big_mail_is_not_copied_often(split_line: Line) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import signal
-import socket
 import sqlite3
 import time
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import StoreFull, StoreUnavailable
+from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
 from bridge.supervisor import _look_at, _prove
 from bridge.web import Health
+from tests.conftest import Line
 from tests.servers.daemon import Config, Daemon
 
 
@@ -32,61 +32,69 @@ class _Probed:
 
 
 @pytest.mark.parametrize(
-    ("error", "fed", "healthy"),
+    ("error", "restart_helps", "healthy"),
     [
-        (None, True, True),
-        (StoreFull("only 3 MiB are free"), True, False),
-        (StoreUnavailable("another process holds its lock"), False, False),
+        (None, False, True),
+        (StoreFull("only 3 MiB are free"), False, False),
+        (StoreUnavailable("another process holds its lock"), True, False),
     ],
     ids=["well", "full", "unavailable"],
 )
-async def test_watchdog_is_fed_unless_a_restart_could_help(
-    error: Exception | None,
-    fed: bool,
-    healthy: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_the_store_is_proven_and_a_full_disk_is_no_reason_for_a_restart(
+    error: Exception | None, restart_helps: bool, healthy: bool
 ) -> None:
     """A full disk is red in /healthz, and no reason to be killed and started every minute."""
-    address = tmp_path / "notify"
-    monkeypatch.setenv("NOTIFY_SOCKET", str(address))
     health = Health()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(address))
-        systemd.setblocking(False)
-        await _prove(_Probed(error), health)  # type: ignore[arg-type]
-        heard = []
-        try:
-            while True:
-                heard.append(systemd.recv(100))
-        except BlockingIOError:
-            pass
-    assert heard == [b"WATCHDOG=1"] * fed
+    assert await _prove(_Probed(error), health) is not restart_helps  # type: ignore[arg-type]
     assert (not health.problems) is healthy
 
 
 class _Mailbox:
-    """A source whose trouble is as it is told."""
+    """A source that does as it is told."""
 
     name = "inbox"
+    in_trouble: str | None = None
+    stopped: str | None = None
 
-    def __init__(self) -> None:
-        self.sentence: str | None = None
-
-    def trouble(self, _now: datetime) -> str | None:
+    def trouble(self) -> str | None:
         """Say it."""
-        return self.sentence
+        return self.in_trouble
+
+    def stuck(self) -> str | None:
+        """Say it."""
+        return self.stopped
+
+    def report(self) -> Report:
+        """Say nothing more."""
+        return {"state": "connected"}
 
 
-def test_a_mailbox_in_trouble_is_red_until_it_is_well() -> None:
+def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_restart(
+    lines: list[Line],
+) -> None:
     """What a source says of itself stands in /healthz, and no longer than it is true."""
     health, mailbox = Health(), _Mailbox()
     seen = []
-    for sentence in (None, "imap.inbox: not read for 5 min", None):
-        mailbox.sentence = sentence
-        _look_at(mailbox, health, datetime.now(UTC))  # type: ignore[arg-type]
-        seen.append(bool(health.problems))
-    assert seen == [False, True, False]
+    for sentence in (None, "imap.inbox: not read for 5 min", "imap.inbox: refused", None):
+        mailbox.in_trouble = sentence
+        assert _look_at(mailbox, health)  # type: ignore[arg-type]
+        seen.append(health.problems)
+    assert health.reports == {"inbox": {"state": "connected"}}
+    assert [bool(problems) for problems in seen] == [False, True, True, False]
+    assert seen[2] == ("source: imap.inbox: refused",)
+    assert [line["event"] for line in lines] == ["source.sick", "source.well"]
+
+
+def test_a_mailbox_that_stopped_in_silence_is_a_reason_for_a_restart(lines: list[Line]) -> None:
+    """Nothing but a restart brings it back; if it comes back by itself, all is well again."""
+    health, mailbox = Health(), _Mailbox()
+    mailbox.stopped = "imap.inbox: its source has done nothing"
+    assert not _look_at(mailbox, health)  # type: ignore[arg-type]
+    assert health.problems == ("progress: imap.inbox: its source has done nothing",)
+    mailbox.stopped = None
+    assert _look_at(mailbox, health)  # type: ignore[arg-type]
+    assert health.problems == ()
+    assert [line["event"] for line in lines] == ["progress.sick", "progress.well"]
 
 
 def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None:

@@ -11,10 +11,17 @@ from typing import BinaryIO, Final
 from bridge.errors import NotPossible
 
 MAX_MAIL: Final = 64 * 1024**2  # far more than any mail with an SMS
+_SUFFIXES: Final = {".eml", ".mbox"}
 _CHUNK: Final = 64 * 1024  # of a line: one without an end must not fill the memory
 # "From sender Thu Apr  9 14:30:52 2026": what a program writes, and hardly a person. A body line
 # that begins so without a time is no separator.
 _SEPARATOR: Final = re.compile(rb"From .*\d:\d\d.*\d{4}")
+# What counts without the blank line before it, which some programs leave out, if a header follows.
+_SURE_SEPARATOR: Final = re.compile(
+    rb"From \S+ +(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d{1,2} \d\d:\d\d(?::\d\d)? "
+    rb"(?:\S+ )?\d{4}(?: [+-]\d{4})?\s*\Z"
+)
+_HEADER: Final = re.compile(rb"[!-9;-~]+:")
 _QUOTED: Final = re.compile(rb">+From ")
 _BLANK: Final = (b"\n", b"\r\n")
 
@@ -48,7 +55,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = _in_folder(path)
             if not inside:
-                raise NotPossible(f"{path}: is no Maildir, and there is no .eml in it")
+                raise NotPossible(f"{path}: is no Maildir, and there is no .eml or .mbox in it")
             found += inside
         elif path.exists():
             found.append(path)
@@ -59,7 +66,14 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 def total_size(files: Sequence[Path]) -> int:
     """Add up how much is to be read, for the progress bar."""
-    return sum(path.stat().st_size for path in files)
+    return sum(_size(path) for path in files)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # a mail client has moved it; `read_mails` tells
 
 
 def read_mails(path: Path, limit: int = MAX_MAIL) -> Iterator[FileMail]:
@@ -76,7 +90,7 @@ def read_mails(path: Path, limit: int = MAX_MAIL) -> Iterator[FileMail]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """Look for Maildirs (their subfolders are Maildirs again) and .eml files, at any depth."""
+    """Look for Maildirs (their subfolders too), .eml and .mbox files, at any depth."""
     found: list[Path] = []
     # What is in tmp is still being written; its writer puts it into new.
     for box in sorted({each.parent for name in ("cur", "new") for each in folder.rglob(name)}):
@@ -85,7 +99,11 @@ def _in_folder(folder: Path) -> list[Path]:
             if inside.is_dir():
                 found += sorted(each for each in inside.iterdir() if each.is_file())
     known = set(found)
-    found += sorted(each for each in folder.rglob("*.eml") if each not in known and each.is_file())
+    found += sorted(
+        each
+        for each in folder.rglob("*")
+        if each.suffix.lower() in _SUFFIXES and each not in known and each.is_file()
+    )
     return found
 
 
@@ -133,17 +151,31 @@ def _mbox(path: Path, stream: BinaryIO, limit: int) -> Iterator[FileMail]:
     mail = _Growing(1, limit)
     consumed = len(stream.readline())  # the first separator, however it is written
     line_begins = after_blank = True
+    doubtful = b""  # a separator, if a header follows
     while chunk := stream.readline(_CHUNK):
         begins, line_begins = line_begins, chunk.endswith(b"\n")
+        if doubtful:
+            if _HEADER.match(chunk):
+                yield mail.end(path, consumed)
+                consumed = 0
+                mail = _Growing(mail.number + 1, limit)
+            else:
+                mail.add(doubtful)
+            consumed += len(doubtful)
+            doubtful = b""
         if begins and after_blank and _SEPARATOR.match(chunk):
             yield mail.end(path, consumed)
             consumed = len(chunk)
             mail = _Growing(mail.number + 1, limit)
             continue
+        if begins and _SURE_SEPARATOR.match(chunk):
+            doubtful, after_blank = chunk, False
+            continue
         consumed += len(chunk)  # counted, for a pipe has no position
         after_blank = begins and chunk in _BLANK
         mail.add(chunk[1:] if begins and _QUOTED.match(chunk) else chunk)
-    yield mail.end(path, consumed)
+    mail.add(doubtful)
+    yield mail.end(path, consumed + len(doubtful))
 
 
 def _too_large(limit: int) -> str:

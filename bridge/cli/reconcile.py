@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from bridge import app
+from bridge import app, loop
 from bridge.cli.opened import opened
 from bridge.cli.options import require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
@@ -59,7 +58,7 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
             comparison = Comparison(
                 settings, store, line, fix=fix, everything=everything, progress=progress
             )
-            found = asyncio.run(_compare(settings, comparison))
+            found = loop.run(_compare(settings, comparison))
     _print(name, found, as_json=as_json)
     return FOUND_WRONG if found.missing else DONE
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from bridge.cli.options import now
 from bridge.cli.taking_in import TakingIn
 from bridge.config.imap import ImapSettings
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, ImapUnavailable, NotPossible
 from bridge.model import Arrival, Ignored, MailboxPlace, Receipt, SourceKind
 from bridge.sources.mailbox import OpenMailbox
 from bridge.store import Database, Ingest, MailboxRow, Parsed
@@ -68,6 +68,11 @@ class Comparison:
         # In this order: what the daemon takes in meanwhile is known then, and never missing.
         uids = sorted(await mailbox.list_uids())
         row, places = self._ledger(mailbox.uidvalidity)
+        if (row is None or row.cursor is None) and not self._everything:
+            raise NotPossible(
+                f"imap.{self._settings.name} was never read, so nobody knows which of its "
+                f"{len(uids)} mails `start` leaves out: let the daemon read it first, or say --all"
+            )
         found.mails = len(uids)
         for number, uid in enumerate(uids, 1):
             if uid in places:
@@ -85,6 +90,8 @@ class Comparison:
         missing = Missing(uid, _waiting(row, mailbox.uidvalidity, uid))
         try:
             raw = await mailbox.fetch_raw(uid)
+        except ImapUnavailable:
+            raise  # without the mailbox the rest would look as if it were missing
         except BridgeError as error:
             found.missing.append(replace(missing, problem=str(error)))
             return

@@ -82,6 +82,12 @@ def _host(host: str) -> str:
     return host
 
 
+def _canonical(folder: str) -> str:
+    """Give a folder's one name: INBOX alone is written in any case (RFC 3501, 5.1)."""
+    return "INBOX" if folder.upper() == "INBOX" else folder
+
+
+Place = tuple[str, int, str, str]  # host, port, user, folder: as they are compared
 Text = Annotated[str, AfterValidator(_text)]
 What = Annotated[Afterwards, BeforeValidator(_afterwards)]
 
@@ -107,6 +113,28 @@ class ImapSettings(Strict):
     max_message: PositiveSize = ByteSize(25 * 1024**2)
     timeout: PositiveSeconds = 30.0  # for each command
 
+    @property
+    def place(self) -> Place:
+        """What tells this folder from any other."""
+        return self._place(self.folder)
+
+    @property
+    def targets(self) -> dict[str, Place]:
+        """The folders that mails are moved or copied to, by the setting that says so."""
+        actions = {
+            "on_message": self.on_message,
+            "on_quarantine": self.on_quarantine,
+            "on_ignored": self.on_ignored,
+        }
+        return {
+            name: self._place(action.folder)
+            for name, action in actions.items()
+            if action.folder is not None
+        }
+
+    def _place(self, folder: str) -> Place:
+        return self.host.lower().rstrip("."), self.port, self.username, _canonical(folder)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.password is None) == (self.oauth is None):
@@ -115,7 +143,7 @@ class ImapSettings(Strict):
             raise ValueError("tls = false sends the password readable: for 127.0.0.1 or ::1 only")
         if not self.tls and self.tls_ca is not None:
             raise ValueError("tls_ca without tls says nothing: leave one out")
-        for name in ("on_message", "on_quarantine", "on_ignored"):
-            if getattr(self, name).folder == self.folder:
+        for name, target in self.targets.items():
+            if target == self.place:
                 raise ValueError(f"{name} names the folder that is read: name another one")
         return self

@@ -239,6 +239,18 @@ class Settings(BaseSettings):
     @classmethod
     def _unique_mailboxes(cls, imap: tuple[ImapSettings, ...]) -> tuple[ImapSettings, ...]:
         _unique([mailbox.name for mailbox in imap])
+        read: dict[object, str] = {}
+        for mailbox in imap:
+            first = read.setdefault(mailbox.place, mailbox.name)
+            if first != mailbox.name:
+                raise ValueError(f"{first} and {mailbox.name} read the same folder: drop one")
+        for mailbox in imap:
+            for setting, target in mailbox.targets.items():
+                if target in read:
+                    raise ValueError(
+                        f"{mailbox.name}.{setting} names a folder that {read[target]} reads, where "
+                        "every mail would come in again: name another one"
+                    )
         return imap
 
     @field_validator("providers")

@@ -12,12 +12,14 @@ from tenacity import AsyncRetrying, RetryCallState, wait_fixed, wait_random_expo
 
 from bridge import logs, metrics
 from bridge.config.imap import ImapSettings
-from bridge.errors import BridgeError, ImapRefused, TokenRefused
-from bridge.model import Arrival, Receipt
+from bridge.errors import BridgeError, ImapLoginRefused, ImapRefused, TokenRefused
+from bridge.model import Arrival, Receipt, Report
+from bridge.sources.alarms import Alarm, Alarms
 from bridge.sources.imap_client import ImapClient
+from bridge.sources.imap_folder import Cursors
 from bridge.sources.imap_open import Tokens, open_client, tls_context
-from bridge.sources.imap_sync import Cursors, ImapState, ImapSync
-from bridge.sources.watch import trouble
+from bridge.sources.imap_sync import ImapState, ImapSync
+from bridge.sources.watch import Pulse, stuck, trouble
 
 log = logs.logger("imap")
 
@@ -25,8 +27,11 @@ _RENEW: Final = 290.0  # an IDLE that lasts longer is cut by many a firewall, in
 _GRACE: Final = 20.0  # how long `stop` lets mails that are under way come to their end
 _GOODBYE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+_STEADY: Final = 10.0  # seconds from which on a connection was more than a good sync and an end
 _PATIENCE: Final = 3
 REFUSED_PAUSE: Final = 300.0  # a login tried more often is locked out by many a server
+# But the first refusal may mean "not now": some servers say no while a part of them is away.
+_FIRST_SHARE: Final = 0.1  # of the pause
 
 
 class ImapSource:
@@ -58,13 +63,17 @@ class ImapSource:
         self._backoff = _Backoff()
         self._no_idle = False  # on this connection
         self._in_vain = 0  # pushes on end after which nothing was found
+        self._refusals = 0  # of the login, on end
         # Set once it runs: a mailbox that is away must not keep the others from starting.
         self.listening = asyncio.Event()
         self.state = ImapState()
-        self._started_at = clock()
+        self._alarms = Alarms(settings.name)
+        self._pulse = Pulse()  # of whatever is done
+        self._read = Pulse()  # of reading
         self._sync = ImapSync(
-            settings, accept, cursors, self.state, clock=clock, stopping=self._stopping
-        )
+            settings, accept, cursors, self.state, self._alarms, self._read,
+            clock=clock, stopping=self._stopping,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Watch the mailbox until cancelled, or until `stop` and what was under way has ended."""
@@ -105,11 +114,24 @@ class ImapSource:
         elif not self._working.cancelled():
             self._working.result()
 
-    def trouble(self, now: datetime) -> str | None:
-        """Say what is wrong with the mailbox, in a sentence for the operator; None: nothing is."""
+    def report(self) -> Report:
+        """Say how the mailbox does: connected or away, and when what happened last."""
         state = self.state
-        proof = max(each for each in (self._started_at, state.last_sync, state.last_taken) if each)
-        return trouble(self._settings, proof=proof, now=now, problem=state.problem)
+        return {
+            "state": "connected" if state.connected else "away",
+            "last_sync": _iso(state.last_sync),
+            "last_push": _iso(state.last_push),
+            "lag_seconds": state.lag,
+            "open": state.open,
+        }
+
+    def trouble(self) -> str | None:
+        """Say what is wrong with the mailbox, in a sentence for the operator; None: nothing is."""
+        return trouble(self._settings, self._read.silence, self.state.problem)
+
+    def stuck(self) -> str | None:
+        """Say that we have stopped in silence, which no mail server can bring about."""
+        return stuck(self._settings.name, self._pulse)
 
     def reload_tls(self) -> None:
         """Do nothing: a client has no certificate of its own."""
@@ -120,35 +142,59 @@ class ImapSource:
         while not self._stopping.is_set():
             try:
                 await self._session()
-            except (ImapRefused, TokenRefused) as error:
-                pause = self._refused_pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
-                self._trouble("imap.refused", str(error), pause)
+            except (ImapLoginRefused, TokenRefused) as error:
+                pause = self._pause_of_refusal()
+                self._refused(str(error), pause)
+            except ImapRefused as error:
+                pause = self._backoff.next()
+                self._refused(str(error), pause)
             except BridgeError as error:
                 pause = self._backoff.next()
-                self._trouble("imap.unavailable", str(error), pause)
+                self._unavailable(str(error), pause)
             except Exception as error:
                 # SMTP and the other mailboxes are not to suffer for it.
                 log.exception("imap.bug", mailbox=name)
+                self._alarms.count(Alarm.BUG)
                 pause = self._backoff.next()
-                self._trouble("imap.unavailable", f"a bug ({type(error).__name__})", pause)
+                self._unavailable(f"a bug ({type(error).__name__})", pause)
             else:
                 return
             await self._pause(pause)
 
+    def _pause_of_refusal(self) -> float:
+        """Say how long to wait after a login that was refused: soon once, then seldom.
+
+        A token that was refused may just have been old, and the next one is fresh: so with tokens
+        there is one more try at once.
+        """
+        tried, self._refusals = self._refusals, self._refusals + 1
+        if self._tokens is not None:
+            if not tried:
+                return self._backoff.next()
+            tried -= 1
+        share = 1.0 if tried else _FIRST_SHARE
+        return share * self._refused_pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+
     async def _session(self) -> None:
         """Watch over one connection, until it breaks (raises) or we stop."""
         settings = self._settings
-        client = await open_client(settings, self._tokens, self._tls)
+        client = await open_client(settings, self._tokens, self._tls, self._pulse)
         self._client = client
         self._no_idle = False
+        opened_at, well = asyncio.get_running_loop().time(), False
         try:
             self._sync.connected()
             while not self._stopping.is_set():
                 found = await self._sync.run(client)
                 self._well(client)
+                well = True
                 if not self._stopping.is_set():
                     await self._wait(client, found)
         finally:
+            # A server that hangs up at each IDLE syncs well each time: that would be a loop of
+            # logins. So only a connection that also lasted begins the pauses anew.
+            if well and asyncio.get_running_loop().time() - opened_at >= _STEADY:
+                self._backoff.reset()
             self._client = None
             self.state.connected = False
             metrics.IMAP_CONNECTED.labels(settings.name).set(0)
@@ -184,23 +230,33 @@ class ImapSource:
             self._in_vain = 0
 
     async def _pause(self, seconds: float) -> None:
+        self._pulse.beat(seconds)
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
         except TimeoutError:
             pass
 
-    def _trouble(self, event: str, problem: str, pause: float) -> None:
-        """Tell of a trouble once, and of every other one that takes its place."""
+    def _refused(self, problem: str, pause: float) -> None:
+        """Tell what only an operator can mend; once, and of every other that takes its place."""
+        if problem == self.state.problem:
+            self._alarms.count(Alarm.REFUSED)
+        else:
+            self._alarms.tell(Alarm.REFUSED, detail=problem, pause=round(pause, 1))
+        self.state.problem = problem
+
+    def _unavailable(self, problem: str, pause: float) -> None:
+        """Tell what passes by itself; once, and of every other that takes its place."""
         if problem != self.state.problem:
-            write = log.error if event == "imap.refused" else log.warning
-            write(event, mailbox=self._settings.name, detail=problem, pause=round(pause, 1))
+            name = self._settings.name
+            log.warning("imap.unavailable", mailbox=name, detail=problem, pause=round(pause, 1))
         self.state.problem = problem
 
     def _well(self, client: ImapClient) -> None:
-        """Take note of a good sync: only that begins the pauses anew."""
+        """Take note of a good sync."""
         name = self._settings.name
-        self._backoff.reset()
+        self._pulse.beat()
+        self._refusals = 0
         if not self.state.connected:
             self.state.connected = True
             metrics.IMAP_CONNECTED.labels(name).set(1)
@@ -218,6 +274,10 @@ class ImapSource:
         self._sync.cut()
         if self._client is not None:
             self._client.close()
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
 
 
 class _Backoff:

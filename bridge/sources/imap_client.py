@@ -17,7 +17,8 @@ from typing import Final
 
 from aioimaplib import aioimaplib
 
-from bridge.errors import ImapError, ImapRefused, ImapUnavailable
+from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapUnavailable
+from bridge.sources.connect import connected
 from bridge.sources.imap_protocol import MendedProtocol, Reply
 from bridge.sources.imap_replies import (
     Mailbox,
@@ -35,6 +36,7 @@ from bridge.sources.imap_wire import (
     read_search,
     uid_set,
 )
+from bridge.sources.watch import Pulse
 
 _SLOWEST: Final = 16 * 1024  # bytes a second below which a download is given up
 _IN_REV2: Final = {"IDLE", "MOVE", "SASL-IR", "UIDPLUS"}
@@ -47,9 +49,10 @@ class ImapClient:
     Raises ImapRefused where the server says no, ImapUnavailable for all that may be over later.
     """
 
-    def __init__(self, protocol: MendedProtocol, deadline: float) -> None:
+    def __init__(self, protocol: MendedProtocol, deadline: float, pulse: Pulse) -> None:
         self._protocol = protocol
         self._deadline = deadline
+        self._pulse = pulse
         self._one_at_a_time = asyncio.Lock()
 
     @classmethod
@@ -61,14 +64,24 @@ class ImapClient:
         deadline: float,
         *,
         max_literal: int,
+        pulse: Pulse | None = None,
     ) -> ImapClient:
-        """Connect and hear the greeting; `max_literal` bounds what one mail may bring."""
+        """Connect and hear the greeting; `max_literal` bounds what one mail may bring.
+
+        Each command beats `pulse`, and says for how long it may wait.
+        """
         loop = asyncio.get_running_loop()
         protocol = MendedProtocol(loop, max_literal)
-        client = cls(protocol, deadline)
+        client = cls(protocol, deadline, pulse or Pulse())
+        client._pulse.beat(deadline)
         try:
             async with asyncio.timeout(deadline):
-                transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
+                transport, _ = await loop.create_connection(
+                    lambda: protocol,
+                    sock=await connected(host, port),
+                    ssl=tls,
+                    server_hostname=host if tls else None,
+                )
                 _keep_alive(transport)
                 await protocol.greeted.wait()
         except TimeoutError:
@@ -79,6 +92,8 @@ class ImapClient:
             raise ImapRefused(f"the mail server's certificate is not trusted: {reason}") from None
         except (OSError, ssl.SSLError) as error:
             raise ImapUnavailable(f"cannot connect: {_reason(error)}") from None
+        except UnicodeError:
+            raise ImapRefused("cannot connect: the host's name is none") from None
         except asyncio.CancelledError:
             client.close()
             raise
@@ -110,6 +125,8 @@ class ImapClient:
     async def login(self, username: str, password: str) -> None:
         """Log in with a password."""
         await self._know_capabilities()
+        if self._protocol.state == aioimaplib.AUTH:
+            return  # PREAUTH: there is no login any more, and the server would refuse one
         plain = username.isascii() and password.isascii()
         if self.has("AUTH=PLAIN") and (not plain or self.has("LOGINDISABLED")):
             # LOGIN cannot carry a password beyond ASCII.
@@ -124,6 +141,8 @@ class ImapClient:
     async def authenticate_xoauth2(self, username: str, token: str) -> None:
         """Log in with an OAuth access token."""
         await self._know_capabilities()
+        if self._protocol.state == aioimaplib.AUTH:
+            return
         said = f"user={username}\1auth=Bearer {token}\1\1".encode()
         await self._let_in(await self._authenticate("XOAUTH2", said), username, token)
 
@@ -141,7 +160,8 @@ class ImapClient:
 
     async def _let_in(self, reply: Reply, *secrets: str) -> None:
         if not reply.ok:
-            raise refusal("the login", reply, secrets)
+            error = refusal("the login", reply, secrets)
+            raise ImapLoginRefused(str(error)) if isinstance(error, ImapRefused) else error
         self._protocol.state = aioimaplib.AUTH
         if reply.code != "CAPABILITY":
             # MOVE, UIDPLUS and IDLE are often told only to those who are in.
@@ -162,6 +182,14 @@ class ImapClient:
             raise refusal(f"opening the folder {folder!r}", reply)
         self._protocol.state = aioimaplib.SELECTED
         return read_mailbox(reply, readonly=readonly)
+
+    async def has_folder(self, folder: str) -> bool:
+        """Whether there is a folder of this name that we may know of; none is opened."""
+        reply = await self._run("STATUS", folder_name(folder), "(UIDNEXT)")
+        if reply.status == "NO":
+            return False
+        checked(f"looking for the folder {folder!r}", reply)
+        return True
 
     async def search(self, criteria: str) -> list[int]:
         """Find UIDs, in ascending order. Pushes that came before it are answered by it."""
@@ -205,7 +233,8 @@ class ImapClient:
         read = (read_fetch(response) for response in reply.untagged)
         # A FETCH that nobody asked for comes in between at any time.
         found = [each for each in read if each is not None and each.uid in asked]
-        if not found:
+        # After a NO in the middle it is not known which of the others could have been read.
+        if not found or (len(asked) > 1 and reply.code != "EXPUNGEISSUED"):
             checked("reading mails", reply)
         return found
 
@@ -255,6 +284,7 @@ class ImapClient:
         if self.pushed:
             return True
         async with self._one_at_a_time:
+            self._pulse.beat(seconds + 2 * self._deadline)
             return await self._idle(seconds)
 
     async def _idle(self, seconds: float) -> bool:
@@ -328,6 +358,7 @@ class ImapClient:
         """Run a command under its deadline; one that is missed breaks the connection."""
         seconds = self._deadline if deadline is None else deadline
         async with self._one_at_a_time:
+            self._pulse.beat(seconds)
             try:
                 async with asyncio.timeout(seconds):
                     return await command()

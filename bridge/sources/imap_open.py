@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from bridge.config.imap import ImapSettings
-from bridge.errors import ConfigError, ImapRefused, NotPossible
+from bridge.errors import ConfigError, ImapLoginRefused, NotPossible
 from bridge.sources.imap_client import ImapClient
 from bridge.sources.imap_replies import Mailbox
+from bridge.sources.watch import Pulse
 
 
 class Tokens(Protocol):
@@ -37,13 +38,26 @@ def tls_context(settings: ImapSettings) -> ssl.SSLContext | None:
 
 
 async def open_client(
-    settings: ImapSettings, tokens: Tokens | None, tls: ssl.SSLContext | None
+    settings: ImapSettings,
+    tokens: Tokens | None,
+    tls: ssl.SSLContext | None,
+    pulse: Pulse | None = None,
 ) -> ImapClient:
-    """Connect and log in, with a token if there are `tokens`, else with the password."""
+    """Connect and log in, with a token if there are `tokens`, else with the password.
+
+    Each step beats `pulse`.
+    """
+    pulse = pulse or Pulse()
+    pulse.beat(settings.timeout)
     # Before connecting, for getting one can take longer than a server waits for a login.
     token = await tokens.token() if tokens is not None else None
     client = await ImapClient.connect(
-        settings.host, settings.port, tls, settings.timeout, max_literal=settings.max_message
+        settings.host,
+        settings.port,
+        tls,
+        settings.timeout,
+        max_literal=settings.max_message,
+        pulse=pulse,
     )
     try:
         if token is not None:
@@ -53,7 +67,7 @@ async def open_client(
             await client.login(settings.username, settings.password.get_secret_value())
     except BaseException as error:
         client.close()
-        if tokens is not None and token is not None and isinstance(error, ImapRefused):
+        if tokens is not None and token is not None and isinstance(error, ImapLoginRefused):
             tokens.reject(token)
         raise
     return client

@@ -59,6 +59,12 @@ class Progress:
         self._move()
         return wanted
 
+    def unfinished(self, but: Iterable[int]) -> list[int]:
+        """Give what was found up to `base` and is not finished, less `but`, in ascending order."""
+        known = {*but, *self._finished}
+        later = self._found[self._next :]
+        return [uid for uid in later if uid <= self.base and uid not in known]
+
     def finish(self, uid: int) -> None:
         """Say that nothing is left to be done about a mail."""
         self.committed.pop(uid, None)

@@ -61,6 +61,7 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
         self._assembler = Assembler(most)
         self._most = most + _MORE
         self._tag = b""
+        self._idling = False
         self._reply: asyncio.Future[Reply] | None = None
         self._untagged: list[Response] = []
         self._taken = 0
@@ -139,7 +140,7 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
             # It hangs up by itself as a rule, but not every server does so soon.
             self.fail(ImapUnavailable("the mail server said BYE"))
             return
-        if self._reply is None or self.continued.is_set():
+        if self._reply is None or self._idling:
             return  # IDLE's lines say nothing that a search does not say better
         self._taken += sum(map(len, response))
         if self._taken > self._most:
@@ -193,6 +194,7 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
             raise _again(self.lost)
         assert self._reply is None, "one command at a time"
         self._tag = command.tag.encode()
+        self._idling = command.name == "IDLE"
         self._answers = deque(answers)
         self._untagged, self._taken = [], 0
         self.continued.clear()

@@ -8,49 +8,28 @@ in memory at most: while one is committed, the next one is read.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from bridge import logs, metrics
 from bridge.config.imap import Afterwards, ImapSettings, Step
-from bridge.errors import (
-    BridgeError,
-    ImapRefused,
-    ImapTooBig,
-    StoreUnavailable,
-    TrustUnavailable,
-)
-from bridge.model import Arrival, ArrivalOutcome, Cursor, MailboxPlace, Receipt, SourceKind
+from bridge.errors import BridgeError, ImapRefused, StoreUnavailable, TrustUnavailable
+from bridge.model import Arrival, ArrivalOutcome, MailboxPlace, Receipt, SourceKind
+from bridge.sources.alarms import Alarm, Alarms
 from bridge.sources.imap_action import actions_of, do
 from bridge.sources.imap_client import ImapClient
+from bridge.sources.imap_fetching import Fetch, Fetching, Trials
+from bridge.sources.imap_folder import Cursors, Folder
 from bridge.sources.imap_progress import Progress
-from bridge.sources.imap_replies import Mailbox, Meta
-from bridge.sources.imap_start import LOOK_BACK, begin_afresh
-from bridge.sources.imap_windows import Windows, portions
+from bridge.sources.imap_start import find_wanted
+from bridge.sources.imap_windows import portions
+from bridge.sources.watch import Pulse
 
 log = logs.logger("imap")
 
 _ONLY_MARKED: Final = r"the server has no UIDPLUS: the mails stay, marked \Deleted"
-_AGAIN: Final = 300.0  # seconds until a mail that failed twice is tried again
-_SOON: Final = 20.0  # seconds until the DNS is asked again for the key of a mail
-
-
-class Cursors(Protocol):
-    """What the source needs of the store: where it was. Raises StoreError."""
-
-    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
-        """Give what was last committed; None if the folder was never read."""
-
-    async def advance(
-        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
-    ) -> None:
-        """Commit how far the folder is settled; under the same UIDVALIDITY never backwards.
-
-        From `horizon` on every mail is wanted.
-        """
 
 
 @dataclass(slots=True)
@@ -59,19 +38,10 @@ class ImapState:
 
     connected: bool = False
     last_sync: datetime | None = None  # when it was last known to hold nothing that is not stored
-    last_taken: datetime | None = None  # a backlog may take longer than many polls
     last_push: datetime | None = None
     lag: float | None = None  # seconds from the last mail's INTERNALDATE to its commit
     open: int = 0  # mails found and not finished
-    too_big: int = 0  # left untouched since the start
     problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    uid: int
-    meta: Meta
-    raw: bytes
 
 
 class ImapSync:
@@ -83,93 +53,33 @@ class ImapSync:
         accept: Callable[[Arrival], Awaitable[Receipt]],
         cursors: Cursors,
         state: ImapState,
+        alarms: Alarms,
+        read: Pulse,
         *,
         clock: Callable[[], datetime],
         stopping: asyncio.Event,
     ) -> None:
         self._settings = settings
         self._accept = accept
-        self._cursors = cursors
         self._state = state
+        self._alarms = alarms
+        self._read_at = read
         self._clock = clock
         self._stopping = stopping
         self._actions = actions_of(settings)
+        # Where nothing is ever changed, nothing should be able to.
+        leaves_all = all(action.step is Step.LEAVE for action in self._actions.values())
+        self._folder = Folder(settings, cursors, alarms, read_only=leaves_all, clock=clock)
+        self._trials = Trials(settings, alarms, stopping.is_set)
         self._progress: Progress | None = None
-        self._stored: int | None = None  # the cursor that the store has
-        self._horizon: int | None = None  # where a start that we made ourselves began
         self._commits: set[asyncio.Task[None]] = set()
         self._failure: StoreUnavailable | None = None
-        self._failed: dict[int, tuple[int, float]] = {}  # UID → how often, not before
-        self._singly_up_to = 0  # one of these is over the limit although its size is not
         self._refused: dict[Afterwards, str] = {}  # in this sync
         self._told: dict[Afterwards, str] = {}  # once for each reason
-        self._readonly: bool | None = None
-        self._opened_at = 0.0
-
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether every mail is left as it is, so that the folder can be opened read-only."""
-        return all(action.step is Step.LEAVE for action in self._actions.values())
 
     def connected(self) -> None:
         """Say that the next run has a new connection."""
-        self._opened_at = -math.inf
-
-    async def _open(self, client: ImapClient) -> None:
-        """Open the folder, at each poll anew.
-
-        A folder that somebody deletes and makes again has another UIDVALIDITY; a server may leave
-        us in the deleted one, where nothing ever comes, and say nothing. And without it (or a
-        NOOP) a server need not search in what came since.
-        """
-        now = asyncio.get_running_loop().time()
-        if client.pushed and now < self._opened_at + self._settings.poll:
-            return
-        mailbox = await client.select(self._settings.folder, readonly=self.changes_nothing)
-        await self._begin(mailbox, client)
-        self._opened_at = now
-
-    async def _begin(self, mailbox: Mailbox, client: ImapClient) -> None:
-        """Find out where to go on in a folder that was just opened."""
-        name, folder = self._settings.name, self._settings.folder
-        was, self._readonly = self._readonly, mailbox.readonly
-        if mailbox.readonly and not was and not self.changes_nothing:
-            log.warning(
-                "imap.readonly", mailbox=name, folder=folder,
-                detail="the folder can only be read: mails are taken in and left as they are",
-            )  # fmt: skip
-        known = self._progress
-        if known is None:
-            cursor = await self._cursors.cursor(name, folder)
-            if cursor is not None:
-                known = Progress(cursor.uidvalidity, base=cursor.uid, settled=cursor.uid)
-                self._stored = cursor.uid
-        if mailbox.uidnext is not None:
-            last = mailbox.uidnext - 1
-        else:
-            last = max(await client.search("ALL"), default=0)
-        if known is None:
-            self._start_afresh(mailbox.uidvalidity, last, again=False)
-        elif known.uidvalidity != mailbox.uidvalidity or last < known.settled:
-            # A mailbox that was restored from a backup may keep its UIDVALIDITY and give UIDs a
-            # second time: below the cursor, where nobody would look for them.
-            log.warning(
-                "imap.uidvalidity_changed", mailbox=name, folder=folder,
-                was=known.uidvalidity, now=mailbox.uidvalidity, uid=known.settled, last=last,
-                detail="every mail has a new number: the folder is read again, what is known is "
-                f"found out; after an absence of more than {LOOK_BACK.days} days run reconcile",
-            )  # fmt: skip
-            self._start_afresh(mailbox.uidvalidity, last, again=True)
-        else:
-            self._progress = known
-
-    def _start_afresh(self, uidvalidity: int, last: int, *, again: bool) -> None:
-        start, today = self._settings.start, self._clock().date()
-        self._progress = begin_afresh(start, today, uidvalidity, last, again=again)
-        self._horizon = self._progress.base + 1
-        self._stored = None
-        self._failed.clear()
-        self._singly_up_to = 0
+        self._folder.connected()
 
     async def run(self, client: ImapClient) -> int:
         """Take in all that is there now; return how many mails were new.
@@ -179,19 +89,20 @@ class ImapSync:
         """
         self._refused.clear()
         self._failure = None
-        await self._open(client)
-        progress = self._going_on()
-        wanted = await self._search(client, progress)
-        self._failed = {uid: self._failed[uid] for uid in wanted if uid in self._failed}
-        wanted = [uid for uid in wanted if self._due(uid)]
+        progress = await self._folder.open(client)
+        if progress is not self._progress:
+            self._progress = progress
+            self._trials.forget_all()
+        wanted = self._trials.due(progress.see(await find_wanted(client, progress)))
         try:
-            await self._take(client, wanted)
+            await self._take(client, progress, wanted)
         finally:
             self._state.open = progress.open
         if self._failure is not None:
             raise self._failure
-        await self._advance(progress)
+        await self._folder.advance()
         if not self._stopping.is_set():
+            self._read_at.beat()
             self._state.last_sync = now = self._clock()
             metrics.IMAP_LAST_SYNC.labels(self._settings.name).set(now.timestamp())
         return len(wanted)
@@ -211,90 +122,33 @@ class ImapSync:
         """What an operator must see to although the mailbox is read."""
         if self._refused:
             return next(iter(self._refused.values()))
-        waiting = sum(count > 1 for count, _ in self._failed.values())
+        waiting = self._trials.waiting
         return f"{waiting} mails cannot be read or stored; the log says which" if waiting else None
 
-    def _going_on(self) -> Progress:
-        assert self._progress is not None, "begin comes first"
-        return self._progress
-
-    async def _search(self, client: ImapClient, progress: Progress) -> list[int]:
-        settled = progress.settled
-        found: list[int] = []
-        if settled < progress.base:
-            found += await client.search(f"UID {settled + 1}:{progress.base} {progress.criterion}")
-        above = max(settled, progress.base)
-        # `n:*` has the last mail in it even if that is below n; `see` drops what is settled.
-        newer = await client.search(f"UID {above + 1}:*")
-        return progress.see([*found, *(uid for uid in newer if uid > above)])
-
-    async def _take(self, client: ImapClient, wanted: Sequence[int]) -> None:
-        windows = self._windows(client, wanted)
-        await self._act(client)  # what an earlier connection committed and could not do
-        reading = await self._next(client, windows)
+    async def _take(self, client: ImapClient, progress: Progress, wanted: Sequence[int]) -> None:
+        await self._act(client, progress)  # what an earlier connection committed and could not do
+        mails = Fetching(self._settings, self._alarms, self._trials, client, progress, wanted)
+        reading = await mails.next()
         while reading is not None:
-            commits = [self._commit(mail) for mail in reading]
+            commits = [self._commit(mail, progress) for mail in reading]
             reading = None  # the commits have the mails now, and let go of them one by one
             following = None
             if not self._stopping.is_set():
-                following = await self._next(client, windows)
+                following = await mails.next()
             await asyncio.wait(commits)
-            await self._act(client)
+            await self._act(client, progress)
             if self._failure is not None:
                 return
             reading = following
 
-    async def _next(self, client: ImapClient, windows: Windows) -> list[_Read] | None:
-        while (window := await windows.next()) is not None:
-            if read := await self._read(client, window):
-                return read
-        return None
-
-    def _windows(self, client: ImapClient, wanted: Sequence[int]) -> Windows:
-        return Windows(client, wanted, self._fits, self._singly_up_to)
-
-    def _fits(self, uid: int, meta: Meta | None) -> bool:
-        """Say whether a mail is to be read; set it aside, or note that it is not there."""
-        if meta is None:
-            self._fail(uid, "the server gives no size for it")
-            return False
-        if meta.size > self._settings.max_message:
-            self._set_aside(uid, meta.size)
-            return False
-        return True
-
-    async def _read(self, client: ImapClient, window: dict[int, Meta]) -> list[_Read]:
-        uids = sorted(window)
-        expected = sum(meta.size for meta in window.values())
-        try:
-            bodies = await client.fetch_many(uids, expected)
-        except ImapTooBig:
-            # The size that the server told was not true. Which of several mails it was we do not
-            # know: the next connection reads them one by one.
-            if len(uids) == 1:
-                self._set_aside(uids[0], None)
-            else:
-                self._singly_up_to = uids[-1]
-            raise
-        except ImapRefused as error:
-            if len(uids) == 1:
-                self._fail(uids[0], str(error))
-                return []
-            singly = [await self._read(client, {uid: window[uid]}) for uid in uids]
-            return [each for some in singly for each in some]
-        for uid in uids:
-            if uid not in bodies:
-                self._fail(uid, "the server gives no body for it")
-        return [_Read(uid, window[uid], raw) for uid, raw in bodies.items()]
-
-    def _commit(self, mail: _Read) -> asyncio.Task[None]:
+    def _commit(self, mail: Fetch, progress: Progress) -> asyncio.Task[None]:
         """Store a mail in a task of its own, which a lost connection does not cancel."""
-        task = asyncio.get_running_loop().create_task(self._store(mail, self._going_on()))
+        task = asyncio.get_running_loop().create_task(self._store(mail, progress))
         self._commits.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._commits.discard)
         return task
 
-    async def _store(self, mail: _Read, progress: Progress) -> None:
+    async def _store(self, mail: Fetch, progress: Progress) -> None:
         name = self._settings.name
         settled = progress.cursor
         place = MailboxPlace(name, self._settings.folder, progress.uidvalidity, mail.uid, settled)
@@ -305,29 +159,29 @@ class ImapSync:
             self._failure = error
             return
         except TrustUnavailable as error:
-            self._fail(mail.uid, str(error), wait=_SOON)
+            self._trials.put_off(mail.uid, str(error))
             return
         except BridgeError as error:
-            self._fail(mail.uid, str(error))
+            self._trials.fail(mail.uid, str(error))
             return
         except Exception as error:  # a bug must not become a lost mail
             log.exception("imap.bug", mailbox=name, uid=mail.uid)
-            self._fail(mail.uid, f"a bug in smsbridge ({type(error).__name__})")
+            self._alarms.count(Alarm.BUG)
+            self._trials.fail(mail.uid, f"a bug in smsbridge ({type(error).__name__})")
             return
-        self._failed.pop(mail.uid, None)
+        self._trials.forget(mail.uid)
         progress.committed[mail.uid] = receipt.outcome
-        self._state.last_taken = self._clock()
+        self._read_at.beat()  # a backlog may take longer than many polls
         if settled is not None:
-            self._stored = max(settled, self._stored or 0)
+            self._folder.stored(settled)
         if mail.meta.internaldate is not None:
             # Whole seconds, and another machine's clock.
             lag = max(0.0, (self._clock() - mail.meta.internaldate).total_seconds())
             self._state.lag = lag
             metrics.IMAP_LAG_SECONDS.labels(name).observe(lag)
 
-    async def _act(self, client: ImapClient) -> None:
+    async def _act(self, client: ImapClient, progress: Progress) -> None:
         """Do with all that is committed as configured; what is refused is tried again later."""
-        progress = self._going_on()
         todo: dict[Afterwards, list[int]] = {}
         for uid, outcome in progress.committed.items():
             todo.setdefault(self._action(outcome), []).append(uid)
@@ -337,54 +191,21 @@ class ImapSync:
             for some in portions(sorted(uids)):
                 try:
                     if not await do(action, client, some):
-                        self._tell(action, "imap.only_marked", _ONLY_MARKED)
+                        self._tell(action, Alarm.ONLY_MARKED, _ONLY_MARKED)
                 except ImapRefused as error:
                     self._refused[action] = str(error)
-                    self._tell(action, "imap.action_refused", str(error))
+                    self._tell(action, Alarm.ACTION_REFUSED, str(error))
                     break
                 for uid in some:
                     progress.finish(uid)
 
     def _action(self, outcome: ArrivalOutcome) -> Afterwards:
-        return Afterwards(Step.LEAVE) if self._readonly else self._actions[outcome]
+        return Afterwards(Step.LEAVE) if self._folder.locked else self._actions[outcome]
 
-    def _tell(self, action: Afterwards, event: str, detail: str) -> None:
+    def _tell(self, action: Afterwards, alarm: Alarm, detail: str) -> None:
         """Tell an operator what he must see to, once."""
-        if self._told.get(action) != detail:
-            self._told[action] = detail
-            log.error(event, mailbox=self._settings.name, action=str(action), detail=detail)
-
-    async def _advance(self, progress: Progress) -> None:
-        """Store the cursor of what came to its end after the last arrival was handed over."""
-        cursor = progress.cursor
-        if cursor is None or (self._stored is not None and cursor <= self._stored):
+        if self._told.get(action) == detail:
+            self._alarms.count(alarm)
             return
-        at = Cursor(progress.uidvalidity, cursor)
-        name, folder = self._settings.name, self._settings.folder
-        await self._cursors.advance(name, folder, at, horizon=self._horizon)
-        self._stored = cursor
-
-    def _due(self, uid: int) -> bool:
-        _, not_before = self._failed.get(uid, (0, 0.0))
-        return asyncio.get_running_loop().time() >= not_before
-
-    def _fail(self, uid: int, why: str, wait: float | None = None) -> None:
-        """Leave a mail for later: it holds the cursor, but none of the other mails."""
-        count = self._failed.get(uid, (0, 0.0))[0] + 1
-        if wait is None:
-            # The first time it may just have been taken away by somebody; the next search tells.
-            wait = _AGAIN if count > 1 else 0.0
-        self._failed[uid] = (count, asyncio.get_running_loop().time() + wait)
-        write = log.error if count > 1 else log.warning
-        write("imap.not_taken", mailbox=self._settings.name, uid=uid, detail=why, times=count)
-
-    def _set_aside(self, uid: int, size: int | None) -> None:
-        """Leave a mail over the limit untouched, for good; nothing waits for it."""
-        log.error(
-            "imap.too_big", mailbox=self._settings.name, uid=uid, size=size,
-            most=self._settings.max_message,
-            detail="left in the mailbox; raise max_message and run reconcile to take it in",
-        )  # fmt: skip
-        self._state.too_big += 1
-        metrics.IMAP_TOO_BIG.labels(self._settings.name).inc()
-        self._going_on().finish(uid)
+        self._told[action] = detail
+        self._alarms.tell(alarm, action=str(action), detail=detail)

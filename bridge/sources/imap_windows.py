@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-from bridge.sources.imap_client import ImapClient
 from bridge.sources.imap_replies import Meta
 
 WINDOW: Final = 100  # mails that are committed at a time: they share syncs to the disk
@@ -14,16 +13,16 @@ _LISTED: Final = 300  # mails whose sizes are asked for at a time; also the long
 
 
 class Windows:
-    """The windows of `wanted`, the sizes asked for as it goes; `fits` says which are taken."""
+    """The windows of `wanted`; `sizes` is asked as it goes, `fits` says which are taken."""
 
     def __init__(
         self,
-        client: ImapClient,
+        sizes: Callable[[Sequence[int]], Awaitable[dict[int, Meta]]],
         wanted: Sequence[int],
         fits: Callable[[int, Meta | None], bool],
         singly_up_to: int,
     ) -> None:
-        self._client = client
+        self._sizes = sizes
         self._portions = portions(wanted)
         self._fits = fits
         self._singly_up_to = singly_up_to
@@ -35,7 +34,7 @@ class Windows:
             some = next(self._portions, None)
             if some is None:
                 return None
-            metas = await self._client.fetch_meta(some)
+            metas = await self._sizes(some)
             self._ready = [
                 (uid, metas[uid])
                 for uid in reversed(some)

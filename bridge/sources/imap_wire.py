@@ -15,7 +15,10 @@ from typing import Final
 _CRLF: Final = b"\r\n"
 _LITERAL: Final = re.compile(rb"\{(\d{1,19})\}\Z")
 _HUMAN_TEXT: Final = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
-_TOKEN: Final = re.compile(rb'[()]|"(?:[^"\\]|\\.)*"|(?:[^\s()"\[]|\[[^\]]*\])+', re.DOTALL)
+# A "[" that opens no section (`BODY[]`) may be part of a keyword that some client has set.
+_TOKEN: Final = re.compile(
+    rb'[()]|"(?:[^"\\]|\\.)*"|(?:[^\s()"\[]|\[[^\]\[()]*(?:\([^()]*\))?\]|\[)+', re.DOTALL
+)
 _FETCH: Final = re.compile(rb"\* \d+ FETCH ", re.IGNORECASE)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _DATE: Final = re.compile(

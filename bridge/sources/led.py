@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Final, Protocol
 
 from bridge import logs
 from bridge.errors import StoreError
+from bridge.model import Report
+from bridge.sources.watch import Pulse, stuck
 
 log = logs.logger("imap")
 
@@ -24,8 +25,14 @@ class Reading(Protocol):
     def stop(self) -> None:
         """Make `run` come to its end."""
 
-    def trouble(self, now: datetime) -> str | None:
+    def report(self) -> Report:
+        """Say how it does."""
+
+    def trouble(self) -> str | None:
         """Say what is wrong, in a sentence for the operator; None: nothing is."""
+
+    def stuck(self) -> str | None:
+        """Say that it has stopped in silence; None: it has not."""
 
 
 class LedSource:
@@ -44,12 +51,14 @@ class LedSource:
         make: Callable[[], Reading],
         lease_seconds: float,
     ) -> None:
-        self.name = self._mailbox = mailbox
+        self.name = f"imap.{mailbox}"
+        self._mailbox = mailbox
         self._lead = lead
         self._make = make
         self._pause = lease_seconds / _RENEWALS
         self._stopping = asyncio.Event()
         self._source: Reading | None = None
+        self._pulse = Pulse()
         # Set once it runs: whose turn it is must not keep the other sources from starting.
         self.listening = asyncio.Event()
 
@@ -58,9 +67,18 @@ class LedSource:
         """Whether it is our turn."""
         return self._source is not None
 
-    def trouble(self, now: datetime) -> str | None:
+    def report(self) -> Report:
+        """Say how the source does; "waiting": another bridge reads the mailbox."""
+        return {"state": "waiting"} if self._source is None else self._source.report()
+
+    def trouble(self) -> str | None:
         """Say what is wrong with the source while it is our turn."""
-        return None if self._source is None else self._source.trouble(now)
+        return None if self._source is None else self._source.trouble()
+
+    def stuck(self) -> str | None:
+        """Say that the source, or the taking of turns, has stopped in silence."""
+        ours = stuck(self._mailbox, self._pulse)
+        return ours if ours or self._source is None else self._source.stuck()
 
     def reload_tls(self) -> None:
         """Do nothing: a client has no certificate of its own."""
@@ -75,6 +93,7 @@ class LedSource:
         """Take turns with the other bridges until stopped or cancelled."""
         self.listening.set()
         while not self._stopping.is_set():
+            self._pulse.beat(self._pause)
             # A lease that is refused, or a store that is away, is no turn; a bug in the source
             # leaves here.
             if await self._ours():
@@ -100,6 +119,7 @@ class LedSource:
     async def _keep(self, reading: asyncio.Task[None]) -> bool:
         """Renew the lease once; False if it is lost, or may be."""
         loop = asyncio.get_running_loop()
+        self._pulse.beat(self._pause * _RENEWALS)
         # Two of three parts of the lease: the last one is for what the source still has to end.
         ends = loop.time() + self._pause * (_RENEWALS - 1)
         await asyncio.wait({reading}, timeout=self._pause)
@@ -120,11 +140,23 @@ class LedSource:
         return True
 
     async def _ours(self) -> bool:
+        asking = asyncio.ensure_future(self._lead())
+        stopped = asyncio.ensure_future(self._stopping.wait())
         try:
-            return await self._lead()
+            await asyncio.wait(
+                {asking, stopped},
+                timeout=self._pause * _RENEWALS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not asking.done():
+                return False  # one that is granted later is not used, and ends by itself
+            return asking.result()
         except StoreError as error:
             log.warning("imap.lease_not_taken", mailbox=self._mailbox, detail=str(error))
             return False
+        finally:
+            asking.cancel()
+            stopped.cancel()
 
     async def _wait(self) -> None:
         try:

@@ -64,11 +64,15 @@ class RefreshState:
 
     def _kept(self) -> str | None:
         assert self._file is not None
-        if not self._file.exists():
-            return None
         try:
+            if not self._file.exists():
+                return None
             document = json.loads(str(read_secret({"file": str(self._file)})))
             origin, token = document["origin"], document["refresh_token"]
+        except OSError as error:  # a folder on the way that we may not enter
+            told = (error.strerror or "cannot be read").lower()
+            log.error("oauth.state_unreadable", mailbox=self._mailbox, detail=told)
+            return None
         except (ValueError, KeyError, TypeError) as error:
             # A sentence of read_secret names the file and what is wrong with it.
             told = str(error) if type(error) is ValueError else "holds no refresh token"

@@ -16,7 +16,7 @@ from typing import Final
 from bridge import logs
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError, StoreFull, StoreUnavailable, TrustUnavailable
-from bridge.model import Arrival, Receipt
+from bridge.model import Arrival, Receipt, Report
 from bridge.sources import listen, smtp_tls
 from bridge.sources.limits import Budget, Door, Share
 from bridge.sources.seldom import SeldomLog
@@ -140,8 +140,15 @@ class SmtpSource:
             )
             self._cut()
 
-    def trouble(self, _now: datetime) -> None:
+    def report(self) -> Report:
+        """Say how many clients are there."""
+        return {"state": "listening", "sessions": len(self._desk.sessions)}
+
+    def trouble(self) -> None:
         """Say that nothing is wrong: without its addresses the daemon does not start."""
+
+    def stuck(self) -> None:
+        """Say that nothing has stopped: a listener waits for others, not for its own turn."""
 
     def reload_tls(self) -> None:
         """Read certificate and key again, for connections from now on.

@@ -12,6 +12,7 @@ from typing import Final
 from bridge.errors import TokenUnavailable
 
 _MAX_OUTPUT: Final = 64 * 1024
+_LAST: Final = 2.0  # seconds for the end of what was killed
 
 
 async def run_command(command: Sequence[str], timeout: float, mailbox: str) -> str:  # noqa: ASYNC109 - the config's word
@@ -47,7 +48,10 @@ async def run_command(command: Sequence[str], timeout: float, mailbox: str) -> s
         # Also what it left running behind it.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        # What runs as somebody else (sudo) we may not kill, and need not wait for.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                await process.wait()
     if code is None:
         raise TokenUnavailable(f"{called} printed far more than a token")
     if code:

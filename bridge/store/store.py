@@ -144,6 +144,11 @@ class Store:
         found = await self.mailbox(mailbox, folder)
         return None if found is None else found.cursor
 
+    async def horizon(self, mailbox: str, folder: str) -> int | None:
+        """Return the UID from which on every mail of a folder is wanted; None if it is unknown."""
+        found = await self.mailbox(mailbox, folder)
+        return None if found is None else found.horizon
+
     async def mailbox(self, mailbox: str, folder: str) -> MailboxRow | None:
         """Return all that is known of a folder: cursor, horizon, last sync, leader."""
         return await self._read(partial(mailboxes.find_mailbox, mailbox=mailbox, folder=folder))

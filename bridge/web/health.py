@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-Condition = Literal["store", "disk", "lanes", "sources"]
+from bridge.model import Report
+
+# The store takes a write; a source takes mail in; a source has not stopped in silence.
+Condition = Literal["store", "source", "progress"]
 
 
 class Health:
@@ -16,6 +20,7 @@ class Health:
 
     def __init__(self) -> None:
         self._bad: dict[tuple[Condition, str], str] = {}
+        self._reports: dict[str, Report] = {}
         self._started = False
         self._draining = False
 
@@ -29,6 +34,10 @@ class Health:
         """Say that a condition, or this part of it, is good; True if it was bad before."""
         return self._bad.pop((condition, part), None) is not None
 
+    def tell(self, part: str, report: Report) -> None:
+        """Keep the newest report of a part; it is no verdict."""
+        self._reports[part] = report
+
     def start(self) -> None:
         """Everything listens and the store is open."""
         self._started = True
@@ -41,6 +50,11 @@ class Health:
     def problems(self) -> tuple[str, ...]:
         """What is wrong, one sentence each; empty means healthy."""
         return tuple(f"{condition}: {problem}" for (condition, _), problem in self._bad.items())
+
+    @property
+    def reports(self) -> Mapping[str, Report]:
+        """How each part did at the last look."""
+        return self._reports
 
     @property
     def not_ready(self) -> tuple[str, ...]:

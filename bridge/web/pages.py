@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import web
@@ -43,7 +44,7 @@ class Pages:
             self._refreshing = None
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return _verdict(self._health.problems)
+        return _verdict(self._health.problems, {"sources": self._health.reports})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         return _verdict(self._health.not_ready)
@@ -77,7 +78,9 @@ class Pages:
         return True
 
 
-def _verdict(problems: tuple[str, ...]) -> web.Response:
+def _verdict(
+    problems: tuple[str, ...], more: Mapping[str, object] = MappingProxyType({})
+) -> web.Response:
     return web.json_response(
-        {"ok": not problems, "problems": list(problems)}, status=503 if problems else 200
+        {"ok": not problems, "problems": list(problems), **more}, status=503 if problems else 200
     )

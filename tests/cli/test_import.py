@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.mail_files import FileMail, find_files, read_mails
+from bridge.cli.mail_files import FileMail, find_files, read_mails, total_size
 from bridge.errors import NotPossible
 from bridge.store import Database, audit
 from tests.cli.conftest import Filled, Ran, mail
@@ -53,6 +53,15 @@ def test_a_body_line_that_looks_like_a_separator_is_none(tmp_path: Path) -> None
     assert raws(path) == [body.replace(b">>From", b">From"), b"S: 2\r\n\r\ntwo\r\n"]
 
 
+def test_a_separator_without_a_blank_line_before_it(tmp_path: Path) -> None:
+    """Not every program writes one: where a header follows, a mail begins all the same."""
+    path = tmp_path / "box"
+    path.write_bytes((SEPARATOR + b"S: 1\n\none\n") * 2 + SEPARATOR)
+    one, two = read_mails(path)
+    assert (one.raw, two.raw) == (b"S: 1\n\none\n", b"S: 1\n\none\n" + SEPARATOR)
+    assert one.consumed + two.consumed == path.stat().st_size
+
+
 def test_a_mail_over_the_limit_is_passed_by(tmp_path: Path) -> None:
     """It is named, holds no memory, and the next one is read; all bytes are counted."""
     path = tmp_path / "box"
@@ -69,14 +78,16 @@ def test_a_mail_over_the_limit_is_passed_by(tmp_path: Path) -> None:
 
 
 def test_folders_are_looked_through(tmp_path: Path) -> None:
-    """A Maildir with subfolders, and .eml files at any depth; what is being written is left."""
+    """A Maildir with subfolders, .eml and .mbox at any depth; what is being written is left."""
     for name in ("cur", "new", "tmp", ".Old/cur", ".Old/new"):
         (tmp_path / "box" / name).mkdir(parents=True)
         (tmp_path / "box" / name / "1").write_bytes(name.encode())
     (tmp_path / "box" / "deep").mkdir()
     (tmp_path / "box" / "deep" / "a.eml").write_bytes(b"eml")
+    (tmp_path / "box" / "deep" / "B.EML").write_bytes(b"EML")
+    (tmp_path / "old.mbox").write_bytes(SEPARATOR + b"mbox")
     found = [each for path in find_files([tmp_path]) for each in raws(path)]
-    assert sorted(found) == [b".Old/cur", b".Old/new", b"cur", b"eml", b"new"]
+    assert sorted(found) == [b".Old/cur", b".Old/new", b"EML", b"cur", b"eml", b"mbox", b"new"]
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "none"):
         with pytest.raises(NotPossible):
@@ -87,6 +98,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """It is a problem of its own, and no end of the import."""
     (found,) = read_mails(tmp_path / "gone")
     assert found == FileMail(tmp_path / "gone", None, None, 0, "no such file or directory")
+    assert total_size([tmp_path / "gone"]) == 0  # a Maildir in use: listed, and then moved
 
 
 @pytest.fixture

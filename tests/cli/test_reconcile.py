@@ -11,7 +11,7 @@ import pytest
 
 from bridge.config.imap import ImapSettings
 from bridge.config.load import load
-from bridge.errors import NotPossible
+from bridge.errors import ImapUnavailable, NotPossible
 from bridge.model import Cursor
 from bridge.store import Database, mailboxes
 from tests.cli.conftest import Filled, Ran, mail
@@ -35,12 +35,15 @@ class Folder:
     fetched: list[int] = field(default_factory=list)
     gone: tuple[int, ...] = ()
     huge: tuple[int, ...] = ()
+    breaks_at: int = 0
 
     async def list_uids(self) -> list[int]:
         return list(self.mails)
 
     async def fetch_raw(self, uid: int) -> bytes | None:
         self.fetched.append(uid)
+        if uid == self.breaks_at:
+            raise ImapUnavailable("the mail server closed the connection")
         if uid in self.huge:
             raise NotPossible("is over 25 MiB")
         return None if uid in self.gone else self.mails[uid]
@@ -115,6 +118,7 @@ def test_another_uidvalidity_is_no_loss(
     smsbridge: Smsbridge, filled: Filled, folder: Folder
 ) -> None:
     """Mails whose numbers have changed are known by their message or their bytes."""
+    set_cursor(filled.config, 1)
     smsbridge("reconcile", "inbox", "--fix", "-c", filled.config)
     folder.uidvalidity = 8
     folder.mails = {uid + 10: raw for uid, raw in folder.mails.items()}
@@ -138,6 +142,7 @@ def test_what_cannot_be_looked_at_is_told(
     smsbridge: Smsbridge, filled: Filled, folder: Folder
 ) -> None:
     """A mail over the limit is missing with its reason; one that is gone meanwhile is not."""
+    set_cursor(filled.config, 1)
     folder.huge, folder.gone = (2,), (3,)
     ran = smsbridge("reconcile", "inbox", "--fix", "-c", filled.config, "--json")
     assert ran.document["mails"] == 2
@@ -149,6 +154,7 @@ def test_a_mail_that_the_daemon_takes_in_meanwhile_is_not_missing(
     smsbridge: Smsbridge, filled: Filled, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was not there when we began and is there when we end was never lost."""
+    set_cursor(filled.config, 1)
     smsbridge("reconcile", "inbox", "--fix", "-c", filled.config)
     asked = []
 
@@ -161,6 +167,29 @@ def test_a_mail_that_the_daemon_takes_in_meanwhile_is_not_missing(
     ran = smsbridge("reconcile", "inbox", "-c", filled.config, "--json")
     assert [each["uid"] for each in ran.document["missing"]] == [1]
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("fix", [(), ("--fix",)])
+def test_a_mailbox_that_was_never_read_is_not_compared(
+    smsbridge: Smsbridge, filled: Filled, folder: Folder, fix: tuple[str, ...]
+) -> None:
+    """Nobody knows yet what `start` leaves out: --fix would send old mail that is not wanted."""
+    ran = smsbridge("reconcile", "inbox", *fix, "-c", filled.config)
+    assert (ran.code, "was never read" in ran.err) == (2, True)
+    assert folder.fetched == []
+    ran = smsbridge("reconcile", "inbox", "--all", *fix, "-c", filled.config, "--json")
+    assert (ran.code, len(ran.document["missing"])) == (1, 2)
+
+
+def test_a_mailbox_that_goes_away_in_between_is_told(
+    smsbridge: Smsbridge, filled: Filled, folder: Folder
+) -> None:
+    """What could not be looked at for want of a connection is not missing: exit 2."""
+    set_cursor(filled.config, 1)
+    folder.breaks_at = 3
+    ran = smsbridge("reconcile", "inbox", "-c", filled.config)
+    assert (ran.code, ran.out) == (2, "")
+    assert "closed the connection" in ran.err
 
 
 def test_a_name_that_is_none_names_the_nearest(

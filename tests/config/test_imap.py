@@ -77,6 +77,8 @@ def test_the_first_start_may_be_a_date(tmp_path: Path) -> None:
         (PASSWORD + "\non_message = 'seen:X'", "on_message: must be "),
         (PASSWORD + "\non_ignored = 'move:'", "on_ignored: must not be empty"),
         (PASSWORD + "\non_ignored = 'move:INBOX'", "on_ignored names the folder that is read"),
+        (PASSWORD + "\non_message = 'move:inbox'", "on_message names the folder that is read"),
+        (PASSWORD + "\non_message = 'copy:Inbox'", "on_message names the folder that is read"),
         (PASSWORD + "\nstart = 'yesterday'", 'start: must be "unseen", "all", "new", or a date'),
         (PASSWORD + "\nstart = 2026-04-08T10:00:00", "start: must be "),
         (PASSWORD + "\nstart = ['all']", "start: must be "),
@@ -159,3 +161,41 @@ def test_each_issuer_of_tokens(
 def test_what_gives_no_token_is_refused(tmp_path: Path, oauth: str, sentence: str) -> None:
     """Each mistake in [imap.oauth] has its own sentence, and no secret is in it."""
     assert sentence in refused(tmp_path, MAILBOX + "[imap.oauth]\n" + oauth)
+
+
+@pytest.mark.parametrize(
+    ("folder", "username", "refuses"),
+    [
+        ("INBOX", "sms@example.com", True),
+        ("inbox", "sms@example.com", True),
+        ("SMS", "sms@example.com", False),
+        ("INBOX", "otp@example.com", False),
+    ],
+)
+def test_a_folder_is_read_once(tmp_path: Path, folder: str, username: str, refuses: bool) -> None:
+    """Two names for one folder would fight over its mails; several folders are several entries."""
+    second = f"""
+[[imap]]
+name = "other"
+host = "IMAP.example.com."
+username = "{username}"
+folder = "{folder}"
+"""
+    text = MAILBOX + PASSWORD + second + PASSWORD
+    if refuses:
+        assert "inbox and other read the same folder" in refused(tmp_path, text)
+    else:
+        assert [each.folder for each in read(tmp_path, text).imap] == ["INBOX", folder]
+
+
+def test_no_folder_that_is_read_gets_our_mails(tmp_path: Path) -> None:
+    """Two entries that move mails to each other would never be done."""
+    second = MAILBOX.replace('"inbox"', '"done"') + 'folder = "Done"\n' + PASSWORD
+    told = refused(tmp_path, MAILBOX + PASSWORD + "\non_message = 'move:Done'" + second)
+    assert "inbox.on_message names a folder that done reads" in told
+
+
+def test_inbox_has_no_case(tmp_path: Path) -> None:
+    """A mail moved to `Inbox` would come in again, for ever."""
+    told = refused(tmp_path, MAILBOX + PASSWORD + "\non_message = 'move:Inbox'")
+    assert "on_message names the folder that is read" in told

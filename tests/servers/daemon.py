@@ -74,9 +74,14 @@ class Config:
 class Daemon:
     """`smsbridge run`, to be started, killed and started again; use it in a `with`."""
 
-    def __init__(self, config: Path, command: Sequence[str] = ("-m", "bridge")) -> None:
+    def __init__(
+        self,
+        config: Path,
+        command: Sequence[str] = ("-m", "bridge"),
+        within: Sequence[str] = (),  # what goes in front, and becomes the daemon in the end
+    ) -> None:
         self.config = config
-        self._command = command
+        self._command = (*within, sys.executable, *command)
         self._process: subprocess.Popen[str] | None = None
         self._told = threading.Condition()
         self._log: list[dict[str, Any]] = []
@@ -99,7 +104,7 @@ class Daemon:
         assert self._process is None or self._process.poll() is not None, "it runs already"
         self._life += 1
         self._process = subprocess.Popen(
-            [sys.executable, *self._command, "run", "-c", str(self.config)],
+            [*self._command, "run", "-c", str(self.config)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -187,15 +192,19 @@ class Daemon:
 
     def health(self, path: str = "/healthz") -> int:
         """Ask it how it is; 0: it doesn't answer."""
+        return self.page(path)[0]
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Ask for a page; give status and body, 0 and nothing if it doesn't answer."""
         host, port = self.http
         try:
             with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=_PATIENCE) as got:
-                return int(got.status)
+                return int(got.status), got.read().decode()
         except urllib.error.HTTPError as answer:
             with answer:
-                return answer.code
+                return answer.code, answer.read().decode()
         except OSError:
-            return 0
+            return 0, ""
 
     def wait_for_health(self, status: int, seconds: float = _PATIENCE) -> None:
         """Wait until it answers with this status."""

@@ -210,10 +210,12 @@ class Session:
 
     async def do_uid_search(self, words: str) -> str:
         uids = sorted(self.server.mails)
-        if found := re.search(r"UID (\d+):(\d+|\*)", words):
+        if found := re.match(r"UID (\d+):(\d+|\*)(?: |\Z)", words):
             last = max(uids, default=0)
             ends = sorted((int(found[1]), last if found[2] == "*" else int(found[2])))
             uids = [uid for uid in uids if ends[0] <= uid <= ends[1]]  # n:* has the last in it
+        elif words.startswith("UID "):
+            uids = [uid for _, uid, _ in self._named(words.removeprefix("UID "))]
         if "UNSEEN" in words and "OR " not in words:
             uids = [uid for uid in uids if "\\Seen" not in self.server.mails[uid].flags]
         self.say(f"* SEARCH{''.join(f' {uid}' for uid in uids)}")

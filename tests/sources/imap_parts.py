@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bridge.config.imap import ImapSettings
+from bridge.errors import StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
 from bridge.sources.imap import ImapSource
 from bridge.sources.imap_open import Tokens
@@ -23,6 +24,8 @@ class Ledger:
     before: Callable[[Arrival], Awaitable[None]] | None = None
     arrivals: list[Arrival] = field(default_factory=list)
     cursors: dict[tuple[str, str], Cursor] = field(default_factory=dict)
+    horizons: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    refusals: int = 0  # of a cursor: as often the store is away
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def accept(self, arrival: Arrival) -> Receipt:
@@ -46,15 +49,25 @@ class Ledger:
     async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
         return self.cursors.get((mailbox, folder))
 
+    async def horizon(self, mailbox: str, folder: str) -> int | None:
+        return self.horizons.get((mailbox, folder))
+
     async def advance(
         self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
     ) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailable("locked")
         self._move(mailbox, folder, cursor)
+        if horizon is not None:
+            self.horizons[mailbox, folder] = horizon
         await self._tell()
 
     def _move(self, mailbox: str, folder: str, cursor: Cursor) -> None:
         known = self.cursors.get((mailbox, folder))
         if known is None or known.uidvalidity != cursor.uidvalidity or known.uid < cursor.uid:
+            if known is not None and known.uidvalidity != cursor.uidvalidity:
+                self.horizons.pop((mailbox, folder), None)
             self.cursors[mailbox, folder] = cursor
 
     async def _tell(self) -> None:

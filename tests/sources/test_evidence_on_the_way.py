@@ -105,4 +105,4 @@ async def test_a_mailbox_waits_for_none_but_this_mail(lines: list[Line]) -> None
         source.stop()
         await run
     assert tries == 1
-    assert {line["event"] for line in lines} == {"imap.not_taken"}
+    assert {line["event"] for line in lines} == {"imap.put_off"}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
 
-from bridge.errors import ImapError, ImapRefused, ImapTooBig, ImapUnavailable
+from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapTooBig, ImapUnavailable
 from bridge.sources.imap_client import ImapClient
 from tests.servers.scripted_imap import (
     FULL,
@@ -127,6 +127,32 @@ async def test_a_greeting_that_is_none(
         await connect(enter=False)
 
 
+@pytest.mark.parametrize("way", ["password", "token"])
+async def test_a_server_that_lets_us_in_unasked(
+    server: ScriptedImap, connect: Connect, way: str
+) -> None:
+    """After PREAUTH there is no login: the folder is opened at once."""
+
+    async def greet(session: Session, tag: str, words: str) -> None:
+        session.say("* PREAUTH ready")
+
+    server.instead["greeting"] = greet
+    client = await connect(enter=False)
+    if way == "password":
+        await client.login(USER, SECRET)
+    else:
+        await client.authenticate_xoauth2(USER, SECRET)
+    await client.select("INBOX", readonly=False)
+    assert [words.split()[0] for words in server.heard if words] == ["CAPABILITY", "SELECT"]
+
+
+@pytest.mark.parametrize("host", ["imap..example", "x" * 64 + ".example"])
+async def test_a_host_that_is_no_name(host: str) -> None:
+    """It is a sentence for the operator, and no bug."""
+    with pytest.raises(ImapRefused, match="the host's name is none"):
+        await ImapClient.connect(host, 993, None, 5, max_literal=100)
+
+
 async def test_nobody_there() -> None:
     """A refused connection is told as such."""
     with pytest.raises(ImapUnavailable, match="cannot connect: Connection refused"):
@@ -239,6 +265,19 @@ async def test_exists_during_a_search(server: ScriptedImap, connect: Connect, wh
     assert await client.search("ALL") == []
     async with asyncio.timeout(2):
         assert await client.idle(60)
+
+
+async def test_a_plus_that_nobody_waits_for(server: ScriptedImap, connect: Connect) -> None:
+    """A stray continuation in a SEARCH hides none of what was found."""
+
+    async def search(session: Session, tag: str, words: str) -> str:
+        session.say("+ still searching")
+        return await session.do_uid_search(words)
+
+    server.add(b"sms")
+    client = await connect()
+    server.instead["UID SEARCH"] = search
+    assert await client.search("ALL") == [1]
 
 
 async def test_exists_between_commands(server: ScriptedImap, connect: Connect) -> None:
@@ -424,8 +463,8 @@ async def test_a_refused_login_keeps_secrets(server: ScriptedImap, connect: Conn
     [
         ("NO [UNAVAILABLE] later", ImapUnavailable),
         ("NO [LIMIT] too many", ImapUnavailable),
-        ("NO [ALERT] web login required", ImapRefused),
-        ("BAD what", ImapRefused),
+        ("NO [ALERT] web login required", ImapLoginRefused),
+        ("BAD what", ImapLoginRefused),
     ],
 )
 async def test_kinds_of_no(

@@ -13,6 +13,7 @@ from bridge.errors import ImapRefused
 from bridge.model import Cursor
 from bridge.sources.imap import ImapSource
 from bridge.sources.imap_client import ImapClient
+from tests.conftest import Line
 from tests.servers.dovecot import PASSWORD, DovecotServer, dovecot, running_dovecot
 from tests.sources.imap_parts import Ledger, make_source
 
@@ -181,6 +182,23 @@ async def test_a_backlog(dovecot: DovecotServer, ledger: Ledger, begin: Begin) -
     assert sorted(subjects(ledger)) == sorted(f"sms {number}" for number in range(1000))
     with dovecot.session(user) as other:
         assert other.uid("SEARCH", "UNSEEN")[1] == [b""]
+
+
+async def test_a_mail_whose_file_is_broken(
+    dovecot: DovecotServer, ledger: Ledger, begin: Begin, lines: list[Line]
+) -> None:
+    """Dovecot hangs up when it is asked for it: the mails beside it are taken all the same."""
+    user = dovecot.new_user()
+    await deliver(dovecot, user, *map(sms, range(1, 6)))
+    maildir = dovecot.folder / "mail" / user / "Maildir"
+    broken = next(each for each in maildir.rglob("*,S=*") if b"sms 3" in each.read_bytes())
+    broken.write_bytes(b"less than its name says")
+    begin(dovecot, user, poll=0.5)
+    await ledger.until(lambda: len(ledger.raws) == 4, 30)
+    assert sorted(subjects(ledger)) == ["sms 1", "sms 2", "sms 4", "sms 5"]
+    await deliver(dovecot, user, sms(6))
+    await ledger.until(lambda: "sms 6" in subjects(ledger), 20)
+    assert {line["uid"] for line in lines if line["event"] == "imap.not_taken"} == {3}
 
 
 async def test_the_folder_is_recreated(

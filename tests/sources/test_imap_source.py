@@ -8,8 +8,10 @@ from datetime import date
 
 import pytest
 
+from bridge import metrics
 from bridge.errors import ConfigError, NotPossible, StoreError, StoreFull, StoreUnavailable
 from bridge.model import Arrival, Cursor, SourceKind
+from bridge.sources.alarms import Alarm
 from bridge.sources.imap import ImapSource
 from bridge.sources.imap_open import look_into
 from tests.conftest import Line
@@ -56,6 +58,11 @@ def told(lines: list[Line]) -> Callable[[str], list[Line]]:
     return lambda event: [line for line in lines if line["event"] == event]
 
 
+def alarms(alarm: Alarm) -> float:
+    """Read the counter that alerts look at."""
+    return metrics.IMAP_ALARMS.labels(NAME, alarm)._value.get()
+
+
 def flags(server: ScriptedImap) -> dict[bytes, set[str]]:
     return {mail.raw: mail.flags for mail in server.mails.values()}
 
@@ -84,9 +91,15 @@ async def test_a_pushed_mail_is_taken(server: ScriptedImap, ledger: Ledger, begi
     assert source.state.connected
     assert source.state.last_push == NOON
     assert source.state.last_sync == NOON
-    assert source.state.last_taken == NOON
     assert source.state.lag == 1.0  # INTERNALDATE is 14:30:52 +0200
     assert source.state.problem is None
+    assert source.report() == {
+        "state": "connected",
+        "last_sync": "2026-04-08T12:30:53+00:00",
+        "last_push": "2026-04-08T12:30:53+00:00",
+        "lag_seconds": 1.0,
+        "open": 0,
+    }
 
 
 async def test_nothing_is_done_before_the_commit(
@@ -197,6 +210,57 @@ async def test_the_first_start(
         assert "UID SEARCH UID 1:2 SINCE 1-Apr-2026" in server.heard
 
 
+async def test_what_is_read_by_another_client_before_we_take_it(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """Mail that was unseen at the first start is taken, although it is seen by now."""
+
+    async def away(arrival: Arrival) -> None:
+        server.mails[1].flags.add("\\Seen")
+        ledger.before = None
+        raise StoreUnavailable("locked")
+
+    ledger.before = away
+    server.add(b"old")
+    begin(start="unseen")
+    await ledger.until_at(1)
+    assert ledger.raws == [b"old"]
+
+
+async def test_a_first_start_that_does_not_come_to_its_end(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """A restart goes on with it: what came since is taken, seen or not, and old mail as before."""
+    server.add(b"seen of old", "\\Seen")
+    server.add(b"broken", nil=True)
+    server.add(b"old")
+    source = begin(start="unseen")
+    await server.until_heard("idling")
+    source.stop()
+    await server.until(lambda: not server.sessions)
+    server.add(b"new", "\\Seen")
+    server.mails[2].nil = False
+    begin(start="unseen")
+    await ledger.until_at(4)
+    assert sorted(ledger.raws) == [b"broken", b"new", b"old"]
+
+
+async def test_a_first_start_that_the_store_could_not_note(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """It is noted before any mail is read, however often the store is away."""
+    ledger.refusals = 1
+    server.add(b"broken", nil=True)
+    source = begin(start="unseen")
+    await server.until_heard("idling")
+    assert ledger.at == Cursor(7, 0)
+    source.stop()
+    await server.until(lambda: not server.sessions)
+    server.add(b"new", "\\Seen")
+    begin(start="unseen")
+    await ledger.until_taken(b"new")
+
+
 async def test_new_mail_only_is_remembered_at_once(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
@@ -296,6 +360,29 @@ async def test_what_others_read_meanwhile(
     assert "UID SEARCH UID 1:1 OR UNSEEN SINCE 1-Apr-2026" in server.heard
 
 
+async def test_the_log_names_a_reconcile_that_looks_at_what_a_rescan_left_out(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """What lies below the horizon, reconcile counts as left out: only with --all it looks."""
+    ledger.cursors[NAME, "INBOX"] = Cursor(6, 50)
+    server.add(b"x" * 100_001)
+    server.add(b"x" * 100_001)
+    begin(start="unseen")
+    await ledger.until_at(2)
+    assert ledger.horizons[NAME, "INBOX"] == 3
+    (line,) = told("imap.uidvalidity_changed")
+    assert "reconcile --all" in str(line["detail"])
+    await server.until_heard("idling")
+    await server.push(b"x" * 100_001)
+    await ledger.until_at(3)
+    commands = [str(line["detail"]).partition(" run ")[2] for line in told("imap.too_big")]
+    assert commands == [
+        "reconcile --all --fix to take it in",
+        "reconcile --all --fix to take it in",
+        "reconcile --fix to take it in",
+    ]
+
+
 async def test_a_restored_mailbox_counts_anew(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
@@ -305,6 +392,23 @@ async def test_a_restored_mailbox_counts_anew(
     begin()
     await ledger.until_taken(b"sms")
     assert len(told("imap.uidvalidity_changed")) == 1
+
+
+async def test_a_restored_mailbox_that_is_full_again(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """The cursor of before counts no more, also after a restart with more mail than that."""
+    ledger.cursors[NAME, "INBOX"] = Cursor(7, 50)
+    server.add(b"1")
+    source = begin()
+    await ledger.until_at(1)
+    source.stop()
+    await server.until(lambda: not server.sessions)
+    for number in range(2, 61):
+        server.add(b"%d" % number)
+    begin()
+    await ledger.until_at(60)
+    assert sorted(map(int, ledger.raws)) == list(range(1, 61))
 
 
 async def test_the_folder_goes_and_comes_back(
@@ -425,16 +529,17 @@ async def test_too_big(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
     """It is not read, not touched, told once, and holds nobody up."""
+    before = alarms(Alarm.TOO_BIG)
     server.add(b"x" * 100_001)
     server.add(b"sms")
-    source = begin()
+    begin()
     await ledger.until_at(2)
     assert ledger.raws == [b"sms"]
     assert server.mails[1].flags == set()
     assert not any(words.startswith(("UID FETCH 1 (UID BODY", "UID FETCH 1:")) and "BODY" in words
                    for words in server.heard)  # fmt: skip
     assert len(told("imap.too_big")) == 1
-    assert source.state.too_big == 1
+    assert alarms(Alarm.TOO_BIG) == before + 1
 
 
 async def test_too_big_in_secret(
@@ -464,6 +569,42 @@ async def test_a_body_that_the_server_cannot_read(
     await server.push(b"c")
     await ledger.until_at(3)
     assert sorted(ledger.raws) == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("asked", ["RFC822.SIZE", "BODY.PEEK[]"])
+@pytest.mark.parametrize("said", ["NO it is broken", "NO [SERVERBUG] it is broken", None])
+async def test_a_mail_over_which_the_server_stumbles(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]],
+    asked: str, said: str | None,
+) -> None:  # fmt: skip
+    """It says NO in the middle of a window, or hangs up: every other mail is taken all the same."""
+
+    async def stumble(session: Session, tag: str, words: str) -> str | None:
+        if asked not in words:
+            return await session.do_uid_fetch(words)
+        for _, uid, mail in session._named(words):
+            if mail.raw == b"broken" and said is None:
+                session.writer.transport.abort()
+            if mail.raw == b"broken":
+                return said
+            await session.do_uid_fetch(f"{uid} ({asked})")
+        return "OK done"
+
+    server.instead["UID FETCH"] = stumble
+    good = [b"a", b"b", b"c", b"d"]
+    for raw in (b"a", b"b", b"broken", b"c", b"d"):
+        server.add(raw)
+    source = begin(poll=0.05)
+    async with asyncio.timeout(30):
+        await ledger.until(lambda: set(good) <= set(ledger.raws), 30)
+        await server.until_heard("idling", 3)
+    assert sorted(ledger.raws) == good
+    assert source.state.problem == "1 mails cannot be read or stored; the log says which"
+    assert {line["uid"] for line in told("imap.not_taken")} == {3}
+    assert ledger.at == Cursor(7, 2)
+    logins = sum(words.startswith("LOGIN") for words in server.heard)
+    await server.until_heard("idling", sum(words == "idling" for words in server.heard) + 3)
+    assert sum(words.startswith("LOGIN") for words in server.heard) == logins
 
 
 async def test_a_mail_that_goes_while_it_is_read(
@@ -502,6 +643,20 @@ async def test_an_action_that_is_refused(
     assert told("imap.action_refused")
 
 
+async def test_a_refused_move_of_old_mail_is_tried_again(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """Marked by ourselves it is unseen no more: it is moved all the same when that goes again."""
+    server.add(b"a")
+    begin(start="unseen", on_message="move:Done", poll=0.05)
+    await ledger.until_taken(b"a")
+    await server.until_heard("idling")
+    assert flags(server) == {b"a": {"\\Seen"}}
+    server.folders.add("Done")
+    await ledger.until_at(1)
+    assert server.copied == {"Done": [b"a"]}
+
+
 async def test_a_refused_action_is_tried_once_a_sync(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
@@ -522,6 +677,22 @@ async def test_the_server_restarts(server: ScriptedImap, ledger: Ledger, begin: 
     begin()
     await server.until_heard("idling")
     server.hang_up()
+    server.add(b"sms")
+    await ledger.until_at(1)
+
+
+async def test_a_server_that_hangs_up_at_each_idle(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """It syncs well each time, and yet the pauses grow: no loop of logins, and mail is taken."""
+
+    async def die(session: Session, tag: str, words: str) -> None:
+        session.writer.transport.abort()
+
+    server.instead["IDLE"] = die
+    source = begin()
+    await server.until_heard("LOGIN", 3)
+    assert source._backoff._state.attempt_number == 2
     server.add(b"sms")
     await ledger.until_at(1)
 
@@ -636,20 +807,72 @@ async def test_no_uidnext(server: ScriptedImap, ledger: Ledger, begin: Begin) ->
     assert ledger.raws == []
 
 
+async def test_no_uidnext_and_the_last_mail_goes(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """A folder without its last mail is not one whose UIDs were given anew."""
+
+    async def select(session: Session, tag: str, words: str) -> str:
+        session.say("* 1 EXISTS", "* OK [UIDVALIDITY 7]")
+        return "OK [READ-WRITE] selected"
+
+    server.instead["SELECT"] = select
+    server.add(b"odd")
+    server.add(b"sms")
+    begin(on_message="delete", on_quarantine="leave", poll=0.05)
+    await server.until_heard("SELECT", 3)
+    assert ledger.raws == [b"odd", b"sms"]
+    assert told("imap.uidvalidity_changed") == []
+
+
 async def test_a_refused_login_is_an_alarm_and_no_loop(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
-    """One line, one try, then a long pause; the daemon starts and stops all the same."""
-    source = begin(password="wrong")
+    """One line, one more try soon, then long pauses; the daemon starts and stops all the same."""
+    before = alarms(Alarm.REFUSED)
+    source = begin(password="wrong", refused_pause=5)
     await source.listening.wait()
     await trouble(source)
-    await asyncio.sleep(0.2)
-    assert sum(words.startswith("LOGIN") for words in server.heard) == 1
     (line,) = told("imap.refused")
     assert line["level"] == "error"
-    assert line["pause"] > 200
+    assert 0.4 <= line["pause"] <= 0.6
     assert "wrong" not in str(line)
     assert USER not in str(line)
+    await asyncio.sleep(1.2)
+    assert sum(words.startswith("LOGIN") for words in server.heard) == 2
+    assert len(told("imap.refused")) == 1
+    assert alarms(Alarm.REFUSED) == before + 2  # told once, counted each time
+
+
+async def test_the_default_pauses_of_a_refused_login(
+    server: ScriptedImap, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """Half a minute the first time, then five minutes: no server locks out who asks so seldom."""
+    source = begin(password="wrong")
+    await trouble(source)
+    (line,) = told("imap.refused")
+    assert 27 <= line["pause"] <= 33
+    assert source._refusals == 1
+
+
+async def test_a_refusal_that_is_no_login_is_tried_again_soon(
+    server: ScriptedImap, ledger: Ledger, begin: Begin
+) -> None:
+    """A server that says no to a search for a moment costs a moment, not five minutes."""
+    refused = 0
+
+    async def no(session: Session, tag: str, words: str) -> str:
+        nonlocal refused
+        refused += 1
+        if refused == 2:
+            del server.instead["UID SEARCH"]
+        return "NO a hiccup"
+
+    server.instead["UID SEARCH"] = no
+    server.add(b"sms")
+    begin()
+    await ledger.until_at(1)
+    assert refused == 2
 
 
 async def test_tokens(server: ScriptedImap, ledger: Ledger, begin: Begin) -> None:
@@ -672,6 +895,31 @@ async def test_tokens(server: ScriptedImap, ledger: Ledger, begin: Begin) -> Non
     await ledger.until_at(1)
     assert given == []
     assert rejected == ["stale"]
+
+
+async def test_a_token_that_became_old_costs_no_pause(
+    server: ScriptedImap, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """After a refused token a fresh one is tried at once; refused again, it is as any login."""
+
+    class Tokens:
+        asked = 0
+
+        async def token(self) -> str:
+            self.asked += 1
+            return "stale"
+
+        def reject(self, token: str) -> None:
+            pass
+
+    tokens = Tokens()
+    source = begin(tokens=tokens, refused_pause=3000)
+    await server.until(lambda: tokens.asked == 2)
+    async with asyncio.timeout(5):
+        while source._refusals < 2:
+            await asyncio.sleep(0.01)
+    assert told("imap.refused")[0]["pause"] < 5
+    assert source._pause_of_refusal() > 2000
 
 
 async def test_a_server_that_is_away(ledger: Ledger, told: Callable[[str], list[Line]]) -> None:

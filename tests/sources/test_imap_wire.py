@@ -84,6 +84,12 @@ def test_a_line_without_end_is_refused() -> None:
         ((b'* 1 FETCH (UID 9 BODY[] "a \\"b\\" NIL")',), 9, {b"BODY[]": b'a "b" NIL'}),
         ((b"* 1 FETCH (BODY[] {3}", b")((", b" UID 9)"), 9, {b"BODY[]": b")(("}),
         ((b"* 1 FETCH (X ((a) b) UID 9)",), 9, {b"X": ((b"a",), b"b")}),
+        ((b"* 1 FETCH (FLAGS (a[b \\Seen) BODY[] {1}", b"x", b" UID 9)"), 9, {b"BODY[]": b"x"}),
+        (
+            (b"* 1 FETCH (BODY[HEADER.FIELDS (TO)] {1}", b"x", b" UID 9)"),
+            9,
+            {b"BODY[HEADER.FIELDS (TO)]": b"x"},
+        ),
     ],
 )
 def test_fetch(response: tuple[bytes, ...], uid: int, items: dict[bytes, object]) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreUnavailable
+from bridge.model import Report
+from bridge.sources import watch
 from bridge.sources.led import LedSource
 from bridge.store import LEAD_SECONDS
 from tests.servers.postgres import PostgresServer
@@ -21,6 +23,8 @@ LEASE = 0.15
 
 class Box:
     """A mailbox's source that tells when it is read."""
+
+    stopped: str | None = None
 
     def __init__(self) -> None:
         self.turns = 0
@@ -44,6 +48,15 @@ class Box:
 
     def stop(self) -> None:
         self._stop.set()
+
+    def trouble(self) -> str | None:
+        return None
+
+    def report(self) -> Report:
+        return {"state": "connected"}
+
+    def stuck(self) -> str | None:
+        return self.stopped
 
 
 class Lease:
@@ -116,9 +129,33 @@ async def test_without_the_lease_the_source_ends_in_time(end: Callable[[Lease], 
         await within(box.idle, LEASE + 1)
         assert not source.leads
         lease.ours, lease.failing, lease.hanging = True, False, False
-        if end is not hanging:
-            await within(box.reading)
-            assert box.turns == 2
+        await within(box.reading)
+        assert box.turns == 2
+
+
+async def test_whoever_waits_for_its_turn_has_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that another bridge has is no silence; a turn that never ends is one."""
+    monkeypatch.setattr(watch, "SLACK", 0.5)
+    lease, box = Lease(), Box()
+    lease.ours = False
+    source = LedSource("inbox", lease, box, LEASE)
+    async with running(source):
+        async with asyncio.timeout(5):
+            while lease.asked < 15:
+                assert source.stuck() is None
+                assert source.report() == {"state": "waiting"}
+                await asyncio.sleep(LEASE / 10)
+        lease.ours = True
+        await within(box.reading)
+        assert source.stuck() is None
+        assert source.report() == {"state": "connected"}
+        box.stopped = "nothing moves"
+        assert source.stuck() == "nothing moves"
+    source = LedSource("inbox", lease, box, LEASE)
+    assert source.stuck() is None
+    async with asyncio.timeout(5):
+        while source.stuck() is None:  # it was never run
+            await asyncio.sleep(0.05)
 
 
 async def test_a_short_outage_does_not_end_the_source() -> None:
@@ -151,6 +188,20 @@ async def test_stop_lets_the_source_end_by_itself() -> None:
             source.stop()
             await asyncio.wait_for(task, 5)
             assert box.turns == int(ours)
+
+
+async def test_stop_does_not_wait_for_a_lease_that_hangs() -> None:
+    """A store that does not answer whose turn it is holds no shutdown up."""
+    lease, box = Lease(), Box()
+    lease.hanging = True
+    source = LedSource("inbox", lease, box, 600)
+    async with running(source) as task:
+        async with asyncio.timeout(5):
+            while not lease.asked:
+                await asyncio.sleep(0)
+        source.stop()
+        await asyncio.wait_for(task, 2)
+    assert box.turns == 0
 
 
 async def test_a_bug_of_the_source_leaves_here() -> None:

@@ -173,6 +173,16 @@ async def test_a_spoiled_state_is_told_and_done_without(
     ]
 
 
+async def test_a_state_that_cannot_be_reached_is_told(tmp_path: Path, lines: list[Line]) -> None:
+    """A path that the system refuses is no bug: the config's token is used."""
+    state = tmp_path / ("x" * 300) / "state.json"
+    async with receiver(issues({"access_token": "t"})) as issuer:
+        await tokens(user(issuer.url, refresh_state=str(state))).token()
+    assert form(issuer.requests[0])["refresh_token"] == "hunter2-refresh"
+    (line,) = [line for line in lines if line["level"] == "error"]
+    assert (line["event"], line["detail"]) == ("oauth.state_unreadable", "file name too long")
+
+
 async def test_a_state_that_cannot_be_kept_is_told(tmp_path: Path, lines: list[Line]) -> None:
     """A missing folder loses no token: it is used from memory, and the log says what is wrong."""
     clock = Monotonic()
@@ -310,6 +320,34 @@ async def test_what_a_command_leaves_behind_is_ended(tmp_path: Path) -> None:
             return
         await asyncio.sleep(0.01)
     pytest.fail("the command's child lives on")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_a_command_that_we_may_not_kill_has_a_deadline() -> None:
+    """One that runs as somebody else (sudo) and hangs is left behind, and holds nobody up."""
+    script = """
+import asyncio, os
+from bridge.errors import TokenUnavailable
+from bridge.sources.token_command import run_command
+
+async def main():
+    running = asyncio.create_task(run_command(["/bin/sleep", "20"], 0.5, "inbox"))
+    await asyncio.sleep(0.2)
+    os.setresuid(65534, 65534, 0)
+    try:
+        await running
+    except TokenUnavailable as error:
+        os.write(1, str(error).encode())
+    os._exit(0)
+
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(10):
+        said, _ = await process.communicate()
+    assert said == b"imap.inbox: token_command did not end within 0.5 s"
 
 
 async def test_a_file_is_read_each_time(tmp_path: Path) -> None:

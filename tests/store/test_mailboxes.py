@@ -186,6 +186,8 @@ async def test_a_sync_moves_the_cursor_without_a_mail(settings: StoreSettings) -
         await store.advance(*INBOX, Cursor(7, 100))
         row = await store.mailbox(*INBOX)
         assert (row.cursor, row.horizon, row.synced_at) == (Cursor(7, 100), 100, clock.now)
+        assert await store.horizon(*INBOX) == 100
+        assert await store.horizon("inbox", "Other") is None
         await store.advance(*INBOX, Cursor(8, 5))
         assert (await store.mailbox(*INBOX)).horizon is None
 

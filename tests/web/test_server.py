@@ -78,7 +78,11 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
     health = Health()
     async with serving(health) as address:
         answer = await get(address, "/healthz")
-        assert (answer.status, json.loads(answer.body)) == (200, {"ok": True, "problems": []})
+        assert (answer.status, json.loads(answer.body)) == (
+            200,
+            {"ok": True, "problems": [], "sources": {}},
+        )
+        health.tell("imap.inbox", {"state": "connected", "lag_seconds": 1.5})
         assert health.bad("store", "the database is locked")
         assert not health.bad("store", "the database is still locked")
         answer = await get(address, "/healthz")
@@ -86,6 +90,7 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
         assert json.loads(answer.body) == {
             "ok": False,
             "problems": ["store: the database is still locked"],
+            "sources": {"imap.inbox": {"state": "connected", "lag_seconds": 1.5}},
         }
         assert health.good("store")
         assert not health.good("store")
@@ -95,12 +100,12 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
 def test_parts_of_a_condition_are_good_and_bad_by_themselves() -> None:
     """One mailbox that is well again doesn't hide another one's trouble."""
     health = Health()
-    assert health.bad("sources", "a is away", "a")
-    assert health.bad("sources", "b is away", "b")
-    assert not health.bad("sources", "a is still away", "a")
-    assert health.good("sources", "a")
-    assert not health.good("sources", "a")
-    assert health.problems == ("sources: b is away",)
+    assert health.bad("source", "a is away", "a")
+    assert health.bad("source", "b is away", "b")
+    assert not health.bad("source", "a is still away", "a")
+    assert health.good("source", "a")
+    assert not health.good("source", "a")
+    assert health.problems == ("source: b is away",)
 
 
 async def test_ready_from_start_to_drain() -> None:
@@ -109,7 +114,7 @@ async def test_ready_from_start_to_drain() -> None:
     async with serving(health) as address:
         assert (await get(address, "/readyz")).status == 503
         health.start()
-        health.bad("disk", "full")
+        health.bad("store", "full")
         assert (await get(address, "/readyz")).status == 200
         health.drain()
         answer = await get(address, "/readyz")
@@ -227,7 +232,7 @@ async def test_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         async with connected(address) as (reader, writer):
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")
-            await reader.readuntil(b"}")
+            await reader.readuntil(b"{}}")
             async with connected(address) as (turned_away, _):
                 assert await turned_away.read() == b""
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -283,6 +288,6 @@ async def test_stop_ends_open_connections() -> None:
     await web.start()
     async with connected(web.addresses[0]) as (reader, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        await reader.readuntil(b"}")
+        await reader.readuntil(b"{}}")
         await web.stop()
         assert await reader.read() == b""

@@ -1,0 +1,28 @@
+"""Connects to a server by its name (RFC 8305, Happy Eyeballs)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final
+
+import aiohappyeyeballs
+
+_HEAD_START: Final = 0.25  # seconds that an address has before the next one is tried beside it
+
+
+async def connected(host: str, port: int) -> socket.socket:
+    """Give a socket that is connected to whichever of a host's addresses takes us first.
+
+    Raises OSError if none does. Not left to `create_connection`: that would look the name up where
+    everybody's look-ups stand in one line (`bridge.loop`), and wait for an address that is dead
+    (IPv6 in many a network) instead of trying the next.
+    """
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not addresses:
+        raise OSError("the host has no address")
+    try:
+        return await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_HEAD_START)
+    except RuntimeError as error:  # uvloop's word for some of them
+        raise OSError(str(error)) from None

@@ -1,0 +1,167 @@
+"""A name server that is dead: who waits for it waits alone, and nobody waits at the end."""
+
+from __future__ import annotations
+
+import smtplib
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.chaos.imap_storm import mailbox_lines
+from tests.chaos.ledger import count_deliveries
+from tests.chaos.mails import SmsMail, sms_mail, sms_mails
+from tests.servers.daemon import Config, Daemon
+from tests.servers.dovecot import DovecotServer, running_dovecot
+from tests.servers.names import DeadNames
+from tests.servers.receiver import Exchange, Received, Receiver
+
+_PATIENCE: Final = 25.0  # shorter than a look-up hangs
+_HEALTHY: Final = "healthy.bridge.test"
+_ENDPOINTS: Final = tuple(f"crm-{number}.bridge.test" for number in range(4))
+_MAILBOXES: Final = ("imap-0.bridge.test", "imap-1.bridge.test")
+_ISSUER: Final = "issuer.bridge.test"
+_TRUST: Final = ("anyone = true",)  # a mail in a mailbox has no envelope that could prove it
+_MAILS: Final = 10  # that are under way to each dead endpoint at the end
+
+_DEAD_ENDPOINTS: Final = {
+    name.partition(".")[0]: f"https://{name}/hooks/sms" for name in _ENDPOINTS
+}
+_DEAD_MAILBOXES: Final[Sequence[Sequence[str]]] = (
+    *(
+        (f'name = "{host[:6]}"', f'host = "{host}"', 'username = "sms"', 'password = "x"')
+        for host in _MAILBOXES
+    ),
+    (
+        *('name = "tokens"', 'host = "127.0.0.1"', 'username = "sms"', "[imap.oauth]"),
+        *(f'token_url = "https://{_ISSUER}/"', 'client_id = "us"', 'client_secret = "x"'),
+    ),
+)
+
+
+async def _once(exchange: Exchange) -> None:
+    """Consent and close: so each webhook needs a connection of its own."""
+    exchange.keep = False
+    await exchange.send(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+
+
+@pytest.fixture
+def receiver(receiver: Receiver) -> Receiver:
+    """Run a healthy receiver that keeps no connection."""
+    receiver.answer = _once
+    return receiver
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Iterator[DeadNames]:
+    """Run a name server that never answers; only the healthy endpoint can do without it."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    with DeadNames(folder, [_HEALTHY]) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal() -> Iterator[DovecotServer]:
+    """Run a Dovecot that only this test uses, so that it may be stopped."""
+    with running_dovecot() as server:
+        yield server
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("whose", ["endpoints", "mailboxes"])
+def test_a_name_that_hangs_harms_nobody_else(
+    whose: str,
+    tmp_path: Path,
+    secret: str,
+    receiver: Receiver,
+    names: DeadNames,
+    mortal: DovecotServer,
+) -> None:
+    """While other names hang, an endpoint and a mailbox with good ones work at their usual pace."""
+    user = mortal.new_user()
+    healthy = {"healthy": receiver.url.replace("127.0.0.1", _HEALTHY)}
+    within = names.command()
+    with Daemon(Config(healthy, secret).write(tmp_path), within=within) as daemon:
+        daemon.start()
+        usual = _slowest(receiver, _send(daemon, list(sms_mails("usual", 50))))
+        assert daemon.stop() == 0
+
+    mailbox = [
+        line.replace('"127.0.0.1"', '"localhost"')
+        for line in mailbox_lines(mortal, user, "poll = 600")
+    ]
+    if whose == "endpoints":
+        endpoints, imap, asked = {**_DEAD_ENDPOINTS, **healthy}, mailbox, _ENDPOINTS
+    else:
+        endpoints, asked = healthy, (*_MAILBOXES, _ISSUER)
+        imap = _mailboxes(*_DEAD_MAILBOXES, mailbox)
+    config = Config(endpoints, secret, extra={"imap": imap, "trust": _TRUST})
+    with Daemon(config.write(tmp_path), within=within) as daemon:
+        daemon.start()
+        _send(daemon, list(sms_mails("first", 2)))
+        names.wait_until_asked(*asked, seconds=_PATIENCE)
+        slow = _slowest(receiver, _send(daemon, list(sms_mails("beside", 50))))
+        sys.stdout.write(f"{whose}: p99 {usual * 1e3:.0f} -> {slow * 1e3:.0f} ms\n")
+        assert slow <= 3 * usual + 1, f"usual {usual:.3f} s, while names hang {slow:.3f} s"
+
+        mortal.stop()  # so that the mailbox needs its name again
+        mortal.start()
+        mail = sms_mail("by the mailbox")
+        began = time.monotonic()
+        mortal.deliver(user, mail.raw)
+        took = _slowest(receiver, {mail.text: began})
+        assert took < 10, f"the mailbox took {took:.1f} s"
+        receiver.assert_honest()
+
+
+@pytest.mark.timeout(180)
+def test_the_end_does_not_wait_for_a_name_that_hangs(
+    tmp_path: Path, secret: str, names: DeadNames
+) -> None:
+    """SIGTERM with look-ups under way ends with 0 after the grace, and the messages stay ours."""
+    extra = {"imap": _mailboxes(*_DEAD_MAILBOXES), "delivery": ('grace = "1s"',)}
+    config = Config(_DEAD_ENDPOINTS, secret, extra=extra)
+    with Daemon(config.write(tmp_path), within=names.command()) as daemon:
+        daemon.start()
+        _send(daemon, list(sms_mails("held up", _MAILS)))
+        names.wait_until_asked(*_ENDPOINTS, *_MAILBOXES, _ISSUER, seconds=_PATIENCE)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 10
+        assert count_deliveries(tmp_path / "bridge.db") == {"pending": _MAILS * len(_ENDPOINTS)}
+        daemon.assert_ledger_adds_up()
+
+
+def _mailboxes(*tables: Sequence[str]) -> Sequence[str]:
+    """Write several mailboxes where a config wants the lines of one."""
+    first, *others = tables
+    return [*first, *(line for table in others for line in ("[[imap]]", *table))]
+
+
+def _send(daemon: Daemon, mails: Sequence[SmsMail]) -> dict[str, float]:
+    """Send mails on one connection; return when each was begun, by its text."""
+    begun = {}
+    with smtplib.SMTP(*daemon.smtp, timeout=_PATIENCE) as client:
+        for mail in mails:
+            begun[mail.text] = time.monotonic()
+            client.sendmail(*mail.envelope)
+    return begun
+
+
+def _slowest(receiver: Receiver, begun: Mapping[str, float]) -> float:
+    """Wait for these texts; return how long all but a hundredth of them took at most."""
+
+    def complete(got: list[Received]) -> bool:
+        return begun.keys() <= {each.text for each in got}
+
+    assert receiver.wait(complete, _PATIENCE), "the healthy endpoint misses messages"
+    came = {each.text: each.at for each in reversed(receiver.all())}
+    delays = [came[text] - at for text, at in begun.items()]
+    if len(delays) == 1:
+        return delays[0]
+    return statistics.quantiles(delays, n=100, method="inclusive")[98]
