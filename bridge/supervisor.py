@@ -72,6 +72,8 @@ async def serve(parts: Parts) -> None:
     Raises ListenError if an address is taken, and whatever a part dies of.
     """
     stop = asyncio.Event()
+    for source in parts.sources:
+        parts.health.show(source.name, source.report)
     with _signals(stop, lambda: _reload(parts.sources)):
         await parts.web.start()
         try:
@@ -148,7 +150,6 @@ def _look_at(source: Source, health: Health) -> bool:
     trying. One that has stopped in silence would never read again.
     """
     stuck = source.stuck()
-    health.tell(source.name, source.report())
     _note(health, "source", source.trouble(), source.name)
     _note(health, "progress", stuck, source.name)
     return stuck is None

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import StoreFull, StoreUnavailable
-from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
 from bridge.supervisor import _look_at, _prove
 from bridge.web import Health
@@ -64,10 +63,6 @@ class _Mailbox:
         """Say it."""
         return self.stopped
 
-    def report(self) -> Report:
-        """Say nothing more."""
-        return {"state": "connected"}
-
 
 def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_restart(
     lines: list[Line],
@@ -79,7 +74,6 @@ def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_r
         mailbox.in_trouble = sentence
         assert _look_at(mailbox, health)  # type: ignore[arg-type]
         seen.append(health.problems)
-    assert health.reports == {"inbox": {"state": "connected"}}
     assert [bool(problems) for problems in seen] == [False, True, True, False]
     assert seen[2] == ("source: imap.inbox: refused",)
     assert [line["event"] for line in lines] == ["source.sick", "source.well"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from bridge.model import Report
@@ -20,7 +20,7 @@ class Health:
 
     def __init__(self) -> None:
         self._bad: dict[tuple[Condition, str], str] = {}
-        self._reports: dict[str, Report] = {}
+        self._parts: dict[str, Callable[[], Report]] = {}
         self._started = False
         self._draining = False
 
@@ -34,9 +34,9 @@ class Health:
         """Say that a condition, or this part of it, is good; True if it was bad before."""
         return self._bad.pop((condition, part), None) is not None
 
-    def tell(self, part: str, report: Report) -> None:
-        """Keep the newest report of a part; it is no verdict."""
-        self._reports[part] = report
+    def show(self, part: str, report: Callable[[], Report]) -> None:
+        """Let a part be asked how it does; it is no verdict."""
+        self._parts[part] = report
 
     def start(self) -> None:
         """Everything listens and the store is open."""
@@ -53,8 +53,8 @@ class Health:
 
     @property
     def reports(self) -> Mapping[str, Report]:
-        """How each part did at the last look."""
-        return self._reports
+        """How each part does now."""
+        return {part: report() for part, report in self._parts.items()}
 
     @property
     def not_ready(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
             200,
             {"ok": True, "problems": [], "sources": {}},
         )
-        health.tell("imap.inbox", {"state": "connected", "lag_seconds": 1.5})
+        health.show("imap.inbox", lambda: {"state": "connected", "lag_seconds": 1.5})
         assert health.bad("store", "the database is locked")
         assert not health.bad("store", "the database is still locked")
         answer = await get(address, "/healthz")
