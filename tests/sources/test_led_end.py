@@ -24,6 +24,7 @@ class Leases:
         self.owner = ""
         self.ends = 0.0
         self.asked = 0  # by the first bridge
+        self.answer_takes = 0.0  # seconds from the grant to the answer
         self.broken = ""  # how the first bridge's way to the store is
 
     async def lead(self, owner: str) -> bool:
@@ -39,6 +40,7 @@ class Leases:
         if self.owner != owner and now < self.ends:
             return False
         self.owner, self.ends = owner, now + LEASE
+        await asyncio.sleep(self.answer_takes)
         return True
 
 
@@ -99,6 +101,20 @@ async def test_a_turn_has_ended_before_the_lease_has(broken: str) -> None:
         leases.broken = broken
         await until(lambda: not led.leads)
         # Said as soon as it is cancelled, or once it has ended: both may be.
+        await until(lambda: source.ended_at is not None)
+        assert source.ended_at is not None
+        assert source.ended_at < granted_until
+
+
+async def test_an_answer_that_comes_late_makes_no_turn_longer() -> None:
+    """A lease counts from when it was asked for, not from when its answer came."""
+    leases, source = Leases(), Slow()
+    leases.answer_takes = LEASE / 2
+    led = LedSource("inbox", lambda: leases.lead("first"), lambda: source, LEASE)
+    async with run(led):
+        await until(source.reading.is_set)
+        granted_until = leases.ends
+        leases.broken = "hanging"
         await until(lambda: source.ended_at is not None)
         assert source.ended_at is not None
         assert source.ended_at < granted_until
