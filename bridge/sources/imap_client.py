@@ -383,6 +383,8 @@ async def _first(event: asyncio.Event | None, reply: asyncio.Future[Reply], seco
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or 'protocol error'})"
+    if isinstance(error, ConnectionResetError) and not error.args:  # asyncio's, of a handshake
+        return "the mail server hung up before TLS began: it may know none, or none newer than 1.1"
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)  # asyncio puts a text of its own in its place
     return error.strerror or type(error).__name__

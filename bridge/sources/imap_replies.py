@@ -14,7 +14,8 @@ from bridge.sources.imap_wire import Fetched, read_date
 
 # RFC 5530: a NO with one of these is over after a while by itself.
 _PASSING: Final = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED", "EXPUNGEISSUED"}
-_LONG_NUMBER: Final = re.compile(r"\d{6,}")
+# With a "+" in front also in groups, as people write them: a date or an address of a host is none.
+_LONG_NUMBER: Final = re.compile(r"\+\d(?:[ ().-]{0,2}\d){5,}|\d{6,}")
 _ADDRESS: Final = re.compile(r"\S+@\S+")
 _NAMED: Final = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT) (\d+)\]", re.IGNORECASE)
 _EXISTS: Final = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)

@@ -25,6 +25,7 @@ from tests.servers.receiver import Receiver
 
 _LEASE = 30.0  # seconds for which a bridge that is dead is thought to read a mailbox
 _MARGIN = 15.0  # the other one asks every ten seconds whether it may
+_DOVECOTS = 0.5  # seconds that it waits before it pushes
 _TRUST = ("anyone = true",)  # no envelope comes with a mail that was fetched
 
 
@@ -51,6 +52,7 @@ def test_a_thousand_mails_survive_fifty_kills_and_fifty_restarts_of_the_mail_ser
         assert len(search(mortal, user, "mailbox", "INBOX", "seen")) >= len(mails)
         assert_no_mail_lost(daemon, receiver, mails)
     # A storm that falls between the work proves nothing.
+    assert storm.restarts == 50, storm
     assert storm.with_work >= 20, storm
     assert storm.connected >= 20, storm
     assert storm.cut_sessions >= 10, storm
@@ -73,6 +75,7 @@ def test_a_hundred_mails_are_moved_once_they_are_stored_whoever_is_killed(
         assert search(mortal, user, "mailbox", "INBOX", "all") == []
         assert len(search(mortal, user, "mailbox", "Done", "seen")) >= len(mails)
         assert_no_mail_lost(daemon, receiver, mails)
+    assert storm.restarts == 10, storm
     assert storm.with_work >= 3, storm
 
 
@@ -105,7 +108,11 @@ def test_health_is_red_while_the_mail_server_is_away_and_green_when_it_is_back(
 def test_a_mail_that_comes_while_the_bridge_idles_is_posted_at_once(
     tmp_path: Path, secret: str, receiver: Receiver, dovecot: DovecotServer
 ) -> None:
-    """With IDLE, and polls far apart, a mail is posted within two seconds."""
+    """With IDLE, and polls far apart, a mail is posted within a second of its arrival.
+
+    Half of it is Dovecot's own. Measured on two cores: 0.51 s, beside six busy processes 0.56 s;
+    a mail or two may fall into another test's heavy moment.
+    """
     user = dovecot.new_user()
     imap = mailbox_lines(dovecot, user, "poll = 600")
     config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
@@ -113,7 +120,7 @@ def test_a_mail_that_comes_while_the_bridge_idles_is_posted_at_once(
     with Daemon(config.write(tmp_path)) as daemon:
         daemon.start()
         daemon.wait_for("imap.connected")
-        for number in range(1, 4):
+        for number in range(1, 6):
             with dovecot.session(user) as session:
                 session.append("INBOX", "", "", sms_mail(f"at once {number}").raw)
             appended = time.monotonic()
@@ -121,7 +128,8 @@ def test_a_mail_that_comes_while_the_bridge_idles_is_posted_at_once(
             took.append(receiver.all()[-1].at - appended)
         assert daemon.stop() == 0
     sys.stdout.write(f"append to POST: {[round(each, 3) for each in took]} s\n")
-    assert max(took) < 2
+    assert sorted(took)[len(took) // 2] < _DOVECOTS + 0.5, took
+    assert max(took) < _DOVECOTS + 1, took
 
 
 @pytest.mark.timeout(180)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -104,10 +105,10 @@ class ScriptedImap:
 
 
 @asynccontextmanager
-async def scripted_imap() -> AsyncIterator[ScriptedImap]:
+async def scripted_imap(tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedImap]:
     """Serve on a free port until the end of the block."""
     scripted = ScriptedImap()
-    server = await asyncio.start_server(scripted._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(scripted._serve, "127.0.0.1", 0, ssl=tls)
     scripted.port = server.sockets[0].getsockname()[1]
     try:
         yield scripted

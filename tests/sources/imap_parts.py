@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from bridge.config.imap import ImapSettings
@@ -132,3 +133,18 @@ def make_source(
         clock=pinned_time,
         refused_pause=refused_pause,
     )
+
+
+@asynccontextmanager
+async def running(source: ImapSource) -> AsyncIterator[ImapSource]:
+    """Run a source until the end of the block; nothing may be left of it then."""
+    run = asyncio.create_task(source.run())
+    try:
+        yield source
+    finally:
+        source.stop()
+        async with asyncio.timeout(10):
+            await run
+    assert source._client is None
+    assert source._sync._commits == set()
+    assert not source.state.connected

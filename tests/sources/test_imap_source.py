@@ -171,6 +171,47 @@ async def test_a_folder_that_only_can_be_read(
     assert len(told("imap.readonly")) == 1
 
 
+async def test_a_folder_that_becomes_read_only(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """From then on mails are left as they are, without a try; and marked again once it may be."""
+    source = begin(poll=0.05)
+    await server.until_heard("idling")
+    server.readonly = True
+    await server.until(lambda: source._sync._folder.locked is True)
+    await server.push(b"locked")
+    await ledger.until_at(1)
+    assert not any(words.startswith("UID STORE") for words in server.heard)
+    assert source.state.problem is None
+    server.readonly = False
+    await server.until(lambda: source._sync._folder.locked is False)
+    await server.push(b"free")
+    await ledger.until_at(2)
+    assert flags(server) == {b"locked": set(), b"free": {"\\Seen"}}
+    assert len(told("imap.readonly")) == 1
+    assert told("imap.action_refused") == []
+
+
+async def test_a_folder_that_becomes_read_only_between_the_commit_and_the_action(
+    server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
+) -> None:
+    """The refusal is told, and at the next look nothing is left to be done: the cursor goes on."""
+
+    async def lock(arrival: Arrival) -> None:
+        server.readonly = True
+
+    ledger.before = lock
+    server.add(b"sms")
+    source = begin(poll=0.05)
+    await ledger.until_at(1)
+    await server.until(lambda: source.state.problem is None and source.state.open == 0)
+    assert ledger.raws == [b"sms"]
+    assert flags(server) == {b"sms": set()}
+    assert sum(words.startswith("UID STORE") for words in server.heard) == 1
+    assert len(told("imap.action_refused")) == 1
+    assert len(told("imap.readonly")) == 1
+
+
 async def test_leaving_everything_opens_read_only(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Callable[[str], list[Line]]
 ) -> None:
