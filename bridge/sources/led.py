@@ -59,6 +59,7 @@ class LedSource:
         self._stopping = asyncio.Event()
         self._source: Reading | None = None
         self._pulse = Pulse()
+        self._asked_at = 0.0  # when we asked for the lease that we have
         # Set once it runs: whose turn it is must not keep the other sources from starting.
         self.listening = asyncio.Event()
 
@@ -121,12 +122,13 @@ class LedSource:
         loop = asyncio.get_running_loop()
         self._pulse.beat(self._pause * _RENEWALS)
         # Two of three parts of the lease: the last one is for what the source still has to end.
-        ends = loop.time() + self._pause * (_RENEWALS - 1)
-        await asyncio.wait({reading}, timeout=self._pause)
+        ends = self._asked_at + self._pause * (_RENEWALS - 1)
+        until = min(self._pause, ends - loop.time())
+        await asyncio.wait({reading}, timeout=max(0.0, until))
         while not reading.done() and not self._stopping.is_set():
             try:
                 async with asyncio.timeout_at(ends):
-                    return await self._lead()
+                    return await self._ask()
             except TimeoutError:
                 return False
             except StoreError as error:
@@ -139,8 +141,15 @@ class LedSource:
             await asyncio.wait({reading})
         return True
 
+    async def _ask(self) -> bool:
+        # The lease began when the store heard of it, not when we heard of that.
+        asked_at = asyncio.get_running_loop().time()
+        ours = await self._lead()
+        self._asked_at = asked_at
+        return ours
+
     async def _ours(self) -> bool:
-        asking = asyncio.ensure_future(self._lead())
+        asking = asyncio.ensure_future(self._ask())
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait(
