@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.signing.standard_webhooks import generate_secret
+from tests.servers.dovecot import DovecotServer, running_dovecot
 from tests.servers.dovecot import dovecot as dovecot
 from tests.servers.postgres import postgres as postgres
 from tests.servers.receiver import Receiver
@@ -28,6 +29,13 @@ def receiver(secret: str) -> Iterator[Receiver]:
     """Run a healthy receiver that verifies every webhook."""
     with Receiver(secret) as running:
         yield running
+
+
+@pytest.fixture
+def mortal() -> Iterator[DovecotServer]:
+    """Run a Dovecot that only this test uses, so that it may be stopped."""
+    with running_dovecot() as server:
+        yield server
 
 
 @pytest.fixture

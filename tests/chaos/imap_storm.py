@@ -22,6 +22,7 @@ from tests.servers.dovecot import PASSWORD, DovecotServer
 from tests.servers.receiver import Receiver
 
 NAME: Final = "phone"
+ANYONE: Final = ("anyone = true",)  # no envelope comes with a mail that was fetched
 
 _START: Final = 0.9  # seconds that a start takes, about: a kill may fall into it as well
 _WORK: Final = 0.8  # seconds of a life that reads; Dovecot waits 0.5 s before it pushes

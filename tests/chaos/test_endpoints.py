@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import smtplib
-import statistics
 import sys
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.chaos.mails import SmsMail, sms_mails
+from tests.chaos.mails import sms_mails
 from tests.chaos.nasty import NASTY, RETRY_AFTER
+from tests.chaos.pace import send, slowest
 from tests.servers.daemon import Config, Daemon
-from tests.servers.receiver import Received, Receiver, taken
+from tests.servers.receiver import Receiver, taken
 
 _PATIENCE: Final = 40.0
 _TIMEOUT: Final = 1.0  # seconds that the nasty one is given for an answer
 _STEPS: Final = (2.0, 5.0)  # the schedule's waits after the first and the second try
 _MIB: Final = 1024 * 1024
-
-
-def _send(daemon: Daemon, mails: Sequence[SmsMail]) -> dict[str, float]:
-    """Send mails on one connection; return when each was begun, by its text."""
-    begun = {}
-    with smtplib.SMTP(*daemon.smtp, timeout=_PATIENCE) as client:
-        for mail in mails:
-            begun[mail.text] = time.monotonic()
-            client.sendmail(*mail.envelope)
-    return begun
-
-
-def _delays(receiver: Receiver, begun: dict[str, float]) -> list[float]:
-    """Wait for these texts; return how long each took from the mail to the webhook."""
-
-    def complete(got: list[Received]) -> bool:
-        return begun.keys() <= {each.text for each in got}
-
-    assert receiver.wait(complete, _PATIENCE), "the healthy endpoint misses messages"
-    first: dict[str, float] = {}
-    for each in receiver.all():
-        first.setdefault(each.text, each.at)
-    return [first[text] - at for text, at in begun.items()]
-
-
-def _slowest(delays: list[float]) -> float:
-    return statistics.quantiles(delays, n=100, method="inclusive")[98]
 
 
 def _tries(daemon: Daemon, endpoint: str) -> dict[str, list[dict[str, Any]]]:
@@ -72,15 +43,19 @@ def test_a_nasty_endpoint_harms_nobody_else(kind: str, tmp_path: Path, secret: s
         )
         with Daemon(config.write(tmp_path)) as daemon:
             daemon.start()
-            usual = _slowest(_delays(healthy, _send(daemon, list(sms_mails("usual", 50)))))
+            usual = slowest(
+                healthy, send(daemon, list(sms_mails("usual", 50)), _PATIENCE), _PATIENCE
+            )
             assert nasty.wait_for_ids(50, _PATIENCE)
             memory = daemon.rss()
 
             _turn(nasty, kind)
-            few = _send(daemon, list(sms_mails("few", 3)))
-            _delays(healthy, few)
+            few = send(daemon, list(sms_mails("few", 3)), _PATIENCE)
+            slowest(healthy, few, _PATIENCE)
             _check_schedule(daemon, nasty, kind, few)
-            slow = _slowest(_delays(healthy, _send(daemon, list(sms_mails("beside", 50)))))
+            slow = slowest(
+                healthy, send(daemon, list(sms_mails("beside", 50)), _PATIENCE), _PATIENCE
+            )
             assert slow <= 3 * usual + 0.3, f"usual {usual:.3f} s, beside {kind} {slow:.3f} s"
             growth = daemon.rss() - memory
             sys.stdout.write(

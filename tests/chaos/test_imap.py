@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.imap_storm import (
+    ANYONE,
     assert_no_mail_lost,
     mailbox_lines,
     rage_in_mailbox,
@@ -19,21 +19,13 @@ from tests.chaos.imap_storm import (
 )
 from tests.chaos.mails import sms_mail, sms_mails
 from tests.servers.daemon import Config, Daemon
-from tests.servers.dovecot import DovecotServer, running_dovecot
+from tests.servers.dovecot import DovecotServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.receiver import Receiver
 
 _LEASE = 30.0  # seconds for which a bridge that is dead is thought to read a mailbox
 _MARGIN = 15.0  # the other one asks every ten seconds whether it may
 _DOVECOTS = 0.5  # seconds that it waits before it pushes
-_TRUST = ("anyone = true",)  # no envelope comes with a mail that was fetched
-
-
-@pytest.fixture
-def mortal() -> Iterator[DovecotServer]:
-    """Run a Dovecot that only this test uses, so that it may be stopped."""
-    with running_dovecot() as server:
-        yield server
 
 
 @pytest.mark.timeout(300)
@@ -43,7 +35,7 @@ def test_a_thousand_mails_survive_fifty_kills_and_fifty_restarts_of_the_mail_ser
     """Each of 1,000 mails is posted under one id and marked seen, and the cursor is at the last."""
     user = mortal.new_user()
     imap = mailbox_lines(mortal, user, "timeout = 5", 'on_message = "seen"')
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     mails = list(sms_mails("mailbox", 1000))
     with Daemon(config.write(tmp_path)) as daemon:
         storm = rage_in_mailbox(daemon, mortal, user, receiver, mails, kills=50, dice=dice)
@@ -67,7 +59,7 @@ def test_a_hundred_mails_are_moved_once_they_are_stored_whoever_is_killed(
     with mortal.session(user) as session:
         session.create("Done")
     imap = mailbox_lines(mortal, user, "timeout = 5", 'on_message = "move:Done"')
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     mails = list(sms_mails("moved", 100))
     with Daemon(config.write(tmp_path)) as daemon:
         storm = rage_in_mailbox(daemon, mortal, user, receiver, mails, kills=10, dice=dice)
@@ -85,7 +77,7 @@ def test_health_is_red_while_the_mail_server_is_away_and_green_when_it_is_back(
     """A mail server that goes away makes /healthz red, not the daemon end; mail then comes on."""
     user = mortal.new_user()
     imap = mailbox_lines(mortal, user, "poll = 1", "timeout = 1")
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     with Daemon(config.write(tmp_path)) as daemon:
         daemon.start()
         daemon.wait_for("imap.connected")
@@ -115,7 +107,7 @@ def test_a_mail_that_comes_while_the_bridge_idles_is_posted_at_once(
     """
     user = dovecot.new_user()
     imap = mailbox_lines(dovecot, user, "poll = 600")
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     took = []
     with Daemon(config.write(tmp_path)) as daemon:
         daemon.start()
@@ -148,7 +140,7 @@ def test_of_two_bridges_one_reads_and_the_other_takes_over_when_it_is_killed(
         store=postgres.create_database(),
         extra={
             "imap": mailbox_lines(dovecot, user),
-            "trust": _TRUST,
+            "trust": ANYONE,
             "crm": ("timeout = 1",),  # and so a delivery's lease ends half a minute after its claim
         },
     )

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import smtplib
-import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.chaos.imap_storm import mailbox_lines
+from tests.chaos.imap_storm import ANYONE, mailbox_lines
 from tests.chaos.ledger import count_deliveries
-from tests.chaos.mails import SmsMail, sms_mail, sms_mails
+from tests.chaos.mails import sms_mail, sms_mails
+from tests.chaos.pace import send, slowest
 from tests.servers.daemon import Config, Daemon
-from tests.servers.dovecot import DovecotServer, running_dovecot
+from tests.servers.dovecot import DovecotServer
 from tests.servers.names import DeadNames
-from tests.servers.receiver import Exchange, Received, Receiver
+from tests.servers.receiver import Exchange, Receiver
 
 _PATIENCE: Final = 25.0  # shorter than a look-up hangs
 _HEALTHY: Final = "healthy.bridge.test"
 _ENDPOINTS: Final = tuple(f"crm-{number}.bridge.test" for number in range(4))
 _MAILBOXES: Final = ("imap-0.bridge.test", "imap-1.bridge.test")
 _ISSUER: Final = "issuer.bridge.test"
-_TRUST: Final = ("anyone = true",)  # a mail in a mailbox has no envelope that could prove it
 _MAILS: Final = 10  # that are under way to each dead endpoint at the end
 
 _DEAD_ENDPOINTS: Final = {
@@ -65,13 +63,6 @@ def names(tmp_path: Path) -> Iterator[DeadNames]:
         yield running
 
 
-@pytest.fixture
-def mortal() -> Iterator[DovecotServer]:
-    """Run a Dovecot that only this test uses, so that it may be stopped."""
-    with running_dovecot() as server:
-        yield server
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("whose", ["endpoints", "mailboxes"])
 def test_a_name_that_hangs_harms_nobody_else(
@@ -88,7 +79,7 @@ def test_a_name_that_hangs_harms_nobody_else(
     within = names.command()
     with Daemon(Config(healthy, secret).write(tmp_path), within=within) as daemon:
         daemon.start()
-        usual = _slowest(receiver, _send(daemon, list(sms_mails("usual", 50))))
+        usual = slowest(receiver, send(daemon, list(sms_mails("usual", 50)), _PATIENCE), _PATIENCE)
         assert daemon.stop() == 0
 
     mailbox = [
@@ -100,12 +91,12 @@ def test_a_name_that_hangs_harms_nobody_else(
     else:
         endpoints, asked = healthy, (*_MAILBOXES, _ISSUER)
         imap = _mailboxes(*_DEAD_MAILBOXES, mailbox)
-    config = Config(endpoints, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config(endpoints, secret, extra={"imap": imap, "trust": ANYONE})
     with Daemon(config.write(tmp_path), within=within) as daemon:
         daemon.start()
-        _send(daemon, list(sms_mails("first", 2)))
+        send(daemon, list(sms_mails("first", 2)), _PATIENCE)
         names.wait_until_asked(*asked, seconds=_PATIENCE)
-        slow = _slowest(receiver, _send(daemon, list(sms_mails("beside", 50))))
+        slow = slowest(receiver, send(daemon, list(sms_mails("beside", 50)), _PATIENCE), _PATIENCE)
         sys.stdout.write(f"{whose}: p99 {usual * 1e3:.0f} -> {slow * 1e3:.0f} ms\n")
         assert slow <= 3 * usual + 1, f"usual {usual:.3f} s, while names hang {slow:.3f} s"
 
@@ -114,7 +105,7 @@ def test_a_name_that_hangs_harms_nobody_else(
         mail = sms_mail("by the mailbox")
         began = time.monotonic()
         mortal.deliver(user, mail.raw)
-        took = _slowest(receiver, {mail.text: began})
+        took = slowest(receiver, {mail.text: began}, _PATIENCE)
         assert took < 10, f"the mailbox took {took:.1f} s"
         receiver.assert_honest()
 
@@ -128,7 +119,7 @@ def test_the_end_does_not_wait_for_a_name_that_hangs(
     config = Config(_DEAD_ENDPOINTS, secret, extra=extra)
     with Daemon(config.write(tmp_path), within=names.command()) as daemon:
         daemon.start()
-        _send(daemon, list(sms_mails("held up", _MAILS)))
+        send(daemon, list(sms_mails("held up", _MAILS)), _PATIENCE)
         names.wait_until_asked(*_ENDPOINTS, *_MAILBOXES, _ISSUER, seconds=_PATIENCE)
         began = time.monotonic()
         assert daemon.stop() == 0
@@ -141,27 +132,3 @@ def _mailboxes(*tables: Sequence[str]) -> Sequence[str]:
     """Write several mailboxes where a config wants the lines of one."""
     first, *others = tables
     return [*first, *(line for table in others for line in ("[[imap]]", *table))]
-
-
-def _send(daemon: Daemon, mails: Sequence[SmsMail]) -> dict[str, float]:
-    """Send mails on one connection; return when each was begun, by its text."""
-    begun = {}
-    with smtplib.SMTP(*daemon.smtp, timeout=_PATIENCE) as client:
-        for mail in mails:
-            begun[mail.text] = time.monotonic()
-            client.sendmail(*mail.envelope)
-    return begun
-
-
-def _slowest(receiver: Receiver, begun: Mapping[str, float]) -> float:
-    """Wait for these texts; return how long all but a hundredth of them took at most."""
-
-    def complete(got: list[Received]) -> bool:
-        return begun.keys() <= {each.text for each in got}
-
-    assert receiver.wait(complete, _PATIENCE), "the healthy endpoint misses messages"
-    came = {each.text: each.at for each in reversed(receiver.all())}
-    delays = [came[text] - at for text, at in begun.items()]
-    if len(delays) == 1:
-        return delays[0]
-    return statistics.quantiles(delays, n=100, method="inclusive")[98]

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.chaos.imap_storm import (
+    ANYONE,
     NAME,
     assert_no_mail_lost,
     mailbox_lines,
@@ -23,8 +24,6 @@ from tests.servers.daemon import Config, Daemon
 from tests.servers.dovecot import DovecotServer
 from tests.servers.receiver import Receiver
 
-_TRUST = ("anyone = true",)  # no envelope comes with a mail that was fetched
-
 
 def test_what_the_start_left_out_is_taken_in_beside_the_daemon_and_posted_by_it(
     tmp_path: Path, secret: str, receiver: Receiver, dovecot: DovecotServer
@@ -32,7 +31,7 @@ def test_what_the_start_left_out_is_taken_in_beside_the_daemon_and_posted_by_it(
     """Old mail is no loss; with --all --fix it is taken in, and the daemon posts it."""
     user = dovecot.new_user()
     imap = mailbox_lines(dovecot, user, 'start = "new"', "poll = 600")
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     mails = list(sms_mails("beside", 6))
     dovecot.deliver(user, *(mail.raw for mail in mails[:3]))
     with Daemon(config.write(tmp_path)) as daemon:
@@ -65,7 +64,7 @@ def test_reconcile_and_the_daemon_take_in_one_backlog_together(
     """Whoever comes first, each of 800 mails is one message, posted under one id and marked."""
     user = dovecot.new_user()
     imap = mailbox_lines(dovecot, user, 'on_message = "seen"')
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     mails = list(sms_mails("together", 800))
     database = tmp_path / "bridge.db"
     with Daemon(config.write(tmp_path)) as daemon:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.chaos.imap_storm import NAME, mailbox_lines
+from tests.chaos.imap_storm import ANYONE, NAME, mailbox_lines
 from tests.chaos.mails import sms_mail
 from tests.servers.daemon import Config, Daemon
-from tests.servers.dovecot import DovecotServer, running_dovecot
+from tests.servers.dovecot import DovecotServer
 from tests.servers.receiver import Receiver
 from tests.servers.watchdog import Watchdog
 from tests.servers.watchdog import watchdog as watchdog
 
-_TRUST = ("anyone = true",)
 _LAST = ("lag_seconds", "last_sync")
 _QUICK = ("poll = 1", "timeout = 1")  # not read for more than 5 s is trouble
-
-
-@pytest.fixture
-def mortal() -> Iterator[DovecotServer]:
-    """Run a Dovecot that only this test uses, so that it may be stopped."""
-    with running_dovecot() as server:
-        yield server
 
 
 def _mailbox(daemon: Daemon) -> dict[str, Any]:
@@ -42,7 +31,7 @@ def test_a_mailbox_source_that_stops_in_silence_is_red_and_restarted(
     """With IMAP hung and all else well, health is red, systemd hears no more; then mail goes on."""
     user = dovecot.new_user()
     imap = mailbox_lines(dovecot, user, *_QUICK)
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     bug = tmp_path / "bug"
     launcher = ("-m", "tests.chaos.hanging_daemon", str(bug))
     with Daemon(config.write(tmp_path), launcher) as daemon:
@@ -79,7 +68,7 @@ def test_a_mail_server_that_is_away_is_no_reason_for_a_restart(
     """As long as it is away health is red and the watchdog is fed."""
     user = mortal.new_user()
     imap = mailbox_lines(mortal, user, *_QUICK)
-    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": _TRUST})
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
     # Its pauses are longer than the two seconds after which this daemon calls it silence.
     launcher = ("-m", "tests.chaos.hanging_daemon", str(tmp_path / "bug"))
     with Daemon(config.write(tmp_path), launcher) as daemon:

@@ -135,16 +135,21 @@ def make_source(
     )
 
 
+async def end(source: ImapSource, run: asyncio.Task[None]) -> None:
+    """Stop a source and wait for its end; nothing may be left of it then."""
+    source.stop()
+    async with asyncio.timeout(10):
+        await run
+    assert source._client is None
+    assert source._sync._commits == set()
+    assert not source.state.connected
+
+
 @asynccontextmanager
 async def running(source: ImapSource) -> AsyncIterator[ImapSource]:
-    """Run a source until the end of the block; nothing may be left of it then."""
+    """Run a source until the end of the block."""
     run = asyncio.create_task(source.run())
     try:
         yield source
     finally:
-        source.stop()
-        async with asyncio.timeout(10):
-            await run
-    assert source._client is None
-    assert source._sync._commits == set()
-    assert not source.state.connected
+        await end(source, run)

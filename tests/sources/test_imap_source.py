@@ -16,7 +16,7 @@ from bridge.sources.imap import ImapSource
 from bridge.sources.imap_open import look_into
 from tests.conftest import Line
 from tests.servers.scripted_imap import FULL, USER, ScriptedImap, Session, scripted_imap
-from tests.sources.imap_parts import NAME, Ledger, make_source, settings
+from tests.sources.imap_parts import NAME, Ledger, end, make_source, settings
 from tests.sources.peer import NOON
 
 Begin = Callable[..., ImapSource]
@@ -44,13 +44,8 @@ async def begin(server: ScriptedImap, ledger: Ledger) -> AsyncIterator[Begin]:
         return source
 
     yield start
-    for source, run in running:
-        source.stop()
-        async with asyncio.timeout(10):
-            await run
-        assert source._client is None
-        assert source._sync._commits == set()
-        assert not source.state.connected
+    for each in running:
+        await end(*each)
 
 
 @pytest.fixture
