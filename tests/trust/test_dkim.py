@@ -348,6 +348,15 @@ def test_pieces_make_no_difference(size: int, body: str):
             assert verify.body_digest(raw, canon) == wanted
 
 
+@pytest.mark.parametrize("text", [b"a b ", b"a\t", b"a \n", b"a \r", b"ab"])
+def test_a_long_line_is_cut(text: bytes):
+    """A line of 10 MB would hold the interpreter's lock for 3 s, and so everybody."""
+    body = text * (1024**2 // len(text)) + b"\r\n"
+    pieces = list(verify._pieces(body))
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) < 65 * 1024
+
+
 async def test_the_lower_of_two_headers_is_signed_first(names: DnsNames):
     """A header that was put on top later leaves the signature valid, and is not covered."""
     signer = Signer(headers=(*SIGNED_HEADERS, "x-note"))
