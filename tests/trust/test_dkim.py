@@ -357,6 +357,16 @@ def test_a_long_line_is_cut(text: bytes):
     assert max(map(len, pieces)) < 65 * 1024
 
 
+async def test_several_keys_that_are_not_answered(dns: NameServer, monkeypatch: pytest.MonkeyPatch):
+    """They are asked for at once: in a row they outlive the deadline, and no hour is ever over."""
+    monkeypatch.setattr("bridge.trust.dkim.DEADLINE", 0.6)
+    raw = MAIL
+    for selector in ("x1", "x2", "x3", "x4"):
+        raw = Signer(selector=selector).sign(raw)
+        dns.zone[f"{selector}._domainkey.{DOMAIN}"] = Trouble.SILENCE
+    assert "reparse this mail" in await why_not(raw, asked_of(dns, patience=0))
+
+
 async def test_the_lower_of_two_headers_is_signed_first(names: DnsNames):
     """A header that was put on top later leaves the signature valid, and is not covered."""
     signer = Signer(headers=(*SIGNED_HEADERS, "x-note"))
