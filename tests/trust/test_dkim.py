@@ -367,6 +367,28 @@ async def test_several_keys_that_are_not_answered(dns: NameServer, monkeypatch: 
     assert "reparse this mail" in await why_not(raw, asked_of(dns, patience=0))
 
 
+async def test_big_mails_hold_up_no_small_one(names: DnsNames, monkeypatch: pytest.MonkeyPatch):
+    """A flood of big mails may have to wait; a genuine SMS beside it may not."""
+    go_on = threading.Event()
+    digest = verify.body_digest
+
+    def waiting(body: bytes, canon: str) -> bytes:
+        if len(body) > 100_000:
+            go_on.wait(10)
+        return digest(body, canon)
+
+    monkeypatch.setattr(verify, "body_digest", waiting)
+    big = Signer().sign(MAIL + b"x\r\n" * 50_000)
+    flood = [asyncio.create_task(weigh(big, names)) for _ in range(50)]
+    try:
+        async with asyncio.timeout(3):
+            assert isinstance(await weigh(GOOD, names), Trust)
+    finally:
+        go_on.set()
+        results = await asyncio.gather(*flood)
+    assert all(isinstance(result, Trust) for result in results)
+
+
 async def test_the_lower_of_two_headers_is_signed_first(names: DnsNames):
     """A header that was put on top later leaves the signature valid, and is not covered."""
     signer = Signer(headers=(*SIGNED_HEADERS, "x-note"))
