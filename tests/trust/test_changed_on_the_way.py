@@ -61,6 +61,20 @@ async def test_a_blank_in_the_line_below_a_parts_headers(names: DnsNames):
     assert result.message == genuine.message
 
 
+@pytest.mark.parametrize(("old", "new"), [(b'"b x"', b'"b \t x"'), (b"--b x\r\n", b"--b  x\r\n")])
+async def test_a_boundary_with_blanks(old: bytes, new: bytes, names: DnsNames):
+    """However many there are, the parts are the same."""
+    html = b"--b x\r\nContent-Type: text/html\r\n\r\n<p>no</p>\r\n--b x--\r\n"
+    body = multipart(FIELDS + b"Body: hello").replace(b'"b"', b'"b x"').replace(b"--b--\r\n", html)
+    raw = Signer().sign(body.replace(b"--b\r\n", b"--b x\r\n"))
+    genuine = await read(raw, names)
+    assert isinstance(genuine, Reading)
+    assert genuine.message.body == "hello"
+    again = await read(raw.replace(old, new), names)
+    assert isinstance(again, Reading)
+    assert again.message == genuine.message
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
