@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final
@@ -20,6 +21,7 @@ _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_BITS: Final = 48  # milliseconds since 1970: until the year 10889
 _HASH_BITS: Final = 80
 _ID_CHARACTERS: Final = 26  # 128 bits at 5 a character, as in a ULID
+_BLANKS: Final = re.compile(r"[ \t]+")
 _SEPARATOR: Final = b"\x1f"  # cannot be confused: lengths are hashed too
 
 
@@ -40,11 +42,13 @@ def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Iden
     def key(*parts: str) -> str:
         return prefix + _digest(message.provider, *parts).hex()[:32]
 
-    content = key("content", message.sender, message.recipient, stamp, message.body)
+    written = (message.sender, message.recipient, stamp, message.body)
+    content = key("content", *written)
     by_email = None
     if email is not None:
         place = () if ordinal == 0 else (str(ordinal),)
-        by_email = key("email", content, email.fingerprint, *place)
+        seen = key("content", *map(_as_signed, written))
+        by_email = key("email", seen, _as_signed(email.fingerprint), *place)
     by_provider = None
     if message.provider_message_id is not None:
         # No time in front: the two ways in may give the same id with times of other precision.
@@ -56,6 +60,14 @@ def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Iden
         email=by_email,
         provider=by_provider,
     )
+
+
+def _as_signed(written: str) -> str:
+    """Drop what a signature does not see (RFC 6376, 3.4): whoever has a mail can change it.
+
+    Else one mail could be sent again and again, each time with another blank in it.
+    """
+    return _BLANKS.sub(" ", written).replace(" \n", "\n").strip(" \n")
 
 
 def data(

@@ -121,6 +121,13 @@ class Reader:
                 return Unreadable(weighed.reason, weighed.detail, provider.name)
             believed = weighed
             email = trust.covered(email, believed)
+            if not provider.matches(email):
+                return Unreadable(
+                    Reason.UNTRUSTED,
+                    "only headers without evidence say that the mail is this provider's"
+                    + trust.missed(email),
+                    provider.name,
+                )
         result = provider.read_email(email)
         if isinstance(result, Unreadable):
             return replace(result, detail=result.detail + trust.missed(email))

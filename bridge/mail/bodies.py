@@ -15,6 +15,8 @@ from bridge.mail.repairs import Repair
 
 _PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 _BAD_QUOTED: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
+# Blanks behind a soft line end are none of the text (RFC 2045, 6.7), and binascii keeps them.
+_SOFT_END: Final = re.compile(rb"=[ \t]+(?=\r?\n|\Z)")
 _BLANKS: Final = b" \t\r\n"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -80,7 +82,7 @@ def _undo_transfer(leaf: Leaf, repairs: list[Repair]) -> bytes:
     if leaf.encoding == "quoted-printable":
         if _BAD_QUOTED.search(leaf.content):
             repairs.append(Repair.QUOTED_PRINTABLE_DEFECT)
-        return binascii.a2b_qp(leaf.content)
+        return binascii.a2b_qp(_SOFT_END.sub(b"=", leaf.content))
     if leaf.encoding == "base64":
         return _undo_base64(leaf.content, repairs)
     repairs.append(Repair.ENCODING_UNKNOWN)

@@ -12,6 +12,11 @@ from bridge.mail.charsets import decode as decode_charset
 from bridge.mail.limits import MAX_HEADER_BYTES, MAX_HEADERS, NotReadError
 
 _END: Final = re.compile(rb"\n\r?\n")
+# A part's headers end at any line that looks blank. Its blanks are not seen by a signature with
+# relaxed canonicalization, so they must not decide what is header and what is text.
+_PART_END: Final = re.compile(rb"\n[ \t]*\r?\n")
+_LINE_END: Final = re.compile(rb"\r?\n")
+_BLANK_LINE: Final = re.compile(rb"[ \t]*\r?\n")
 _FIELD: Final = re.compile(rb"([!-9;-~]+):([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
 _JUNK: Final = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)")
 _MBOX_LINE: Final = re.compile(rb"From [^\s:]\S* [^\n]*\n")
@@ -40,11 +45,13 @@ class HeaderBlock:
 def split(raw: bytes, start: int, end: int) -> tuple[HeaderBlock, int]:
     """Read the headers that begin at `start`; give them and where the content begins.
 
-    Raises NotReadError where the block is over a bound.
+    From 0 on they are the mail's own, else a part's. Raises NotReadError where the block is over
+    a bound.
     """
-    if raw.startswith((b"\n", b"\r\n"), start, end):  # a part without headers
-        return HeaderBlock({}, 0, None), raw.index(b"\n", start) + 1
-    blank = _END.search(raw, start, min(end, start + MAX_HEADER_BYTES))
+    first = (_BLANK_LINE if start else _LINE_END).match(raw, start, end)
+    if first is not None:  # a part without headers
+        return HeaderBlock({}, 0, None), first.end()
+    blank = (_PART_END if start else _END).search(raw, start, min(end, start + MAX_HEADER_BYTES))
     if blank is not None:
         return _parse(raw[start : blank.start() + 1]), blank.end()
     if end - start > MAX_HEADER_BYTES:

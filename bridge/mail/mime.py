@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -14,6 +14,7 @@ from bridge.mail.repairs import Repair
 
 _TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 _PARAMETER: Final = re.compile(r';\s*([^\s=;*"]+)(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
+_BLANKS: Final = re.compile(rb"[ \t]+")
 _CR: Final = 0x0D
 _LF: Final = 0x0A
 _STRUCTURED: Final = ("content-type", "content-transfer-encoding", "content-disposition")
@@ -90,15 +91,13 @@ class Splitter:
         return [versions] if versions else []
 
     def _pieces(self, span: Span, boundary: str) -> list[Span]:
+        boundary = boundary.rstrip(" \t")
         if not boundary:
             return []
         raw, (begin, end) = self._raw, span
-        marker = b"--" + boundary.encode("utf-8", "surrogateescape")
         pieces: list[Span] = []
         start = -1
-        at = raw.find(marker, begin, end)
-        while at >= 0:
-            after = at + len(marker)
+        for at, after in self._markers(boundary, begin, end):
             if at == begin or raw[at - 1] == _LF:  # at the start of a line
                 line_end = raw.find(b"\n", after, end)
                 line_end = end if line_end < 0 else line_end
@@ -111,11 +110,23 @@ class Splitter:
                     if len(pieces) > MAX_PARTS:
                         raise NotReadError(f"the mail has more than {MAX_PARTS} parts")
                     start = min(line_end + 1, end)
-            at = raw.find(marker, after, end)
         if start >= 0:
             self.repairs.append(Repair.MULTIPART_UNCLOSED)
             pieces.append((start, end))
         return pieces
+
+    def _markers(self, boundary: str, begin: int, end: int) -> Iterator[Span]:
+        marker = b"--" + boundary.encode("utf-8", "surrogateescape")
+        words = _BLANKS.split(marker)
+        if len(words) > 1:
+            # However many blanks: a relaxed signature does not see it, here or in the header.
+            blanks = re.compile(rb"[ \t]+".join(map(re.escape, words)))
+            yield from (found.span() for found in blanks.finditer(self._raw, begin, end))
+            return
+        at = self._raw.find(marker, begin, end)
+        while at >= 0:
+            yield at, at + len(marker)
+            at = self._raw.find(marker, at + len(marker), end)
 
     def _before_line_end(self, start: int, at: int) -> int:
         # The line end in front of a boundary belongs to the boundary.

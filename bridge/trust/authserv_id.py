@@ -24,7 +24,6 @@ from bridge.trust.signature import READ_ALWAYS, Signature, UnusableError
 
 _CHECKS: Final = ("dkim", "spf", "dmarc")
 _FAILED: Final = frozenset({"fail", "hardfail", "policy"})
-_STORED: Final = frozenset({SourceKind.IMAP, SourceKind.FILE})  # read from where the server put it
 
 
 async def weigh(
@@ -34,7 +33,15 @@ async def weigh(
     wanted = policy.authserv_id
     if wanted is None:
         return None
-    if arrival.source not in _STORED and (refused := _not_from_server(arrival.peer, wanted)):
+    if arrival.source is SourceKind.FILE:
+        return Absent(
+            "the mail is from a file: whoever made it can have written such a header (--trusted "
+            "says that it was your server)"
+        )
+    # In a mailbox it was the server that put the mail there.
+    if arrival.source is not SourceKind.IMAP and (
+        refused := _not_from_server(arrival.peer, wanted)
+    ):
         return refused
     found = mail.header_fields(arrival.raw)
     if found.defect is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from hmac import compare_digest
 from typing import Final
@@ -21,6 +22,10 @@ from bridge.trust.base import Absent, Later, Names, UnansweredError
 from bridge.trust.signature import MAX_SIGNATURES, Signature, UnusableError
 
 DEADLINE: Final = 10.0  # seconds for all signatures of a mail together
+_BIG: Final = 64 * 1024  # bytes of a content; an SMS's has a fraction
+# Big contents are hashed one after the other. Side by side they would all miss the deadline, and
+# hold the threads that small mails wait for.
+_FOR_BIG: Final = ThreadPoolExecutor(1, "dkim-content")
 _SKEW: Final = 300.0  # seconds that the signer's clock may be ahead of ours
 
 
@@ -64,26 +69,42 @@ class _Mail:
 
     async def judge(self, ours: Sequence[HeaderField]) -> Trust | Absent | Later:
         """Give the first signature that proves enough, else why the first of them does not."""
+        from bridge.trust import verify
+
         absent: Absent | None = None
         later: Later | None = None
+        asked: list[tuple[Signature, frozenset[str]]] = []
         for field in ours:
-            domain = signature.signer(field) or ""
             try:
-                covers = await self._verify(field)
+                asked.append(await self._read(field))
             except UnusableError as error:
-                absent = absent or Absent(f"the signature of {domain}: {error}")
-            except UnansweredError as error:
-                said = f"the DNS did not answer when it was asked for the key of {domain}"
-                if error.lasting:
+                absent = absent or Absent(f"the signature of {signature.signer(field)}: {error}")
+        # At once: in a row, several names without an answer take longer than the deadline, and
+        # then the mail is put off each time anew, for ever.
+        answers = await asyncio.gather(
+            *(self._names.txt(f"{read.selector}._domainkey.{read.domain}") for read, _ in asked),
+            return_exceptions=True,
+        )
+        for (read, covers), records in zip(asked, answers, strict=True):
+            if isinstance(records, UnansweredError):
+                said = f"the DNS did not answer when it was asked for the key of {read.domain}"
+                if records.lasting:
                     absent = Absent(f"{said}: reparse this mail when it does")
                 else:
                     later = Later(said)
+                continue
+            if isinstance(records, BaseException):
+                raise records
+            try:
+                await asyncio.to_thread(verify.check, read, records, self._fields)
+            except UnusableError as error:
+                absent = absent or Absent(f"the signature of {read.domain}: {error}")
             else:
-                return Trust("dkim", domain, covers)
+                return Trust("dkim", read.domain, covers)
         return later or absent or Absent("the mail has no signature of a listed domain")
 
-    async def _verify(self, field: HeaderField) -> frozenset[str]:
-        """Give what a signature covers; raises UnusableError, or UnansweredError."""
+    async def _read(self, field: HeaderField) -> tuple[Signature, frozenset[str]]:
+        """Judge all of a signature but its key, and give what it covers; raises UnusableError."""
         from bridge.trust import verify
 
         read = signature.read(field)
@@ -92,12 +113,12 @@ class _Mail:
         _check_times(read, self._received_at)
         canon = read.body_canon
         if canon not in self._digests:
-            self._digests[canon] = await asyncio.to_thread(verify.body_digest, self._body, canon)
+            loop, pool = asyncio.get_running_loop(), _FOR_BIG if len(self._body) > _BIG else None
+            digest = loop.run_in_executor(pool, verify.body_digest, self._body, canon)
+            self._digests[canon] = await digest
         if not compare_digest(self._digests[canon], read.body_hash):
             raise UnusableError("it does not fit the text")
-        records = await self._names.txt(f"{read.selector}._domainkey.{read.domain}")
-        await asyncio.to_thread(verify.check, read, records, self._fields)
-        return covers
+        return read, covers
 
 
 def _check_times(read: Signature, received_at: datetime) -> None:

@@ -27,6 +27,7 @@ MAX_BITS: Final = 8192  # more only cost time
 
 _BLANKS: Final = re.compile(rb"[ \t]+")
 _CRLF: Final = b"\r\n"
+_NO_BLANK: Final = re.compile(rb"[^ \t\r]")
 _PIECE: Final = 64 * 1024  # bytes
 
 
@@ -59,16 +60,18 @@ def body_digest(body: bytes, canon: str) -> bytes:
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """Cut a content behind line ends.
+    """Cut a content behind line ends; a long line behind any byte that the next cannot change.
 
     A replacement in all of a big mail at once would hold the interpreter's lock, and so everybody.
     """
     start = 0
     while start < len(body):
         end = body.rfind(_CRLF, start, start + _PIECE)
-        if end < 0:  # a long line
-            end = body.find(_CRLF, start + _PIECE - 1)
-        end = len(body) if end < 0 else end + len(_CRLF)
+        if end >= 0:
+            end += len(_CRLF)
+        else:  # a long line
+            cut = _NO_BLANK.search(body, start + _PIECE - 1)
+            end = len(body) if cut is None else cut.end()
         yield body[start:end]
         start = end
 

@@ -348,6 +348,47 @@ def test_pieces_make_no_difference(size: int, body: str):
             assert verify.body_digest(raw, canon) == wanted
 
 
+@pytest.mark.parametrize("text", [b"a b ", b"a\t", b"a \n", b"a \r", b"ab"])
+def test_a_long_line_is_cut(text: bytes):
+    """A line of 10 MB would hold the interpreter's lock for 3 s, and so everybody."""
+    body = text * (1024**2 // len(text)) + b"\r\n"
+    pieces = list(verify._pieces(body))
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) < 65 * 1024
+
+
+async def test_several_keys_that_are_not_answered(dns: NameServer, monkeypatch: pytest.MonkeyPatch):
+    """They are asked for at once: in a row they outlive the deadline, and no hour is ever over."""
+    monkeypatch.setattr("bridge.trust.dkim.DEADLINE", 0.6)
+    raw = MAIL
+    for selector in ("x1", "x2", "x3", "x4"):
+        raw = Signer(selector=selector).sign(raw)
+        dns.zone[f"{selector}._domainkey.{DOMAIN}"] = Trouble.SILENCE
+    assert "reparse this mail" in await why_not(raw, asked_of(dns, patience=0))
+
+
+async def test_big_mails_hold_up_no_small_one(names: DnsNames, monkeypatch: pytest.MonkeyPatch):
+    """A flood of big mails may have to wait; a genuine SMS beside it may not."""
+    go_on = threading.Event()
+    digest = verify.body_digest
+
+    def waiting(body: bytes, canon: str) -> bytes:
+        if len(body) > 100_000:
+            go_on.wait(10)
+        return digest(body, canon)
+
+    monkeypatch.setattr(verify, "body_digest", waiting)
+    big = Signer().sign(MAIL + b"x\r\n" * 50_000)
+    flood = [asyncio.create_task(weigh(big, names)) for _ in range(50)]
+    try:
+        async with asyncio.timeout(3):
+            assert isinstance(await weigh(GOOD, names), Trust)
+    finally:
+        go_on.set()
+        results = await asyncio.gather(*flood)
+    assert all(isinstance(result, Trust) for result in results)
+
+
 async def test_the_lower_of_two_headers_is_signed_first(names: DnsNames):
     """A header that was put on top later leaves the signature valid, and is not covered."""
     signer = Signer(headers=(*SIGNED_HEADERS, "x-note"))
