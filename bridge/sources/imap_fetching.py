@@ -39,7 +39,8 @@ class Fetch:
 @dataclass(frozen=True, slots=True)
 class _Failed:
     times: int
-    not_before: float  # on the loop's clock
+    since: float  # these two on the loop's clock
+    not_before: float
 
 
 class Trials:
@@ -80,14 +81,17 @@ class Trials:
     @property
     def waiting(self) -> int:
         """How many mails wait for an operator, or for better days."""
-        return sum(failed.times > 1 for failed in self._failed.values())
+        long_ago = asyncio.get_running_loop().time() - _AGAIN
+        return sum(each.times > 1 or each.since < long_ago for each in self._failed.values())
 
     def fail(self, uid: int, why: str) -> None:
         """Leave a mail for later."""
-        times = self._failed[uid].times + 1 if uid in self._failed else 1
+        now = asyncio.get_running_loop().time()
+        known = self._failed.get(uid, _Failed(0, now, now))
+        times = known.times + 1
         # The first time it may just have been taken away by somebody; the next search tells.
         wait = _AGAIN if times > 1 else 0.0
-        self._failed[uid] = _Failed(times, asyncio.get_running_loop().time() + wait)
+        self._failed[uid] = _Failed(times, known.since, now + wait)
         if times > 1:
             self._alarms.tell(Alarm.NOT_TAKEN, uid=uid, detail=why, times=times)
         else:
@@ -95,8 +99,11 @@ class Trials:
 
     def put_off(self, uid: int, why: str) -> None:
         """Leave a mail for soon: nothing is wrong with it, but it cannot be judged now."""
-        self._failed[uid] = _Failed(1, asyncio.get_running_loop().time() + _SOON)
-        log.warning("imap.put_off", mailbox=self._settings.name, uid=uid, detail=why)
+        now = asyncio.get_running_loop().time()
+        known = self._failed.get(uid)
+        if known is None:
+            log.warning("imap.put_off", mailbox=self._settings.name, uid=uid, detail=why)
+        self._failed[uid] = _Failed(1, known.since if known else now, now + _SOON)
 
     def suspect(self, uids: Sequence[int], error: ImapUnavailable) -> None:
         """Note over which mails a connection ended: Dovecot hangs up over one that is broken.
@@ -112,7 +119,8 @@ class Trials:
         (uid,) = uids
         self._broke[uid] = self._broke.get(uid, 0) + 1
         if self._broke[uid] >= _BREAKS:
-            self._failed.setdefault(uid, _Failed(1, 0.0))
+            now = asyncio.get_running_loop().time()
+            self._failed.setdefault(uid, _Failed(1, now, now))
             self.fail(uid, str(error))
 
 

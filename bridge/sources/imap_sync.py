@@ -123,7 +123,7 @@ class ImapSync:
         if self._refused:
             return next(iter(self._refused.values()))
         waiting = self._trials.waiting
-        return f"{waiting} mails cannot be read or stored; the log says which" if waiting else None
+        return f"{waiting} mails cannot be taken in yet; the log says which" if waiting else None
 
     async def _take(self, client: ImapClient, progress: Progress, wanted: Sequence[int]) -> None:
         await self._act(client, progress)  # what an earlier connection committed and could not do

@@ -1,7 +1,8 @@
 """Evidence: the provider's domain signed the mail (DKIM), verified by us over the raw bytes.
 
-It survives any number of servers that leave the mail as it is. What is cheap comes first: whose
-signature, what it covers, whether the text fits. Only then is the DNS asked for the key.
+It survives any number of servers that leave the mail as it is. What a stranger can make us do
+comes last: whose signature and what it covers is read first, then the key is asked for (it is known
+nearly always) and the headers are verified, and only what was truly signed is hashed whole.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class _Mail:
         asked: list[tuple[Signature, frozenset[str]]] = []
         for field in ours:
             try:
-                asked.append(await self._read(field))
+                asked.append(self._read(field))
             except UnusableError as error:
                 absent = absent or Absent(f"the signature of {signature.signer(field)}: {error}")
         # At once: in a row, several names without an answer take longer than the deadline, and
@@ -97,20 +98,24 @@ class _Mail:
                 raise records
             try:
                 await asyncio.to_thread(verify.check, read, records, self._fields)
+                await self._check_content(read)
             except UnusableError as error:
                 absent = absent or Absent(f"the signature of {read.domain}: {error}")
             else:
                 return Trust("dkim", read.domain, covers)
         return later or absent or Absent("the mail has no signature of a listed domain")
 
-    async def _read(self, field: HeaderField) -> tuple[Signature, frozenset[str]]:
-        """Judge all of a signature but its key, and give what it covers; raises UnusableError."""
-        from bridge.trust import verify
-
+    def _read(self, field: HeaderField) -> tuple[Signature, frozenset[str]]:
+        """Read a signature and what it covers; raises UnusableError if it proves too little."""
         read = signature.read(field)
         covers = signature.check_coverage(read, self._fields)
         # The time when the mail came: a reparse judges as we would have at once.
         _check_times(read, self._received_at)
+        return read, covers
+
+    async def _check_content(self, read: Signature) -> None:
+        from bridge.trust import verify
+
         canon = read.body_canon
         if canon not in self._digests:
             loop, pool = asyncio.get_running_loop(), _FOR_BIG if len(self._body) > _BIG else None
@@ -118,7 +123,6 @@ class _Mail:
             self._digests[canon] = await digest
         if not compare_digest(self._digests[canon], read.body_hash):
             raise UnusableError("it does not fit the text")
-        return read, covers
 
 
 def _check_times(read: Signature, received_at: datetime) -> None:

@@ -22,7 +22,7 @@ from bridge.trust.base import UnansweredError
 _T = TypeVar("_T")
 
 _UDP: Final = 1232  # bytes of an answer by UDP, else TCP: a key of 4096 bits needs 800
-_MOST: Final = 256  # names that are remembered; a mail's sender chooses some of them
+_MOST: Final = 4096  # names that are remembered; a mail's sender chooses some of them
 _MIN_TTL: Final = 60.0
 _MAX_TTL: Final = 3600.0
 _AGAIN: Final = 15.0  # after this a name that was not answered is asked for again

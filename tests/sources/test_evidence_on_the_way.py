@@ -11,13 +11,14 @@ from bridge import mail, trust
 from bridge.config.settings import TrustSettings
 from bridge.errors import TrustUnavailable
 from bridge.model import Arrival, Email, Trust
+from bridge.sources import imap_fetching
 from bridge.trust.names import DnsNames
 from tests.conftest import Line
 from tests.servers.dns import NameServer, Trouble, name_server
 from tests.servers.dovecot import PASSWORD, DovecotServer, dovecot
 from tests.servers.scripted_imap import scripted_imap
 from tests.sources.conftest import Connect, Start
-from tests.sources.imap_parts import Ledger, make_source
+from tests.sources.imap_parts import Ledger, make_source, running
 from tests.sources.peer import Taken
 from tests.trust.signing import DOMAIN, NAME, Signer, record
 from tests.trust.test_dkim import MAIL
@@ -106,3 +107,31 @@ async def test_a_mailbox_waits_for_none_but_this_mail(lines: list[Line]) -> None
         await run
     assert tries == 1
     assert {line["event"] for line in lines} == {"imap.put_off"}
+
+
+async def test_a_mail_that_is_put_off_for_long_is_trouble(
+    lines: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log tells of it once, /healthz as long as it waits; then it is taken and all is well."""
+    monkeypatch.setattr(imap_fetching, "_SOON", 0.01)
+    monkeypatch.setattr(imap_fetching, "_AGAIN", 0.2)
+    ledger = Ledger()
+
+    async def no_dns(arrival: Arrival) -> None:
+        raise TrustUnavailable("dkim: the DNS did not answer")
+
+    ledger.before = no_dns
+    async with scripted_imap() as server:
+        server.add(b"sms")
+        async with running(make_source(ledger, server.port, poll=0.05, idle=False)) as source:
+            async with asyncio.timeout(5):
+                while source.trouble() is None:
+                    await asyncio.sleep(0.01)
+                assert source.trouble() == (
+                    "imap.inbox: 1 mails cannot be taken in yet; the log says which"
+                )
+                ledger.before = None
+                await ledger.until_taken(b"sms")
+                while source.trouble() is not None:
+                    await asyncio.sleep(0.01)
+    assert [line["event"] for line in lines].count("imap.put_off") == 1

@@ -635,7 +635,7 @@ async def test_a_mail_over_which_the_server_stumbles(
         await ledger.until(lambda: set(good) <= set(ledger.raws), 30)
         await server.until_heard("idling", 3)
     assert sorted(ledger.raws) == good
-    assert source.state.problem == "1 mails cannot be read or stored; the log says which"
+    assert source.state.problem == "1 mails cannot be taken in yet; the log says which"
     assert {line["uid"] for line in told("imap.not_taken")} == {3}
     assert ledger.at == Cursor(7, 2)
     logins = sum(words.startswith("LOGIN") for words in server.heard)
