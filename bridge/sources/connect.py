@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 from typing import Final
 
 import aiohappyeyeballs
@@ -23,6 +25,20 @@ async def connected(host: str, port: int) -> socket.socket:
     if not addresses:
         raise OSError("the host has no address")
     try:
-        return await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_HEAD_START)
+        made = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_HEAD_START)
     except RuntimeError as error:  # uvloop's word for some of them
         raise OSError(str(error)) from None
+    # Let the kernel find out, too, that the other side is gone.
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return made
+
+
+def why_not(error: OSError) -> str:
+    """Say in a few words why there is no connection, without an address in them."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'protocol error'})"
+    if isinstance(error, ConnectionResetError) and not error.args:  # asyncio's, of a handshake
+        return "the mail server hung up before TLS began: it may know none, or none newer than 1.1"
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # asyncio puts a text of its own in its place
+    return error.strerror or type(error).__name__

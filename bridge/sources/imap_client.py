@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -18,7 +16,7 @@ from typing import Final
 from aioimaplib import aioimaplib
 
 from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapUnavailable
-from bridge.sources.connect import connected
+from bridge.sources.connect import connected, why_not
 from bridge.sources.imap_protocol import MendedProtocol, Reply
 from bridge.sources.imap_replies import (
     Mailbox,
@@ -76,13 +74,12 @@ class ImapClient:
         client._pulse.beat(deadline)
         try:
             async with asyncio.timeout(deadline):
-                transport, _ = await loop.create_connection(
+                await loop.create_connection(
                     lambda: protocol,
                     sock=await connected(host, port),
                     ssl=tls,
                     server_hostname=host if tls else None,
                 )
-                _keep_alive(transport)
                 await protocol.greeted.wait()
         except TimeoutError:
             client.close()
@@ -91,7 +88,7 @@ class ImapClient:
             reason = error.verify_message
             raise ImapRefused(f"the mail server's certificate is not trusted: {reason}") from None
         except (OSError, ssl.SSLError) as error:
-            raise ImapUnavailable(f"cannot connect: {_reason(error)}") from None
+            raise ImapUnavailable(f"cannot connect: {why_not(error)}") from None
         except UnicodeError:
             raise ImapRefused("cannot connect: the host's name is none") from None
         except asyncio.CancelledError:
@@ -378,20 +375,3 @@ async def _first(event: asyncio.Event | None, reply: asyncio.Future[Reply], seco
         if heard is not None:
             heard.cancel()
     return bool(done)
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or 'protocol error'})"
-    if isinstance(error, ConnectionResetError) and not error.args:  # asyncio's, of a handshake
-        return "the mail server hung up before TLS began: it may know none, or none newer than 1.1"
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)  # asyncio puts a text of its own in its place
-    return error.strerror or type(error).__name__
-
-
-def _keep_alive(transport: asyncio.BaseTransport) -> None:
-    """Let the kernel find out, too, that the other side is gone."""
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
