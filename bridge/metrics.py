@@ -104,7 +104,7 @@ IMAP_CONNECTED: Final = Gauge(
 )
 IMAP_LAST_SYNC: Final = Gauge(
     "smsbridge_imap_last_sync_timestamp_seconds",
-    "When the mailbox was last known to hold nothing that is not stored.",
+    "When the mailbox was last looked through to its end.",
     ("mailbox",),
     registry=REGISTRY,
 )

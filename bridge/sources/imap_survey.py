@@ -24,6 +24,7 @@ class Survey:
 
 async def survey(settings: ImapSettings, tokens: Tokens | None, today: date) -> Survey:
     """Get into a mailbox as the daemon would, and look. Raises BridgeError."""
+    targets = {folder for *_, folder in settings.targets.values()}
     client = await open_client(settings, tokens, tls_context(settings))
     try:
         mailbox = await client.select(settings.folder, readonly=True)
@@ -36,14 +37,8 @@ async def survey(settings: ImapSettings, tokens: Tokens | None, today: date) -> 
             move=client.has("MOVE"),
             uidplus=client.has("UIDPLUS"),
             missing_folders=tuple(
-                [folder for folder in _targets(settings) if not await client.has_folder(folder)]
+                [folder for folder in sorted(targets) if not await client.has_folder(folder)]
             ),
         )
     finally:
         await client.logout()
-
-
-def _targets(settings: ImapSettings) -> list[str]:
-    """Give the folders that mails go to, each once."""
-    actions = (settings.on_message, settings.on_quarantine, settings.on_ignored)
-    return sorted({action.folder for action in actions if action.folder is not None})

@@ -37,7 +37,7 @@ class ImapState:
     """How a mailbox does, for metrics and health; `problem` is a sentence for the operator."""
 
     connected: bool = False
-    last_sync: datetime | None = None  # when it was last known to hold nothing that is not stored
+    last_sync: datetime | None = None  # when it was last looked through to its end
     last_push: datetime | None = None
     lag: float | None = None  # seconds from the last mail's INTERNALDATE to its commit
     open: int = 0  # mails found and not finished

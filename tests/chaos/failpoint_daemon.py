@@ -15,7 +15,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Final, NoReturn, cast
 
@@ -27,7 +27,10 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 import bridge.app
 import bridge.store.migrations  # noqa: F401 - imported once, for all lives
 from bridge.__main__ import main
-from bridge.model import Attempt
+from bridge.config.imap import Afterwards
+from bridge.model import Attempt, Cursor
+from bridge.sources import imap_sync
+from bridge.sources.imap_client import ImapClient
 from bridge.sources.smtp_session import SmtpSession
 from bridge.store import Store
 
@@ -64,7 +67,7 @@ class _Ingests:
         return self._spare < 0
 
 
-def _wrap(owner: type, method: str, wrapped: Callable[[Any], Any]) -> None:
+def _wrap(owner: object, method: str, wrapped: Callable[[Any], Any]) -> None:
     """Put a function made of the real one in its place."""
     real = getattr(owner, method)
     setattr(owner, method, wraps(real)(wrapped(real)))
@@ -148,11 +151,43 @@ def _at_record(_when: str, _: _Ingests) -> None:
     _wrap(Store, "record", wrapped)
 
 
+def _at_action(when: str, _: _Ingests) -> None:
+    def wrapped(real: Any) -> Any:
+        async def do(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> bool:
+            if when == "before":
+                _die()
+            await real(action, client, uids)
+            _die()
+
+        return do
+
+    _wrap(imap_sync, "do", wrapped)
+
+
+def _at_cursor(when: str, _: _Ingests) -> None:
+    def wrapped(real: Any) -> Any:
+        async def advance(
+            store: Store, mailbox: str, folder: str, cursor: Cursor, **more: int | None
+        ) -> None:
+            fatal = cursor.uid > 0  # that of a first start concerns no mail
+            if fatal and when == "before":
+                _die()
+            await real(store, mailbox, folder, cursor, **more)
+            if fatal:
+                _die()
+
+        return advance
+
+    _wrap(Store, "advance", wrapped)
+
+
 _POINTS: Final[dict[str, Callable[[str, _Ingests], None]]] = {
     "commit": _at_commit,
     "250": _at_250,
     "post": _at_post,
     "record": _at_record,
+    "action": _at_action,
+    "cursor": _at_cursor,
 }
 
 

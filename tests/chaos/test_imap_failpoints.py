@@ -1,0 +1,60 @@
+"""The daemon dies at the worst points between a mailbox and its ledger, five times at each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.chaos.imap_storm import (
+    ANYONE,
+    assert_no_mail_lost,
+    mailbox_lines,
+    search,
+    wait_until_settled,
+)
+from tests.chaos.mails import sms_mails
+from tests.servers.daemon import Config, Daemon
+from tests.servers.dovecot import DovecotServer
+from tests.servers.receiver import Receiver
+
+KILLS: Final = 5
+_PATIENCE: Final = 30.0
+
+
+@pytest.mark.parametrize("action", ["seen", "move:Done"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("where", ["commit", "action", "cursor"])
+def test_death_at_a_failpoint_loses_no_mail(
+    where: str,
+    when: str,
+    action: str,
+    tmp_path: Path,
+    secret: str,
+    receiver: Receiver,
+    dovecot: DovecotServer,
+) -> None:
+    """However often it dies there, each mail is one message, and ends where the config says."""
+    user = dovecot.new_user()
+    with dovecot.session(user) as session:
+        session.create("Done")
+    imap = mailbox_lines(dovecot, user, f'on_message = "{action}"')
+    config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
+    mails = list(sms_mails(f"{when} {where}", KILLS + 1))
+    launcher = ("-m", "tests.chaos.failpoint_daemon", f"{when} {where}", str(KILLS))
+    with Daemon(config.write(tmp_path), launcher) as daemon:
+        daemon.spawn()
+        for number, mail in enumerate(mails, 1):
+            dovecot.deliver(user, mail.raw)
+            assert receiver.wait_for_ids(number, _PATIENCE), f"mail {number} is lost"
+        wait_until_settled(tmp_path / "bridge.db", dovecot, user)
+        folder = "INBOX" if action == "seen" else "Done"
+        assert len(search(dovecot, user, "mailbox", folder, "seen")) == len(mails)
+        assert len(search(dovecot, user, "all")) == len(mails)
+        deaths = [line["kills"] for line in daemon.log("failpoint")]
+        assert deaths == list(range(1, KILLS + 1))
+        copies = [len(each) for each in receiver.by_id().values()]
+        sys.stdout.write(f"{when} {where}, {action}: copies {copies}\n")
+        assert_no_mail_lost(daemon, receiver, mails)
