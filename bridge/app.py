@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from bridge import logs, loop, metrics, providers, systemd, trust
+from bridge import logs, metrics, providers, systemd, trust
 from bridge.config.imap import ImapSettings
 from bridge.config.settings import EndpointSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
@@ -24,14 +24,15 @@ from bridge.delivery.transport import open_transport, tls_context
 from bridge.errors import BridgeError
 from bridge.ingest import Intake, Reader
 from bridge.model import DeliveryState, Trust
+from bridge.net import loop
 from bridge.signing import standard_webhooks
-from bridge.sources.imap import ImapSource
-from bridge.sources.imap_open import look_into
-from bridge.sources.imap_survey import Survey, survey
-from bridge.sources.led import LedSource
-from bridge.sources.mailbox import OpenMailbox
-from bridge.sources.oauth import tokens_for
-from bridge.sources.smtp import SmtpSource
+from bridge.sources.imap.lease import LedSource
+from bridge.sources.imap.mailbox import OpenMailbox
+from bridge.sources.imap.oauth import tokens_for
+from bridge.sources.imap.open import look_into
+from bridge.sources.imap.source import ImapSource
+from bridge.sources.imap.survey import Survey, survey
+from bridge.sources.smtp.source import SmtpSource
 from bridge.store import Store
 from bridge.store.mailboxes import LEAD_SECONDS
 from bridge.supervisor import Parts, Source, serve

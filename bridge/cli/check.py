@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bridge import app, loop
+from bridge import app
 from bridge.cli.options import require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
 from bridge.cli.plan import build_problems, describe, warnings
@@ -18,6 +18,7 @@ from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile, find_config
 from bridge.errors import BridgeError, ConfigErrors
+from bridge.net import loop
 
 
 @click.command()

@@ -23,7 +23,7 @@ from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.routing import is_national
 from bridge.errors import ConfigError
 from bridge.logs import mask
-from bridge.sources.tls import client_context, server_context
+from bridge.net.tls import client_context, server_context
 from bridge.trust.base import related
 
 # Evidence that only SMTP brings: the peer and the envelope.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bridge import app, loop
+from bridge import app
 from bridge.cli.opened import opened
 from bridge.cli.options import require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
@@ -19,6 +19,7 @@ from bridge.config.imap import ImapSettings
 from bridge.config.settings import Settings
 from bridge.config.values import nearest
 from bridge.errors import ConfigError, NotPossible
+from bridge.net import loop
 
 
 @click.command()

@@ -10,7 +10,7 @@ from bridge.cli.taking_in import TakingIn
 from bridge.config.imap import ImapSettings
 from bridge.errors import BridgeError, ImapUnavailable, NotPossible
 from bridge.model import Arrival, Ignored, MailboxPlace, Receipt, SourceKind
-from bridge.sources.mailbox import OpenMailbox
+from bridge.sources.imap.mailbox import OpenMailbox
 from bridge.store import Database, Ingest, MailboxRow, Parsed
 from bridge.store.mailboxes import find_mailbox, known_uids
 from bridge.store.seen import is_known

@@ -64,6 +64,6 @@ def names_for(policies: Iterable[TrustSettings], patience: float) -> Names | Non
     if not any(policy.dkim for policy in policies):
         return None
     from bridge.trust import verify  # noqa: F401
-    from bridge.trust.names import DnsNames
+    from bridge.trust.resolver import DnsNames
 
     return DnsNames(patience)

@@ -29,9 +29,9 @@ import bridge.store.migrations  # noqa: F401 - imported once, for all lives
 from bridge.__main__ import main
 from bridge.config.imap import Afterwards
 from bridge.model import Attempt, Cursor
-from bridge.sources import imap_sync
-from bridge.sources.imap_client import ImapClient
-from bridge.sources.smtp_session import SmtpSession
+from bridge.sources.imap import sync
+from bridge.sources.imap.client import ImapClient
+from bridge.sources.smtp.session import SmtpSession
 from bridge.store import Store
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -161,7 +161,7 @@ def _at_action(when: str, _: _Ingests) -> None:
 
         return do
 
-    _wrap(imap_sync, "do", wrapped)
+    _wrap(sync, "do", wrapped)
 
 
 def _at_cursor(when: str, _: _Ingests) -> None:

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from bridge.__main__ import main
-from bridge.sources import watch
-from bridge.sources.imap_client import ImapClient
-from bridge.sources.imap_sync import ImapSync
+from bridge.sources.imap import liveness
+from bridge.sources.imap.client import ImapClient
+from bridge.sources.imap.sync import ImapSync
 
 
 def _hang_while(file: Path) -> None:
@@ -30,5 +30,5 @@ def _hang_while(file: Path) -> None:
 
 if __name__ == "__main__":
     _hang_while(Path(sys.argv.pop(1)))
-    watch.SLACK = 2.0  # type: ignore[misc]
+    liveness.SLACK = 2.0  # type: ignore[misc]
     sys.exit(main())

@@ -7,27 +7,22 @@ import logging
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from bridge import logs
 from bridge.config.settings import SmtpSettings
-from bridge.sources.smtp import SmtpSource
+from bridge.sources.smtp.source import SmtpSource
 from tests.conftest import Line
+from tests.loops import pytest_asyncio_loop_factories
 from tests.sources.peer import Accept, Peer, Taken, make_source
+
+__all__ = ["pytest_asyncio_loop_factories"]
 
 Start = Callable[..., Coroutine[None, None, SmtpSource]]
 Connect = Callable[..., Coroutine[None, None, Peer]]
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run on uvloop too, as the daemon does: its streams and TLS are another implementation."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from bridge.config.settings import SmtpSettings
 from bridge.model import Arrival, ArrivalOutcome, Receipt
-from bridge.sources.smtp import SmtpSource
+from bridge.sources.smtp.source import SmtpSource
 
 PATIENCE = 10.0
 NOON = datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)

@@ -11,14 +11,14 @@ from bridge import mail, trust
 from bridge.config.settings import TrustSettings
 from bridge.errors import TrustUnavailable
 from bridge.model import Arrival, Email, Trust
-from bridge.sources import imap_fetching
-from bridge.trust.names import DnsNames
+from bridge.sources.imap import fetch
+from bridge.trust.resolver import DnsNames
 from tests.conftest import Line
 from tests.servers.dns import NameServer, Trouble, name_server
 from tests.servers.dovecot import PASSWORD, DovecotServer, dovecot
 from tests.servers.scripted_imap import scripted_imap
 from tests.sources.conftest import Connect, Start
-from tests.sources.imap_parts import Ledger, make_source, running
+from tests.sources.imap.parts import Ledger, make_source, running
 from tests.sources.peer import Taken
 from tests.trust.signing import DOMAIN, NAME, Signer, record
 from tests.trust.test_dkim import MAIL
@@ -113,8 +113,8 @@ async def test_a_mail_that_is_put_off_for_long_is_trouble(
     lines: list[Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log tells of it once, /healthz as long as it waits; then it is taken and all is well."""
-    monkeypatch.setattr(imap_fetching, "_SOON", 0.01)
-    monkeypatch.setattr(imap_fetching, "_AGAIN", 0.2)
+    monkeypatch.setattr(fetch, "_SOON", 0.01)
+    monkeypatch.setattr(fetch, "_AGAIN", 0.2)
     ledger = Ledger()
 
     async def no_dns(arrival: Arrival) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.trust.names import DnsNames
+from bridge.trust.resolver import DnsNames
 from tests.servers.dns import NameServer, name_server
 from tests.trust.signing import NAME, record
 

@@ -11,7 +11,7 @@ from bridge import providers
 from bridge.config.settings import ProviderSettings
 from bridge.ingest import Reader, Reading
 from bridge.model import Arrival, Ignored, Reason, SourceKind, Unreadable
-from bridge.trust.names import DnsNames
+from bridge.trust.resolver import DnsNames
 from tests.trust.signing import DOMAIN, SIGNED_HEADERS, Signer
 
 NOW = datetime(2026, 4, 8, 12, 31, tzinfo=UTC)

@@ -22,7 +22,7 @@ from bridge import mail, trust
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Reason, SourceKind, Trust, Unreadable
 from bridge.trust import verify
-from bridge.trust.names import DnsNames
+from bridge.trust.resolver import DnsNames
 from tests.servers.dns import NameServer, Trouble
 from tests.trust import signing
 from tests.trust.conftest import asked_of

@@ -1,0 +1,1 @@
+"""The IMAP source: a mailbox that is never lost sight of."""

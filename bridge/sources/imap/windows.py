@@ -1,0 +1,57 @@
+"""Parts what is to be read from a mailbox into windows of bounded number and bounded bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from bridge.sources.imap.replies import Meta
+
+WINDOW: Final = 100  # mails that are committed at a time: they share syncs to the disk
+WINDOW_BYTES: Final = 4 * 1024**2  # of them in memory, one mail's more at most
+_LISTED: Final = 300  # mails whose sizes are asked for at a time; also the longest set of UIDs
+
+
+class Windows:
+    """The windows of `wanted`; `sizes` is asked as it goes, `fits` says which are taken."""
+
+    def __init__(
+        self,
+        sizes: Callable[[Sequence[int]], Awaitable[dict[int, Meta]]],
+        wanted: Sequence[int],
+        fits: Callable[[int, Meta | None], bool],
+        singly_up_to: int,
+    ) -> None:
+        self._sizes = sizes
+        self._portions = portions(wanted)
+        self._fits = fits
+        self._singly_up_to = singly_up_to
+        self._ready: list[tuple[int, Meta]] = []  # the next one last
+
+    async def next(self) -> dict[int, Meta] | None:
+        """Give the next window, None after the last."""
+        while not self._ready:
+            some = next(self._portions, None)
+            if some is None:
+                return None
+            metas = await self._sizes(some)
+            self._ready = [
+                (uid, metas[uid])
+                for uid in reversed(some)
+                if self._fits(uid, metas.get(uid)) and uid in metas
+            ]
+        window: dict[int, Meta] = {}
+        size = 0
+        while self._ready and len(window) < WINDOW and size < WINDOW_BYTES:
+            uid, meta = self._ready.pop()
+            window[uid] = meta
+            size += meta.size
+            if uid <= self._singly_up_to:
+                break
+        return window
+
+
+def portions(uids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Part UIDs into sets that a command line can hold."""
+    for start in range(0, len(uids), _LISTED):
+        yield uids[start : start + _LISTED]

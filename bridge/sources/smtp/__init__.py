@@ -1,0 +1,1 @@
+"""The SMTP source: a listener that says 250 when a mail is stored, and not before."""

@@ -1,0 +1,245 @@
+"""The SMTP source: listens, and hands every mail to `accept` before it says 250."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from bridge import logs
+from bridge.config.settings import SmtpSettings
+from bridge.errors import ConfigError, StoreFull, StoreUnavailable, TrustUnavailable
+from bridge.model import Arrival, Receipt, Report
+from bridge.net.limits import Budget, Door, Share
+from bridge.net.listening import BACKLOG, open_sockets, shown
+from bridge.net.tls import server_context
+from bridge.sources.smtp import accept_tls
+from bridge.sources.smtp.session import SmtpSession
+from bridge.sources.smtp.shared import Desk
+from bridge.sources.smtp.syntax import Recipients
+from bridge.sources.throttled_log import SeldomLog
+
+log = logs.logger("smtp")
+
+MEMORY: Final = 64 * 1024**2  # bytes of mails in memory at a time, over all connections
+_GRACE: Final = 20.0  # how long `stop` lets mails that are under way come to their end
+_HOSTNAME: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]{0,253}[0-9A-Za-z])?")
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+class SmtpSource:
+    """Takes mail from other mail servers.
+
+    `accept` stores an arrival and returns the receipt, or raises StoreFull, StoreUnavailable or
+    TrustUnavailable.
+    `sockets` are those that systemd handed over. Raises ConfigError for settings that cannot be
+    used. Everything runs in the one event loop.
+    """
+
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        accept: Callable[[Arrival], Awaitable[Receipt]],
+        sockets: Mapping[str, Sequence[socket.socket]],
+        *,
+        clock: Callable[[], datetime],
+        memory: int = MEMORY,
+        new_id: Callable[[], str] = _new_id,
+    ) -> None:
+        # At INFO it prints every command: a recipient's address can be a secret.
+        mail_log = logging.getLogger("mail.log")
+        mail_log.setLevel(max(mail_log.level, logging.WARNING))
+        self.name = "smtp"
+        self._settings = settings
+        self._accept = accept
+        self._handed_over = sockets
+        self._commits: set[asyncio.Task[str]] = set()
+        self._servers: list[asyncio.Server] = []
+        self._tls_sockets: list[socket.socket] = []
+        self._tls_servers: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._seldom = SeldomLog(log)
+        self._desk = Desk(
+            hostname=_hostname(settings.hostname),
+            recipients=Recipients(settings.recipients),
+            door=Door(settings.max_connections, settings.max_connections_per_peer),
+            # One mail of the greatest size must always find room.
+            budget=Budget(max(memory, 2 * settings.max_message)),
+            max_message=settings.max_message,
+            max_line=settings.max_line,
+            max_recipients=settings.max_recipients,
+            idle_timeout=settings.idle_timeout,
+            session_timeout=settings.session_timeout,
+            commit=self._commit,
+            clock=clock,
+            new_id=new_id,
+            log=self._seldom,
+        )
+        self.listening = asyncio.Event()  # set once every address is listened on
+        self.addresses: tuple[str, ...] = ()  # what `listen` is bound to, the port 0 replaced
+        self.tls_addresses: tuple[str, ...] = ()
+        self.reload_tls()
+
+    async def run(self) -> None:
+        """Listen until cancelled, or until `stop` and what was under way has ended.
+
+        Raises ListenError if an address cannot be listened on; then none is.
+        """
+        try:
+            await self._listen()
+            self.listening.set()
+            log.info("smtp.listening", addresses=self.addresses, tls=self.tls_addresses)
+            await self._until_stopped()
+            await self.drain(_GRACE)
+        finally:
+            self._cut()
+
+    async def _until_stopped(self) -> None:
+        """Wait for `stop`; a bug that ends one of the accept loops is raised, not waited out."""
+        stopped = asyncio.get_running_loop().create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({stopped, *self._tls_servers}, return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tls_servers:
+                if task.done() and not task.cancelled():
+                    task.result()
+            await stopped
+        finally:
+            stopped.cancel()
+
+    def stop(self) -> None:
+        """Make `run` come to its end."""
+        self._stopping.set()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take nothing new, and let mails that are under way come to their end.
+
+        Idle peers are sent away at once. What is still under way after `grace_seconds` is cut
+        off: its sender has no 250 and will send it again.
+        """
+        self._close_servers()
+        self._desk.draining = True
+        for session in tuple(self._desk.sessions):
+            session.finish()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await self._desk.deserted.wait()
+                while self._commits:
+                    await asyncio.wait(self._commits)
+        except TimeoutError:
+            log.warning(
+                "smtp.drain_cut", sessions=len(self._desk.sessions), commits=len(self._commits)
+            )
+            self._cut()
+
+    def report(self) -> Report:
+        """Say how many clients are there."""
+        return {"state": "listening", "sessions": len(self._desk.sessions)}
+
+    def trouble(self) -> None:
+        """Say that nothing is wrong: without its addresses the daemon does not start."""
+
+    def stuck(self) -> None:
+        """Say that nothing has stopped: a listener waits for others, not for its own turn."""
+
+    def reload_tls(self) -> None:
+        """Read certificate and key again, for connections from now on.
+
+        Raises ConfigError if they cannot be used; those that were read before then stay in use.
+        """
+        settings = self._settings
+        if settings.tls_certificate is not None and settings.tls_key is not None:
+            self._desk.tls = server_context(settings.tls_certificate, settings.tls_key, "smtp")
+
+    async def _listen(self) -> None:
+        """Open every socket before the first one is served."""
+        loop = asyncio.get_running_loop()
+        with ExitStack() as opened:
+            plain = self._open(self._settings.listen, opened)
+            tls = self._open(self._settings.tls_listen, opened)
+            for listening, session in plain:
+                server = await loop.create_server(
+                    partial(session, implicit_tls=False), sock=listening, backlog=BACKLOG
+                )
+                self._servers.append(server)
+            opened.pop_all()
+        for listening, session in tls:
+            self._tls_sockets.append(listening)
+            serving = accept_tls.serve(listening, self._desk, partial(session, implicit_tls=True))
+            self._tls_servers.add(loop.create_task(serving))
+        self.addresses = tuple(shown(listening) for listening, _ in plain)
+        self.tls_addresses = tuple(shown(listening) for listening, _ in tls)
+
+    def _open(
+        self, addresses: Sequence[str], opened: ExitStack
+    ) -> list[tuple[socket.socket, partial[SmtpSession]]]:
+        loop = asyncio.get_running_loop()
+        found = []
+        for address in addresses:
+            for listening in open_sockets(address, self._handed_over):
+                opened.callback(listening.close)
+                found.append((listening, partial(SmtpSession, self._desk, address, loop)))
+        return found
+
+    def _commit(self, arrival: Arrival, share: Share) -> asyncio.Task[str]:
+        """Store an arrival in a task of its own, which no peer can cancel by hanging up."""
+        task = asyncio.get_running_loop().create_task(self._store(arrival))
+        self._commits.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._commits.discard)
+        task.add_done_callback(lambda _: share.close())
+        return task
+
+    async def _store(self, arrival: Arrival) -> str:
+        """Give the reply that is true of an arrival: 250 if and only if it is stored."""
+        try:
+            receipt = await self._accept(arrival)
+        except StoreFull as error:
+            self._seldom.warning("smtp.store_full", peer=arrival.peer, error=str(error))
+            return "452 4.3.1 No room at the moment, try again later"
+        except StoreUnavailable as error:
+            self._seldom.warning("smtp.store_unavailable", peer=arrival.peer, error=str(error))
+            return "451 4.3.0 Not stored, try again later"
+        except TrustUnavailable as error:
+            self._seldom.warning("smtp.trust_unavailable", peer=arrival.peer, error=str(error))
+            return "451 4.4.3 Cannot verify the sender at the moment, try again later"
+        except Exception as error:  # noqa: BLE001 - a bug must not become a lost mail
+            self._seldom.bug("smtp.bug", error, peer=arrival.peer)
+            return "451 4.3.0 Not stored, try again later"
+        return f"250 2.0.0 Stored as {receipt.arrival_id}"
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for serving in self._tls_servers:
+            serving.cancel()
+        for listening in self._tls_sockets:
+            listening.close()
+        self._tls_sockets.clear()
+
+    def _cut(self) -> None:
+        """End at once whatever is left."""
+        self._close_servers()
+        for session in tuple(self._desk.sessions):
+            session.abort()
+        for task in tuple(self._commits):
+            task.cancel()
+
+
+def _hostname(configured: str | None) -> str:
+    """Give the name we go by; without looking it up, for that can hang."""
+    name = configured if configured is not None else socket.gethostname()
+    if _HOSTNAME.fullmatch(name):
+        return name
+    if configured is not None:
+        raise ConfigError("smtp.hostname", "must be a host's name, like mail.example.com")
+    return "localhost"
