@@ -8,6 +8,7 @@ are those of the real line. Each delivery is due now: the daemon finds all of th
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,17 +16,20 @@ from typing import Final
 
 from bridge import event
 from bridge.config.load import load
+from bridge.formats import sms_received
 from bridge.model import (
     Arrival,
     DeliveryState,
     Email,
+    EmailSummary,
+    Envelope,
+    Message,
     PlannedDelivery,
     RawFields,
     SmsMessage,
-    SourceKind,
     Trust,
 )
-from bridge.store import Database, Ingest, Lease, Parsed, ingest_many
+from bridge.store import Database, Ingest, Lease, PlannedMessage, ingest_many
 
 _BATCH: Final = 1000
 _PLANNED: Final = (
@@ -52,20 +56,20 @@ def ingest(number: int, moment: datetime) -> Ingest:
         from_html=False,
         fingerprint=f"<backlog-{number}@other.example>",
     )
-    arrival = Arrival(
-        SourceKind.SMTP, "127.0.0.1:25", raw, moment, "127.0.0.1", "sms@other.example", ("a@b.c",)
-    )
+    envelope = Envelope("127.0.0.1", "sms@other.example", ("a@b.c",))
+    arrival = Arrival(envelope, "127.0.0.1:25", raw, moment)
     identity = event.identity(message, email)
-    data = event.data(
-        message,
-        message_id=identity.message_id,
-        arrival=arrival,
-        email=email,
+    stored = Message(
+        id=identity.message_id,
+        sms=message,
+        source=arrival.source,
+        email=EmailSummary(email.message_id, email.subject, email.charset),
+        sha256=hashlib.sha256(raw).hexdigest(),
         trust=_TRUST,
         bridged_at=moment,
     )
-    built = event.build(data, moment)
-    return Ingest(arrival, Parsed(message, identity, built, _TRUST, _PLANNED))
+    planned = PlannedMessage(stored, identity, (sms_received.event(stored),), _PLANNED)
+    return Ingest(arrival, (planned,))
 
 
 def main(config: Path, count: int) -> None:

@@ -1,37 +1,29 @@
-"""From a canonical message to what is signed and sent: its identity, its id, its body's bytes.
-
-Pure. The body is serialised here once; everything later stores and sends these bytes.
-"""
+"""By what a message is recognised, and the ids of the message and of its events. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from datetime import UTC, datetime
-from importlib import resources
-from typing import Any, Final
+from typing import Final
 
-from bridge import text
-from bridge.model import Arrival, Email, Event, Identity, SmsMessage, Trust
-
-TYPE: Final = "sms.received"
+from bridge.model import SMS_RECEIVED, Email, Identity, SmsMessage
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_BITS: Final = 48  # milliseconds since 1970: until the year 10889
 _HASH_BITS: Final = 80
 _ID_CHARACTERS: Final = 26  # 128 bits at 5 a character, as in a ULID
+_HASH_CHARACTERS: Final = 16
 _BLANKS: Final = re.compile(r"[ \t]+")
 _SEPARATOR: Final = b"\x1f"  # cannot be confused: lengths are hashed too
 
 
 def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Identity:
-    """Work out by what the message is known again, from the message alone.
+    """Work out the keys by which a message is recognised, from the message alone.
 
-    `ordinal` counts the messages of one mail from 0: two that are equal in it are two.
-
-    The same input gives the same keys on every machine and after every restart, so that a mail
-    which is sent again, or parsed again after a fix, becomes the same message.
+    `ordinal` counts the messages of one mail from 0, so that two equal ones stay two. The same
+    input gives the same keys on every machine and after every restart: a mail that is sent
+    again, or reparsed after a fix, becomes the same message.
     """
     # Without a time of the provider's own the clock that stands in may differ between two copies
     # of one message, so it is no part of the identity.
@@ -63,78 +55,27 @@ def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Iden
 
 
 def _as_signed(written: str) -> str:
-    """Drop what a signature does not see (RFC 6376, 3.4): whoever has a mail can change it.
+    """Drop what a signature does not cover (RFC 6376, 3.4): anyone who has a mail can change it.
 
-    Else one mail could be sent again and again, each time with another blank in it.
+    Otherwise one mail could be replayed for ever, each time with another blank in it.
     """
     return _BLANKS.sub(" ", written).replace(" \n", "\n").strip(" \n")
 
 
-def data(
-    message: SmsMessage,
-    *,
-    message_id: str,
-    arrival: Arrival,
-    email: Email | None,
-    trust: Trust | None,
-    bridged_at: datetime,
-) -> dict[str, Any]:
-    """Build the webhook's `data`, as `sms.received.schema.json` describes it."""
-    counted = text.segments(message.body)
-    warnings = [*(email.warnings if email is not None else ()), *message.warnings]
-    return {
-        "id": message_id,
-        "provider": message.provider,
-        "source": arrival.source.value,
-        "from": message.sender,
-        "to": message.recipient,
-        "body": message.body,
-        "received_at": message.received_at.isoformat(timespec="seconds"),
-        "bridged_at": _utc(bridged_at, "milliseconds"),
-        "provider_message_id": message.provider_message_id,
-        "raw": {
-            "from": message.raw.sender,
-            "to": message.raw.recipient,
-            "date": message.raw.date,
-        },
-        "opt": text.opt(message.body),
-        "segments": {
-            "encoding": counted.encoding,
-            "count": counted.count,
-            "estimated": True,
-        },
-        "email": None
-        if email is None
-        else {
-            "message_id": email.message_id,
-            "subject": email.subject,
-            "charset": email.charset,
-        },
-        "sha256": hashlib.sha256(arrival.raw).hexdigest(),
-        "trust": None if trust is None else {"by": trust.by, "detail": trust.detail},
-        "warnings": list(dict.fromkeys(warnings)),
-    }
+def event_id(message_id: str, format_name: str) -> str:
+    """Work out the id of a message's event in a format: its `webhook-id`.
 
-
-def build(fields: dict[str, Any], received_at: datetime) -> Event:
-    """Serialise the event's body, once."""
-    envelope = {"type": TYPE, "timestamp": _utc(received_at, "seconds"), "data": fields}
-    # Lone surrogates cannot be encoded and no receiver could read them; nothing else changes.
-    body = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
-    return Event(id=fields["id"], type=TYPE, body=body.encode("utf-8", "replace"))
-
-
-def schema() -> bytes:
-    """Return the JSON Schema (draft 2020-12) of the body."""
-    return resources.files("bridge").joinpath("sms.received.schema.json").read_bytes()
+    No two formats share an id, since one id must never come with two bodies. The default format
+    has the message's own id. Ids of the same message sort together.
+    """
+    if format_name == SMS_RECEIVED:
+        return message_id
+    number = int.from_bytes(_digest("event", message_id, format_name)[: _HASH_BITS // 8])
+    return message_id[:-_HASH_CHARACTERS] + _crockford(number, _HASH_CHARACTERS)
 
 
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
-
-
-def _utc(moment: datetime, precision: str) -> str:
-    return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def _digest(*parts: str) -> bytes:
@@ -151,8 +92,12 @@ def _message_id(moment: datetime | None, digest: bytes) -> str:
     if moment is not None:
         time_part = max(0, _milliseconds(moment)) & ((1 << _TIME_BITS) - 1)
         number = time_part << _HASH_BITS | number & ((1 << _HASH_BITS) - 1)
+    return "msg_" + _crockford(number, _ID_CHARACTERS)
+
+
+def _crockford(number: int, length: int) -> str:
     characters = []
-    for _ in range(_ID_CHARACTERS):
+    for _ in range(length):
         number, digit = divmod(number, 32)
         characters.append(_CROCKFORD[digit])
-    return "msg_" + "".join(reversed(characters))
+    return "".join(reversed(characters))

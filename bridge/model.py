@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class SourceKind(StrEnum):
@@ -22,11 +23,20 @@ class SourceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MailboxPlace:
-    """Where in a mailbox a mail lies; UIDs say nothing once the UIDVALIDITY is another.
+class Envelope:
+    """How a mail was handed over by SMTP; the addresses are as the client gave them."""
 
-    `settled`: all mails up to this UID are accounted for, and their place in the mailbox is as
-    configured; the folder's cursor may move there in the transaction that stores this arrival.
+    peer: str | None  # the client's IP address, never a name; None for a Unix socket
+    sender: str  # "" is the null sender
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxPlace:
+    """Where in a mailbox a mail was found; a UID has no meaning under another UIDVALIDITY.
+
+    `settled`: every mail up to this UID is accounted for, and its place in the mailbox is as
+    configured; the transaction that stores this arrival may move the folder's cursor there.
     """
 
     mailbox: str  # as the config names it
@@ -37,8 +47,25 @@ class MailboxPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class MailFile:
+    """The file that a mail was read from; `source_name` has its path."""
+
+
+SMS_RECEIVED: Final = "sms.received"  # the default format of events, and their type
+
+# Where an arrival came from; a provider's post will be one more.
+Origin = Envelope | MailboxPlace | MailFile
+
+_SOURCES: Final[Mapping[type, SourceKind]] = {
+    Envelope: SourceKind.SMTP,
+    MailboxPlace: SourceKind.IMAP,
+    MailFile: SourceKind.FILE,
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a folder has been read: all its mails up to this UID are accounted for."""
+    """How far a folder has been read: every mail up to this UID is accounted for."""
 
     uidvalidity: int
     uid: int
@@ -46,16 +73,27 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What came in, raw, with how it came."""
+    """What came in, raw, with where it came from."""
 
-    source: SourceKind
-    source_name: str  # which listener or mailbox, as the config names it
+    origin: Origin
+    source_name: str  # which listener, mailbox or file
     raw: bytes
-    received_at: datetime  # when we had it whole, UTC
-    peer: str | None = None  # the other side's IP address, never a name
-    envelope_from: str | None = None  # "" is the null sender
-    recipients: tuple[str, ...] = ()  # the envelope's, as given
-    mailbox: MailboxPlace | None = None  # if it was read from a mailbox
+    received_at: datetime  # when we had all of it, UTC
+
+    @property
+    def source(self) -> SourceKind:
+        """The kind of source, which the origin implies."""
+        return _SOURCES[type(self.origin)]
+
+    @property
+    def peer(self) -> str | None:
+        """The IP address of whoever handed it over, where somebody did."""
+        return self.origin.peer if isinstance(self.origin, Envelope) else None
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The envelope's recipients, as given; none where there was no envelope."""
+        return self.origin.recipients if isinstance(self.origin, Envelope) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +212,36 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """What is signed and sent: a stable id and the body's bytes, serialised once."""
+class EmailSummary:
+    """What a message keeps of the mail that carried it."""
+
+    message_id: str | None
+    subject: str
+    charset: str  # the one that was used
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as the ledger keeps it: all that an event in any format is made from.
+
+    `sms` has the warnings of the whole way, the mail's included.
+    """
 
     id: str
+    sms: SmsMessage
+    source: SourceKind
+    email: EmailSummary | None  # None if it came by HTTP
+    sha256: str  # hex, of the raw arrival
+    trust: Trust | None  # None only where evidence was not asked for
+    bridged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is signed and sent: a stable id, and the body's bytes in one format, serialised once."""
+
+    id: str
+    format: str
     type: str
     body: bytes
 
@@ -203,6 +267,7 @@ class PlannedDelivery:
     state: DeliveryState
     claimed: bool = False
     reason: str | None = None  # why it is held or filtered
+    format: str = SMS_RECEIVED  # of the event that the endpoint gets
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,9 @@ class TestReadme:
     def test_its_webhook_has_the_fields_of_the_schema(self) -> None:
         """The example of a webhook shows exactly the fields that the schema has."""
         (shown,) = (json.loads(block) for block in blocks("json"))
-        schema = json.loads((PROJECT / "bridge" / "sms.received.schema.json").read_text())
+        schema = json.loads(
+            (PROJECT / "bridge" / "formats" / "sms.received.schema.json").read_text()
+        )
 
         assert sorted(shown) == sorted(schema["properties"])
         data = schema["properties"]["data"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from bridge.cli.opened import reading
+from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_table, heading
 from bridge.cli.root import DONE, FOUND_WRONG
-from bridge.store import audit as audit_ledger
+from bridge.operations.audit import audit_ledger
 
 
 @click.command()
@@ -23,22 +22,17 @@ def audit(config: Path | None, as_json: bool) -> int:
     Nothing that came in may be missing: exits 1 if a check fails. May run beside the daemon.
     JSON: {"ok", "checks": [{"name", "ok", "detail"}], "totals": {…}, "notes"}.
     """
-    with reading(config) as connection:
-        report = audit_ledger(connection, now())
+    report = run(config, lambda store, _: audit_ledger(store, now))
     if as_json:
-        as_document(
-            {
-                "ok": report.ok,
-                "checks": [asdict(check) for check in report.checks],
-                "totals": dict(report.totals),
-                "notes": list(report.notes),
-            }
-        )
+        as_document(report)
     else:
-        rows = [(each.name, "ok" if each.ok else "WRONG", each.detail) for each in report.checks]
+        rows = [
+            (each["name"], "ok" if each["ok"] else "WRONG", each["detail"])
+            for each in report["checks"]
+        ]
         as_table(("check", "result", "detail"), rows, "no checks")
         heading("totals")
-        as_fields(report.totals.items())
-        for note in report.notes:
+        as_fields(report["totals"].items())
+        for note in report["notes"]:
             click.echo(f"note: {note}")
-    return DONE if report.ok else FOUND_WRONG
+    return DONE if report["ok"] else FOUND_WRONG

@@ -13,12 +13,12 @@ import click
 from bridge import app
 from bridge.cli.options import require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
-from bridge.cli.plan import build_problems, describe, warnings
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile, find_config
 from bridge.errors import BridgeError, ConfigErrors
 from bridge.net import loop
+from bridge.operations.plan import describe, warnings
 
 
 @click.command()
@@ -44,7 +44,8 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
         if path is None or not path.is_file():
             raise  # nothing was checked
         return _refuse(error.lines, as_json)
-    problems = build_problems(file)
+    found = app.problems(file.settings)
+    problems = [line for error in found for line in file.explain(error).lines]
     if problems:
         return _refuse(problems, as_json)
     mailboxes = loop.run(_look_into(file.settings.imap)) if look else []

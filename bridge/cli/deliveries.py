@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.opened import reading, writing
+from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json, with_limit
 from bridge.cli.output import as_document, as_fields, as_list, heading
-from bridge.cli.rows import attempt_document, delivery_document, event_data
 from bridge.model import DeliveryState
-from bridge.store import queries, retry_deliveries
+from bridge.operations import deliveries as operations
 
 _STATES = click.Choice([state.value for state in DeliveryState])
 _RETRYABLE = click.Choice(["pending", "held", "dead"])
@@ -42,15 +41,13 @@ def list_(
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
     "under_way", "created_at", "changed_at"}.
     """
-    with reading(config) as connection:
-        found = queries.list_deliveries(
-            connection,
-            limit=limit,
-            before=before,
-            endpoint=endpoint,
-            state=DeliveryState(state) if state else None,
-        )
-    documents = [delivery_document(row) for row in found]
+    wanted = DeliveryState(state) if state else None
+    documents = run(
+        config,
+        lambda store, _: operations.list_deliveries(
+            store, limit=limit, before=before, endpoint=endpoint, state=wanted
+        ),
+    )
     if as_json:
         as_document(documents)
         return
@@ -71,19 +68,15 @@ def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
     JSON: {"delivery": {…}, "data": the webhook's data, "attempts": [{"number", "started_at",
     "seconds", "result", "status", "error", "detail", "lease_lost", "answer"}]}.
     """
-    with reading(config) as connection:
-        found = queries.show_delivery(connection, delivery_id)
-    delivery = delivery_document(found.delivery)
-    attempts = [attempt_document(row) for row in found.attempts]
+    document = run(config, lambda store, _: operations.show_delivery(store, delivery_id))
     if as_json:
-        data = event_data(found.event.body)
-        as_document({"delivery": delivery, "data": data, "attempts": attempts})
+        as_document(document)
         return
-    as_fields(delivery.items())
+    as_fields(document["delivery"].items())
     heading("attempts")
     as_list(
         ("number", "started_at", "seconds", "result", "status", "error", "detail", "answer"),
-        attempts,
+        document["attempts"],
         "none yet",
     )
 
@@ -101,24 +94,21 @@ def retry(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Try deliveries again, now, by a new schedule: waiting, held and dead ones.
+    """Retry deliveries now, by a new schedule: pending, held and dead ones.
 
-    Name ids, or --endpoint, or --state. Delivered and filtered ones stay as they are, and one
-    that is under way is left to that. The daemon takes them up by itself. JSON: {"retried"}.
+    Name ids, or --endpoint and/or --state. Delivered and filtered ones stay as they are; in-flight
+    deliveries are skipped. The running daemon picks them up. JSON: {"retried"}.
     """
     if bool(delivery_ids) == bool(endpoint or state):
         raise click.UsageError("name either ids, or --endpoint and/or --state")
-    with writing(config) as connection:
-        for each in delivery_ids:
-            queries.show_delivery(connection, each)  # a wrong id is told, and nothing is changed
-        retried = retry_deliveries(
-            connection,
-            now=now(),
-            ids=delivery_ids,
-            endpoint=endpoint,
-            state=DeliveryState(state) if state else None,
-        )
+    wanted = DeliveryState(state) if state else None
+    document = run(
+        config,
+        lambda store, _: operations.retry(
+            store, now, ids=delivery_ids, endpoint=endpoint, state=wanted
+        ),
+    )
     if as_json:
-        as_document({"retried": retried})
+        as_document(document)
     else:
-        click.echo(f"{retried} to be tried again")
+        click.echo(f"{document['retried']} to be tried again")

@@ -1,4 +1,4 @@
-"""`smsbridge endpoints`: how each stands, and holding one."""
+"""`smsbridge endpoints`: how each is doing, and holding one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.opened import opened
-from bridge.cli.options import now, require_config, with_config, with_json
-from bridge.cli.output import as_document, as_list, when
+from bridge.cli.opened import run
+from bridge.cli.options import now, with_config, with_json
+from bridge.cli.output import as_document, as_list
 from bridge.config.load import ConfigFile
-from bridge.config.values import nearest
-from bridge.errors import NotFound
-from bridge.model import DeliveryState
-from bridge.store import hold_endpoint, resume_endpoint
-from bridge.store.snapshot import Snapshot, take_snapshot
+from bridge.operations import endpoints as operations
+from bridge.operations.documents import Document
 
 
 @click.group()
@@ -31,13 +28,7 @@ def list_(config: Path | None, as_json: bool) -> None:
     JSON: a list of {"name", "configured", "held", "pending", "held_deliveries", "dead",
     "oldest_due"}; "held" is the reason, or null.
     """
-    file = require_config(config)
-    with opened(file.settings.store) as store, store.read() as connection:
-        snapshot = take_snapshot(connection)
-    configured = [each.name for each in file.settings.endpoints]
-    others = {name for name, _ in snapshot.deliveries} | set(snapshot.held_endpoints)
-    names = [*configured, *sorted(others - set(configured))]
-    documents = [_document(name, name in configured, snapshot) for name in names]
+    documents = run(config, lambda store, file: operations.list_endpoints(store, _configured(file)))
     if as_json:
         as_document(documents)
         return
@@ -50,19 +41,20 @@ def list_(config: Path | None, as_json: bool) -> None:
 
 @endpoints.command()
 @click.argument("name")
-@click.option("--reason", default="held by the operator", show_default=True, help="Said in lists.")
+@click.option("--reason", default="held by the operator", show_default=True, help="Shown in lists.")
 @with_config
 @with_json
 def hold(name: str, reason: str, config: Path | None, as_json: bool) -> None:
     """Hold an endpoint: its deliveries wait, and new ones too, until `resume`.
 
-    JSON: {"held"}: how many deliveries that were waiting are held now.
+    JSON: {"held"}: how many pending deliveries are held now.
     """
-    file = require_config(config)
-    with opened(file.settings.store) as store, store.begin() as connection:
-        _require_known(name, file, take_snapshot(connection))
-        held = hold_endpoint(connection, name, reason, now())
-    _tell("held", held, as_json)
+    _print(
+        run(
+            config, lambda store, file: operations.hold(store, name, reason, _configured(file), now)
+        ),
+        as_json=as_json,
+    )
 
 
 @endpoints.command()
@@ -70,43 +62,23 @@ def hold(name: str, reason: str, config: Path | None, as_json: bool) -> None:
 @with_config
 @with_json
 def resume(name: str, config: Path | None, as_json: bool) -> None:
-    """Let an endpoint's held deliveries go again, each by a new schedule.
+    """Release an endpoint's held deliveries, each by a new schedule.
 
     JSON: {"resumed"}: how many deliveries were held.
     """
-    file = require_config(config)
-    with opened(file.settings.store) as store, store.begin() as connection:
-        _require_known(name, file, take_snapshot(connection))
-        resumed = resume_endpoint(connection, name, now())
-    _tell("resumed", resumed, as_json)
+    _print(
+        run(config, lambda store, file: operations.resume(store, name, _configured(file), now)),
+        as_json=as_json,
+    )
 
 
-def _document(name: str, configured: bool, snapshot: Snapshot) -> dict[str, object]:
-    def count(state: DeliveryState) -> int:
-        return snapshot.deliveries.get((name, state), 0)
-
-    return {
-        "name": name,
-        "configured": configured,
-        "held": snapshot.held_endpoints.get(name),
-        "pending": count(DeliveryState.PENDING),
-        "held_deliveries": count(DeliveryState.HELD),
-        "dead": count(DeliveryState.DEAD),
-        "oldest_due": when(snapshot.oldest_due.get(name)),
-    }
+def _configured(file: ConfigFile) -> list[str]:
+    return [each.name for each in file.settings.endpoints]
 
 
-def _require_known(name: str, file: ConfigFile, snapshot: Snapshot) -> None:
-    """Refuse a name that neither config nor store knows: a typo must not look like success."""
-    known = {each.name for each in file.settings.endpoints}
-    known |= {endpoint for endpoint, _ in snapshot.deliveries} | set(snapshot.held_endpoints)
-    if name not in known:
-        near = nearest(name, sorted(known))
-        raise NotFound(f"no endpoint {name!r}" + (f", did you mean {near!r}?" if near else ""))
-
-
-def _tell(what: str, count: int, as_json: bool) -> None:
+def _print(document: Document, *, as_json: bool) -> None:
     if as_json:
-        as_document({what: count})
-    else:
+        as_document(document)
+        return
+    for what, count in document.items():
         click.echo(f"{count} deliveries {what}")

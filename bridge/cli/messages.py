@@ -6,16 +6,10 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.opened import reading
+from bridge.cli.opened import run
 from bridge.cli.options import with_config, with_json, with_limit, with_reveal
 from bridge.cli.output import as_document, as_fields, as_list, heading
-from bridge.cli.rows import (
-    arrival_document,
-    delivery_document,
-    event_data,
-    message_document,
-)
-from bridge.store import queries
+from bridge.operations.messages import list_messages, show_message
 
 
 @click.group()
@@ -44,9 +38,12 @@ def list_(
     "provider", "from", "to", "received_at", "bridged_at", "provider_message_id"} and, with
     --reveal, "body".
     """
-    with reading(config) as connection:
-        found = queries.list_messages(connection, limit=limit, before=before, provider=provider)
-    documents = [message_document(row, reveal=reveal) for row in found]
+    documents = run(
+        config,
+        lambda store, _: list_messages(
+            store, limit=limit, before=before, provider=provider, reveal=reveal
+        ),
+    )
     if as_json:
         as_document(documents)
         return
@@ -66,21 +63,21 @@ def show(message_id: str, config: Path | None, as_json: bool) -> None:
 
     JSON: {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
     """
-    with reading(config) as connection:
-        found = queries.show_message(connection, message_id)
-    data = event_data(found.event.body)
-    arrivals = [arrival_document(row, reveal=True) for row in found.arrivals]
-    deliveries = [delivery_document(row) for row in found.deliveries]
+    document = run(config, lambda store, _: show_message(store, message_id))
     if as_json:
-        as_document({"data": data, "arrivals": arrivals, "deliveries": deliveries})
+        as_document(document)
         return
-    as_data(data)
+    as_data(document["data"])
     heading("arrivals")
     as_list(
-        ("id", "source", "source_name", "received_at", "outcome", "peer", "size"), arrivals, "none"
+        ("id", "source", "source_name", "received_at", "outcome", "peer", "size"),
+        document["arrivals"],
+        "none",
     )
     heading("deliveries")
-    as_list(("id", "endpoint", "state", "attempts", "next_at", "reason"), deliveries, "none")
+    as_list(
+        ("id", "endpoint", "state", "attempts", "next_at", "reason"), document["deliveries"], "none"
+    )
 
 
 def as_data(data: dict[str, object]) -> None:

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from sqlalchemy import Connection
+import click
 
-from bridge.cli.options import require_config
-from bridge.config.settings import StoreSettings
-from bridge.store import Database
+from bridge.cli.options import now, require_config
+from bridge.config.load import ConfigFile
+from bridge.errors import ConfigError
+from bridge.store import Store
+
+T = TypeVar("T")
 
 
-@contextmanager
-def opened(settings: StoreSettings) -> Iterator[Database]:
-    """Open the store; raises a StoreError with what to do if it is not there or not ours."""
-    database = Database.open(settings)
+def run(config: Path | None, work: Callable[[Store, ConfigFile], Awaitable[T]]) -> T:
+    """Open the store and do one operation with it.
+
+    Raises a StoreError with what to do if the store is not there, not ours, or not available; an
+    error of the config names file and line.
+    """
+    file = require_config(config)
+
+    async def do() -> T:
+        command = click.get_current_context().command_path
+        store = await Store.beside(file.settings.store, owner=command, clock=now)
+        try:
+            return await work(store, file)
+        finally:
+            await store.close()
+
     try:
-        yield database
-    finally:
-        database.close()
+        return asyncio.run(do())
+    except ConfigError as error:
+        raise file.explain(error) from None
 
 
 @contextmanager
-def reading(config: Path | None) -> Iterator[Connection]:
-    """Give a connection that reads one snapshot."""
-    with opened(require_config(config).settings.store) as store, store.read() as connection:
-        yield connection
-
-
-@contextmanager
-def writing(config: Path | None) -> Iterator[Connection]:
-    """Give a connection in a write transaction, committed at the end."""
-    with opened(require_config(config).settings.store) as store, store.begin() as connection:
-        yield connection
+def progress_bar(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; give what moves it on."""
+    with click.progressbar(
+        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        yield bar.update

@@ -9,20 +9,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-
-def when(moment: datetime | None) -> str | None:
-    """Write a time as ISO 8601 in UTC, to the second."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def printable(value: object) -> str:

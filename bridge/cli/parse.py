@@ -8,15 +8,18 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.explained import explanation, print_explanation
+from bridge.cli.explanation import print_explanation
 from bridge.cli.messages import as_data
 from bridge.cli.options import now, with_config, with_json
-from bridge.cli.outcome import MAX_BYTES, TRUST_NOTE, known_providers, outcome_document
 from bridge.cli.output import as_document, as_fields, heading
 from bridge.cli.root import DONE, FOUND_WRONG
+from bridge.cli.stand_ins import TRUST_NOTE, known_providers
 from bridge.errors import NotPossible
-from bridge.ingest import Reader, Reading
-from bridge.model import Arrival, SourceKind
+from bridge.model import Arrival, MailFile
+from bridge.operations.documents import result_document
+from bridge.operations.explain import explain
+from bridge.operations.mail_files import read_one
+from bridge.reader import Reader, Reading
 
 
 @click.command()
@@ -38,17 +41,17 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     """
     known, notes = known_providers(config)
     raw = _read(file)
-    arrival = Arrival(SourceKind.SMTP, "file", raw, now())
+    arrival = Arrival(MailFile(), str(file), raw, now())
     result = asyncio.run(Reader(known, None, now).read(arrival))
-    document = outcome_document(result)
-    explain = explanation(known, raw, result)
+    document = result_document(result)
+    explained = explain(known, raw, result)
     if as_json:
-        as_document({**document, "explain": explain})
+        as_document({**document, "explain": explained.document})
     else:
         found = [document.pop("data"), *document.pop("more", ())] if "data" in document else []
         as_fields(document.items())
         heading("how it was read")
-        print_explanation(known, raw, explain)
+        print_explanation(explained)
         for number, data in enumerate(found, 1):
             heading("the webhook's data" if number == 1 else f"message {number} of the same mail")
             as_data(data)
@@ -58,15 +61,11 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
 
 
 def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        return read_one(file, sys.stdin.buffer)
     try:
-        if str(file) == "-":
-            raw = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with file.open("rb") as stream:
-                raw = stream.read(MAX_BYTES + 1)
+        with file.open("rb") as stream:
+            return read_one(file, stream)
     except OSError as error:
         why = (error.strerror or "cannot be read").lower()
         raise NotPossible(f"{file}: {why}") from None
-    if len(raw) > MAX_BYTES:
-        raise NotPossible(f"{file}: is over 64 MiB: this is no mail with an SMS")
-    return raw

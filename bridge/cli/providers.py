@@ -9,8 +9,8 @@ import click
 from bridge.cli.options import with_json
 from bridge.cli.output import as_document, as_list
 from bridge.cli.providers_try import try_
-from bridge.cli.rows import Document
 from bridge.errors import NotPossible
+from bridge.operations.documents import Document
 from bridge.providers import PRESETS, plugins, presets
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from bridge import app
-from bridge.cli.opened import opened
-from bridge.cli.options import require_config, with_config, with_json
+from bridge.cli.opened import run
+from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
-from bridge.cli.reconciling import Comparison, Found
 from bridge.cli.root import DONE, FOUND_WRONG
-from bridge.cli.taking_in import TakingIn
 from bridge.config.imap import ImapSettings
+from bridge.config.load import ConfigFile
 from bridge.config.settings import Settings
 from bridge.config.values import nearest
-from bridge.errors import ConfigError, NotPossible
-from bridge.net import loop
+from bridge.errors import NotPossible
+from bridge.operations import reconcile as operation
+from bridge.operations.reconcile import Comparison
+from bridge.store import Store
 
 
 @click.command()
@@ -40,14 +40,10 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
     --fix took it in. JSON: {"mailbox", "mails", "known", "left_out", "missing": [{"uid", "waiting",
     "would_be", "message_id", "taken_in", "problem"}]}.
     """
-    file = require_config(config)
-    settings = _mailbox(file.settings, name)
-    try:
-        reader, endpoints = app.reader_of(file.settings), app.endpoints_of(file.settings)
-    except ConfigError as error:
-        raise file.explain(error) from None
-    with opened(file.settings.store) as store:
-        line = TakingIn(store, reader, endpoints, "smsbridge reconcile")
+
+    async def compare(store: Store, file: ConfigFile) -> Comparison:
+        settings = _mailbox(file.settings, name)
+        intake = app.intake_of(file.settings, store)
         with click.progressbar(
             length=1, label="comparing", file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar:
@@ -56,17 +52,15 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
                 bar.length = of
                 bar.update(done - bar.pos)
 
-            comparison = Comparison(
-                settings, store, line, fix=fix, everything=everything, progress=progress
-            )
-            found = loop.run(_compare(settings, comparison))
+            async with app.open_mailbox(settings) as mailbox:
+                return await operation.reconcile(
+                    mailbox, settings, store, intake, now,
+                    fix=fix, everything=everything, progress=progress,
+                )  # fmt: skip
+
+    found = run(config, compare)
     _print(name, found, as_json=as_json)
     return FOUND_WRONG if found.missing else DONE
-
-
-async def _compare(settings: ImapSettings, comparison: Comparison) -> Found:
-    async with app.open_mailbox(settings) as mailbox:
-        return await comparison.run(mailbox)
 
 
 def _mailbox(settings: Settings, name: str) -> ImapSettings:
@@ -78,13 +72,13 @@ def _mailbox(settings: Settings, name: str) -> ImapSettings:
     raise NotPossible(f"there is no [[imap]] called {name!r}{known}")
 
 
-def _print(name: str, found: Found, *, as_json: bool) -> None:
-    missing = [asdict(each) for each in found.missing]
-    counts = {"mails": found.mails, "known": found.known, "left_out": found.left_out}
+def _print(name: str, found: Comparison, *, as_json: bool) -> None:
+    document = found.document()
     if as_json:
-        as_document({"mailbox": name, **counts, "missing": missing})
+        as_document({"mailbox": name, **document})
         return
-    as_fields([("mailbox", name), *counts.items(), ("missing", len(missing))])
+    missing = document.pop("missing")
+    as_fields([("mailbox", name), *document.items(), ("missing", len(missing))])
     if missing:
         heading("missing")
         as_list(

@@ -32,7 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "quarantine": ("quarantine", "Look at what became no message, and parse it again."),
     "endpoints": ("endpoints", "Look at endpoints, hold and resume them."),
     "audit": ("audit", "Prove that the ledger adds up."),
-    "import": ("import_", "Take in mails from files."),
+    "import": ("import_mail", "Take in mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
     "secret": ("secret", "Make a new signing secret."),
 }

@@ -45,8 +45,16 @@ class ConfigFile:
     text: str
 
     def explain(self, error: ConfigError) -> ConfigErrors:
-        """Put file and line in front of an error that was found after loading."""
+        """Put file and line in front of an error that was found after loading.
+
+        In its key, one of several tables is named by its place or by its name.
+        """
         key = tuple(int(part) if part.isdigit() else part for part in error.key.split(".") if part)
+        tables = self.data.get(str(key[0])) if len(key) > 1 else None
+        if isinstance(tables, list) and isinstance(key[1], str):
+            names = [table.get("name") for table in tables if isinstance(table, dict)]
+            if key[1] in names:
+                key = (key[0], names.index(key[1]), *key[2:])
         return ConfigErrors(_sentences(self.path, self.text, self.data, [(key, error.problem)]))
 
 

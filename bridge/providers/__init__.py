@@ -18,7 +18,7 @@ from bridge.model import Email, Reason, Unreadable
 from bridge.providers import agile, plugins, presets, template, url_networks
 from bridge.providers.base import Provider
 
-__all__ = ["PRESETS", "Preset", "Provider", "build", "choose"]
+__all__ = ["PRESETS", "Preset", "Provider", "build", "build_one", "choose"]
 
 Preset = Callable[[ProviderSettings, str], Provider]
 
@@ -38,10 +38,11 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
 
 def build(settings: Sequence[ProviderSettings]) -> tuple[Provider, ...]:
     """Make every provider of the config; raises ConfigError with the setting's dotted path."""
-    return tuple(_build(table, f"providers.{index}") for index, table in enumerate(settings))
+    return tuple(build_one(table, f"providers.{index}") for index, table in enumerate(settings))
 
 
-def _build(settings: ProviderSettings, key: str) -> Provider:
+def build_one(settings: ProviderSettings, key: str) -> Provider:
+    """Make one provider; `key` is where it stands in the config, as in `providers.0`."""
     if settings.template is not None and settings.preset is None:
         try:
             return template.build(settings, key)

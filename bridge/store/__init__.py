@@ -1,18 +1,18 @@
 """The store: one ledger on SQLite or PostgreSQL, in which whatever was acknowledged is.
 
-`Store` is for the daemon (asynchronous, one writer, grouped commits), `Database` for the CLI
-beside it; `queries`, `outbox`, `endpoints`, `ingest` and `audit` hold the functions that run on a
-Database's connection.
+`Store` is what the rest of the program uses: the named line (`ingest`, `claim`, `record`), and two
+doors, `read(fn)` and `change(fn)`, through which the functions of `queries`, `outbox`, `endpoints`,
+`mailboxes`, `snapshot` and `audit` run on a connection. `Database` is the one below it.
 """
 
 from bridge.store.audit import AuditReport, Check, audit
 from bridge.store.database import Database
 from bridge.store.endpoints import hold_endpoint, resume_endpoint
-from bridge.store.ingest import Ingest, Parsed, ingest_many
+from bridge.store.ingest import Ingest, PlannedMessage, ingest_many
 from bridge.store.lease import Lease
-from bridge.store.mailboxes import LEAD_SECONDS, MailboxRow
+from bridge.store.mailboxes import LEAD_SECONDS, Mailboxes, MailboxRow
 from bridge.store.outbox import retry_deliveries
-from bridge.store.snapshot import Snapshot
+from bridge.store.snapshot import Snapshot, take_snapshot
 from bridge.store.store import Store
 
 __all__ = [
@@ -23,7 +23,8 @@ __all__ = [
     "Ingest",
     "Lease",
     "MailboxRow",
-    "Parsed",
+    "Mailboxes",
+    "PlannedMessage",
     "Snapshot",
     "Store",
     "audit",
@@ -31,4 +32,5 @@ __all__ = [
     "ingest_many",
     "resume_endpoint",
     "retry_deliveries",
+    "take_snapshot",
 ]

@@ -1,9 +1,11 @@
-"""Writes arrivals and all that follows from them: message, event, deliveries. One transaction."""
+"""Writes arrivals and all that follows: messages, events, deliveries. One transaction."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import count
 from typing import Final
 
@@ -19,26 +21,20 @@ from bridge.model import (
     Event,
     Identity,
     Ignored,
+    MailboxPlace,
+    Message,
     PlannedDelivery,
-    Reason,
     Receipt,
-    SmsMessage,
-    Trust,
     Unreadable,
 )
-from bridge.store import mailboxes, postgres, tables
+from bridge.store import mailboxes, postgres, rows, tables
+from bridge.store.dedupe import Known, KnownBytes, KnownMessages, digest_of
 from bridge.store.endpoints import held_endpoints
-from bridge.store.known import Known, KnownMessages
 from bridge.store.lease import Lease
-from bridge.store.unread import Unread, digest_of, place_columns
-
-Row = dict[str, object]
+from bridge.store.rows import Row
 
 _REPARSABLE: Final = {ArrivalOutcome.QUARANTINE.value, ArrivalOutcome.IGNORED.value}
-_REPARSED_COLUMNS: Final = (
-    "outcome", "message_id", "provider", "reason", "detail", "trust_by", "trust_detail",
-    "reparsed_at",
-)  # fmt: skip
+_REPARSED_COLUMNS: Final = (*rows.RESULT, "reparsed_at")
 _REPARSED: Final = (
     update(tables.arrivals)
     .where(tables.arrivals.c.id == bindparam("arrival"))
@@ -47,32 +43,33 @@ _REPARSED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
-    """An arrival that became a message, and what is to be written with it if it is new."""
+class PlannedMessage:
+    """A message with what is to be written with it if it is new.
 
-    message: SmsMessage
+    There is an event for each format that `deliveries` name.
+    """
+
+    message: Message
     identity: Identity
-    event: Event
-    trust: Trust
+    events: tuple[Event, ...]
     deliveries: tuple[PlannedDelivery, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """What one arrival became; `arrival_id` names the stored arrival that was parsed again.
+    """What an arrival is: its messages, at least one, or why it is none.
 
-    `more` are the other messages of a mail that holds several.
+    `reparse_of` is the id of the stored arrival that was read again.
     """
 
     arrival: Arrival
-    result: Parsed | Unreadable | Ignored
-    arrival_id: int | None = None
-    more: tuple[Parsed, ...] = ()
+    result: tuple[PlannedMessage, ...] | Unreadable | Ignored
+    reparse_of: int | None = None
 
     @property
-    def parsed(self) -> tuple[Parsed, ...]:
-        """All its messages."""
-        return (self.result, *self.more) if isinstance(self.result, Parsed) else ()
+    def messages(self) -> tuple[PlannedMessage, ...]:
+        """Its messages; none if it became none."""
+        return self.result if isinstance(self.result, tuple) else ()
 
 
 def ingest_many(
@@ -82,17 +79,17 @@ def ingest_many(
 
     A mailbox's cursor moves to the highest UID that one of its arrivals says is settled, and no
     further: mails are committed in any order, one may be refused while its neighbours are stored,
-    and nobody looks below a cursor again. Only who reads the mailbox knows what is settled.
+    and nobody looks below a cursor again. Only the reader of the mailbox knows what is settled.
 
     An arrival that repeats a known message, or one earlier in `items`, is written as a duplicate
     and makes no delivery. Deliveries to a held endpoint are written held. `claimed` ones are
     written as leased by `lease.owner`, attempt 1, and are in the receipt. A reparse of an arrival
-    that is not there (NotFound) or is a message already (NotPossible) yields the error as its
-    item's result and writes nothing; the others are not touched by that. What became no message
-    and was read before with the same bytes is not written again (`Receipt.repeated`).
+    that does not exist (NotFound) or is a message already (NotPossible) yields the error as its
+    item's result and writes nothing; the other items are not affected. What became no message and
+    was stored before with the same bytes is not written again (`Receipt.repeated`).
 
-    An arrival with several messages is written once for each of them, raw bytes and all, so that
-    every message has the one arrival that brought it; its receipt names the first that is new.
+    An arrival with several messages is written once for each of them, with its raw bytes, so that
+    every message has exactly one arrival that brought it; its receipt names the first new one.
     """
     postgres.lock_ingest(connection)
     postgres.lock_holds(connection, change=False)
@@ -108,73 +105,84 @@ class _Batch:
     def __init__(self, connection: Connection, items: Sequence[Ingest], lease: Lease) -> None:
         self._connection = connection
         self._lease = lease
-        parsed = [each for item in items for each in item.parsed]
+        planned = [each for item in items for each in item.messages]
         self._known = (
-            KnownMessages.load(connection, (each.identity for each in parsed))
-            if parsed
+            KnownMessages.load(connection, (each.identity for each in planned))
+            if planned
             else KnownMessages()
         )
-        self._held = held_endpoints(connection) if parsed else {}
+        self._held = held_endpoints(connection) if planned else {}
         self._stored = _stored_outcomes(connection, items)
-        self._unread = Unread.load(connection, [_unread(item) for item in items])
-        new = sum((item.arrival_id is None) + len(item.more) for item in items)
-        planned = sum(len(each.deliveries) for each in parsed)
-        self._arrival_keys, self._delivery_keys = _keys(connection, new, planned)
+        self._known_bytes = KnownBytes.load(connection, [_digest(item) for item in items])
+        new = sum(max(1, len(item.messages)) - (item.reparse_of is not None) for item in items)
+        deliveries = sum(len(each.deliveries) for each in planned)
+        self._arrival_keys, self._delivery_keys = _keys(connection, new, deliveries)
         self._settled = _settled(items)
-        self._messages: list[tuple[Parsed, Known]] = []
+        self._messages: list[tuple[PlannedMessage, Known]] = []
         self._arrivals: list[Row] = []
         self._reparsed: list[Row] = []
         self._deliveries: list[Row] = []
 
     def take(self, item: Ingest) -> Receipt | BridgeError:
         """Decide what the item becomes and note its rows."""
-        if item.arrival_id is not None:
-            refused = self._refuse_reparse(item.arrival_id)
+        if item.reparse_of is not None:
+            refused = self._refuse_reparse(item.reparse_of)
             if refused is not None:
                 return refused
-        receipt = self._take(item)
-        for parsed in item.more:
-            receipt = _both(receipt, self._take(Ingest(item.arrival, parsed)))
+        if not isinstance(item.result, tuple):
+            return self._take_unread(item, item.result)
+        first, *others = item.messages
+        receipt = self._take_message(item.arrival, first, item.reparse_of)
+        for each in others:
+            receipt = _both(receipt, self._take_message(item.arrival, each, None))
         return receipt
 
-    def _take(self, item: Ingest) -> Receipt:
+    def _take_message(
+        self, arrival: Arrival, planned: PlannedMessage, reparse_of: int | None
+    ) -> Receipt:
         claims: tuple[Claim, ...] = ()
-        message_id = None
-        match item.result:
-            case Parsed() as parsed:
-                found = self._known.find(parsed.identity)
-                if found is not None:
-                    outcome, message_id = ArrivalOutcome.DUPLICATE, found.id
-                else:
-                    outcome, message_id = ArrivalOutcome.MESSAGE, parsed.identity.message_id
-                    claims = self._new_message(parsed)
-            case Unreadable():
-                outcome = ArrivalOutcome.QUARANTINE
-            case Ignored():
-                outcome = ArrivalOutcome.IGNORED
-        digest = _unread(item)
-        first = self._unread.find(digest, outcome, item.arrival.mailbox)
+        found = self._known.find(planned.identity)
+        if found is not None:
+            outcome, message_id = ArrivalOutcome.DUPLICATE, found.id
+        else:
+            outcome, message_id = ArrivalOutcome.MESSAGE, planned.message.id
+            claims = self._new_message(planned)
+        result = rows.result_of_message(planned.message, outcome, message_id)
+        arrival_id = self._note_arrival(arrival, result, reparse_of, None)
+        return Receipt(arrival_id, outcome, message_id, claims)
+
+    def _take_unread(self, item: Ingest, result: Unreadable | Ignored) -> Receipt:
+        quarantined = isinstance(result, Unreadable)
+        outcome = ArrivalOutcome.QUARANTINE if quarantined else ArrivalOutcome.IGNORED
+        digest = _digest(item)
+        place = item.arrival.origin if isinstance(item.arrival.origin, MailboxPlace) else None
+        first = self._known_bytes.find(digest, outcome, place)
         if first is not None:
             return Receipt(first, outcome, repeated=True)
-        arrival_id = self._note_arrival(item, outcome, message_id, digest)
-        return Receipt(arrival_id, outcome, message_id, claims)
+        row = rows.result_without_message(result, outcome)
+        arrival_id = self._note_arrival(item.arrival, row, item.reparse_of, digest)
+        if digest is not None:
+            self._known_bytes.add(digest, outcome, arrival_id)
+        return Receipt(arrival_id, outcome)
 
     def write(self) -> None:
         """Write what was noted: a handful of statements, however many items there are."""
+        now = self._lease.now
         self._known.write_changes(self._connection)
-        self._insert(tables.messages, self._message_rows())
-        self._insert(tables.events, self._event_rows())
+        # A later item of the batch may have added a key to a message, so its row is made last.
+        self._insert(tables.messages, [rows.message(p.message, k) for p, k in self._messages])
+        self._insert(tables.events, [row for p, _ in self._messages for row in _events(p, now)])
         self._insert(tables.arrivals, self._arrivals)
         self._insert(tables.deliveries, self._deliveries)
-        self._unread.write_changes(self._connection)
+        self._known_bytes.write_changes(self._connection)
         for (mailbox, folder, uidvalidity), uid in self._settled.items():
             mailboxes.advance(self._connection, mailbox, folder, Cursor(uidvalidity, uid))
         if self._reparsed:
             self._connection.execute(_REPARSED, self._reparsed)
 
-    def _insert(self, table: Table, rows: Sequence[Row]) -> None:
-        if rows:
-            self._connection.execute(_INSERTS[table.name], rows)
+    def _insert(self, table: Table, new: Sequence[Row]) -> None:
+        if new:
+            self._connection.execute(_INSERTS[table.name], new)
 
     def _refuse_reparse(self, arrival_id: int) -> BridgeError | None:
         outcome = self._stored.get(arrival_id)
@@ -188,51 +196,25 @@ class _Batch:
         return None
 
     def _note_arrival(
-        self, item: Ingest, outcome: ArrivalOutcome, message_id: str | None, digest: bytes | None
+        self, arrival: Arrival, result: Row, reparse_of: int | None, digest: bytes | None
     ) -> int:
-        result = item.result
-        parsed = result if isinstance(result, Parsed) else None
-        row: Row = {
-            "outcome": outcome,
-            "message_id": message_id,
-            "provider": parsed.message.provider if parsed else _provider(result),
-            "reason": _reason(result),
-            "detail": None if isinstance(result, Parsed) else result.detail,
-            "trust_by": parsed.trust.by if parsed else None,
-            "trust_detail": parsed.trust.detail if parsed else None,
-        }
-        if item.arrival_id is not None:
-            row |= {"arrival": item.arrival_id, "reparsed_at": self._lease.now}
+        if reparse_of is not None:
+            row = {**result, "arrival": reparse_of, "reparsed_at": self._lease.now}
             self._reparsed.append(row)
-            self._stored[item.arrival_id] = outcome.value
-            return item.arrival_id
-        arrival = item.arrival
+            self._stored[reparse_of] = str(result["outcome"])
+            return reparse_of
         arrival_id = next(self._arrival_keys)
-        row |= {
-            "id": arrival_id,
-            "source": arrival.source,
-            "source_name": arrival.source_name,
-            "received_at": arrival.received_at,
-            "peer": arrival.peer,
-            "envelope_from": arrival.envelope_from,
-            "recipients": arrival.recipients,
-            **place_columns(arrival.mailbox),
-            "digest": digest,
-            "raw": arrival.raw,
-        }
-        self._arrivals.append(row)
-        if digest is not None:
-            self._unread.add(digest, outcome, arrival_id)
+        self._arrivals.append({**rows.arrival(arrival, arrival_id, digest), **result})
         return arrival_id
 
-    def _new_message(self, parsed: Parsed) -> tuple[Claim, ...]:
-        # A later item of this batch may still add a key to it, so the row is made at the end.
-        self._messages.append((parsed, self._known.add(parsed.identity)))
-        claims = (self._note_delivery(parsed.event, plan) for plan in parsed.deliveries)
+    def _new_message(self, planned: PlannedMessage) -> tuple[Claim, ...]:
+        self._messages.append((planned, self._known.add(planned.identity)))
+        events = {event.format: event for event in planned.events}
+        claims = (self._note_delivery(events[plan.format], plan) for plan in planned.deliveries)
         return tuple(claim for claim in claims if claim is not None)
 
     def _note_delivery(self, event: Event, plan: PlannedDelivery) -> Claim | None:
-        now = self._lease.now
+        lease = self._lease
         state, reason = plan.state, plan.reason
         if state is DeliveryState.PENDING and plan.endpoint in self._held:
             state, reason = DeliveryState.HELD, self._held[plan.endpoint]
@@ -247,45 +229,16 @@ class _Batch:
                 "reason": reason,
                 "attempts": int(claimed),
                 "step": 0,
-                "schedule_from": now,
-                "due_at": self._lease.until if claimed else now,
-                "leased_by": self._lease.owner if claimed else None,
-                "created_at": now,
-                "changed_at": now,
+                "schedule_from": lease.now,
+                "due_at": lease.until if claimed else lease.now,
+                "leased_by": lease.owner if claimed else None,
+                "created_at": lease.now,
+                "changed_at": lease.now,
             }
         )
         if not claimed:
             return None
-        return Claim(delivery_id, plan.endpoint, event, 1, 0, now, self._lease.token(1))
-
-    def _message_rows(self) -> list[Row]:
-        return [
-            {
-                "id": known.id,
-                "provider": parsed.message.provider,
-                "sender": parsed.message.sender,
-                "recipient": parsed.message.recipient,
-                "received_at": parsed.message.received_at,
-                "bridged_at": self._lease.now,
-                "provider_message_id": parsed.message.provider_message_id,
-                "content_key": known.content,
-                "email_key": known.email,
-                "provider_key": known.provider,
-            }
-            for parsed, known in self._messages
-        ]
-
-    def _event_rows(self) -> list[Row]:
-        return [
-            {
-                "id": parsed.event.id,
-                "type": parsed.event.type,
-                "planned": len(parsed.deliveries),
-                "created_at": self._lease.now,
-                "body": parsed.event.body,
-            }
-            for parsed, _ in self._messages
-        ]
+        return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, lease.token(1))
 
 
 _INSERTS: Final = {
@@ -294,11 +247,17 @@ _INSERTS: Final = {
 }
 
 
+def _events(planned: PlannedMessage, now: datetime) -> Iterator[Row]:
+    wanted = Counter(plan.format for plan in planned.deliveries)
+    for event in planned.events:
+        yield rows.event(event, planned.message.id, wanted[event.format], now)
+
+
 def _both(receipt: Receipt, other: Receipt) -> Receipt:
-    """Make one receipt of two of the same arrival: the first, unless only the other is new."""
+    """Merge two receipts of one arrival: the first counts, unless only the other is new."""
     new = ArrivalOutcome.MESSAGE
-    told = other if other.outcome is new and receipt.outcome is not new else receipt
-    return replace(told, claims=(*receipt.claims, *other.claims))
+    named = other if other.outcome is new and receipt.outcome is not new else receipt
+    return replace(named, claims=(*receipt.claims, *other.claims))
 
 
 def _keys(
@@ -326,8 +285,8 @@ _LAST_KEYS: Final = select(
 
 
 def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[int, str]:
-    """Look up the arrivals that are parsed again."""
-    wanted = [item.arrival_id for item in items if item.arrival_id is not None]
+    """Look up the arrivals that were reparsed."""
+    wanted = [item.reparse_of for item in items if item.reparse_of is not None]
     if not wanted:
         return {}
     columns = tables.arrivals.c
@@ -336,33 +295,21 @@ def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[in
 
 
 def _settled(items: Sequence[Ingest]) -> dict[tuple[str, str, int], int]:
-    """Find how far each folder is settled; in the order in which its UIDVALIDITIES came."""
+    """Find how far each folder is settled; in the order in which its UIDVALIDITYs came."""
     found: dict[tuple[str, str, int], int] = {}
     for item in items:
-        place = item.arrival.mailbox
-        # What is parsed again was read long ago.
-        if place is not None and place.settled is not None and item.arrival_id is None:
+        place = item.arrival.origin
+        # A reparsed arrival was read from its mailbox long ago.
+        if not isinstance(place, MailboxPlace) or item.reparse_of is not None:
+            continue
+        if place.settled is not None:
             folder = (place.mailbox, place.folder, place.uidvalidity)
             found[folder] = max(place.settled, found.get(folder, place.settled))
     return found
 
 
-def _unread(item: Ingest) -> bytes | None:
-    """Give the digest of a mail that became no message, if it may be read once more."""
-    if item.arrival_id is not None or isinstance(item.result, Parsed):
+def _digest(item: Ingest) -> bytes | None:
+    """Hash a mail that became no message, if the source may bring it once more."""
+    if item.reparse_of is not None or item.messages:
         return None
     return digest_of(item.arrival)
-
-
-def _provider(result: Parsed | Unreadable | Ignored) -> str | None:
-    return None if isinstance(result, Parsed) else result.provider
-
-
-def _reason(result: Parsed | Unreadable | Ignored) -> Reason | None:
-    match result:
-        case Unreadable():
-            return result.reason
-        case Ignored():
-            return Reason.NOT_SMS
-        case _:
-            return None

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
+from bridge import logs
+from bridge.errors import StoreError
 from bridge.model import Cursor
 from bridge.store.tables import arrivals, mailboxes
 from bridge.store.types import Instant, SafeText
+
+log = logs.logger("store")
+T = TypeVar("T")
 
 # How long a bridge may read a mailbox without saying so again. It is renewed three times as often;
 # another bridge takes over when it has ended.
@@ -140,3 +147,92 @@ def known_uids(connection: Connection, mailbox: str, folder: str, uidvalidity: i
     here = (columns.mailbox == mailbox, columns.folder == folder, columns.mailbox.is_not(None))
     query = select(columns.uid).where(*here, columns.uidvalidity == uidvalidity)
     return set(connection.execute(query).scalars())
+
+
+class Doors(Protocol):
+    """The store's two doors."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other bridges may work on the same database."""
+        ...
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query in a read transaction."""
+        ...
+
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """Commit a change."""
+        ...
+
+
+class Mailboxes:
+    """The mailboxes' part of the store, as the sources use it.
+
+    `owner` names this process in the leases. Raises what the store's doors raise.
+    """
+
+    def __init__(self, store: Doors, owner: str, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._owner = owner
+        self._clock = clock
+        self._leads = False
+
+    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
+        """Return up to where a folder is accounted for; None if it was never read."""
+        found = await self._find(mailbox, folder)
+        return None if found is None else found.cursor
+
+    async def horizon(self, mailbox: str, folder: str) -> int | None:
+        """Return the UID from which on every mail of a folder is wanted; None if unknown."""
+        found = await self._find(mailbox, folder)
+        return None if found is None else found.horizon
+
+    async def advance(
+        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
+    ) -> None:
+        """Commit that a folder was looked through, and is accounted for up to the cursor.
+
+        Also where nothing was taken in: a first start that takes only new mail records that before
+        it waits for any. Under the same UIDVALIDITY a cursor never goes back. `horizon` is the UID
+        from which on every mail is wanted; `start` chose among those below it.
+        """
+        now = self._clock()
+        await self._store.change(
+            partial(
+                advance,
+                mailbox=mailbox,
+                folder=folder,
+                cursor=cursor,
+                horizon=horizon,
+                synced_at=now,
+            )
+        )
+
+    async def lead(self, mailbox: str, folder: str) -> bool:
+        """Take or renew the lease of a folder; False while another bridge has it.
+
+        It lasts LEAD_SECONDS and is renewed three times as often: when this is False, or has
+        raised for that long, the reader of the mailbox stops. Always True on SQLite, where we are
+        the only daemon.
+        """
+        if not self._store.shared:
+            return True
+        now = self._clock()
+        until = now + timedelta(seconds=LEAD_SECONDS)
+        self._leads = True
+        return await self._store.change(
+            lambda connection: lead(connection, mailbox, folder, self._owner, now, until)
+        )
+
+    async def step_down(self) -> None:
+        """Give up every lease, so that another bridge need not wait for their end."""
+        if not self._leads:
+            return
+        try:
+            await self._store.change(partial(step_down, owner=self._owner))
+        except StoreError as error:
+            log.warning("store.leads_kept", detail=str(error))  # until they end by themselves
+
+    async def _find(self, mailbox: str, folder: str) -> MailboxRow | None:
+        return await self._store.read(partial(find_mailbox, mailbox=mailbox, folder=folder))

@@ -23,6 +23,7 @@ _DUE: Final = (
         deliveries.c.step,
         deliveries.c.schedule_from,
         events.c.id.label("event_id"),
+        events.c.format,
         events.c.type,
         events.c.body,
     )
@@ -87,7 +88,7 @@ def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> li
         Claim(
             delivery_id=row.id,
             endpoint=endpoint,
-            event=Event(row.event_id, row.type, row.body),
+            event=Event(row.event_id, row.format, row.type, row.body),
             attempt=row.attempts + 1,
             step=row.step,
             schedule_from=row.schedule_from,
@@ -136,11 +137,11 @@ def retry_deliveries(
 ) -> int:
     """Try deliveries again, now, by a new schedule; return how many.
 
-    Either `ids`, or all of an `endpoint` and/or in a `state`. Waiting, held and dead ones are
-    tried; one that is under way is left to it, and delivered and filtered ones stay as they are
-    (NotPossible if such a state is named, or nothing at all); so do those that are held because
-    their endpoint is not in the config. A retry of a held endpoint's delivery
-    is an exception that the operator makes: the endpoint stays held. Needs a write transaction.
+    Either `ids`, or all of an `endpoint` and/or in a `state`: pending, held and dead ones.
+    In-flight deliveries are skipped, and those held because their endpoint is not in the config;
+    delivered and filtered ones stay as they are (NotPossible if such a state is named, or nothing
+    at all). Retrying a held endpoint's delivery is the operator's exception: the endpoint stays
+    held. Needs a write transaction.
     """
     if ids:
         return sum(_retry(connection, [deliveries.c.id.in_(some)], now) for some in _in_parts(ids))

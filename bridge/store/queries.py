@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, literal_column, select
 
 from bridge.errors import NotFound
-from bridge.model import (
-    Arrival,
-    ArrivalOutcome,
-    DeliveryState,
-    Event,
-    MailboxPlace,
-    SourceKind,
-)
+from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
+from bridge.store import rows
 from bridge.store.endpoints import DEAD, HELD, PENDING
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
@@ -26,25 +19,23 @@ DEFAULT_LIMIT: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """A message in a list; `body` is the SMS's text, whole."""
+    """A message in a list, and the arrival that brought it.
 
-    id: str
-    arrival_id: int  # that brought it
-    provider: str
-    sender: str
-    recipient: str
-    body: str = field(repr=False)
-    received_at: datetime
-    bridged_at: datetime
-    provider_message_id: str | None
+    `purged_at` is when its text was removed.
+    """
+
+    message: Message
+    arrival_id: int
+    purged_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivalRow:
-    """An arrival without its raw bytes."""
+    """An arrival without its raw bytes, which are `size` long; none since `purged_at`."""
 
     id: int
-    source: SourceKind
+    origin: Origin
+    source: str
     source_name: str
     received_at: datetime
     outcome: ArrivalOutcome
@@ -55,11 +46,8 @@ class ArrivalRow:
     trust_by: str | None
     trust_detail: str | None
     reparsed_at: datetime | None
-    peer: str | None
-    envelope_from: str | None
-    recipients: tuple[str, ...]
-    place: MailboxPlace | None
     size: int
+    purged_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,32 +87,23 @@ class AttemptRow:
 class MessageDetail:
     """A message with everything that belongs to it."""
 
-    message: MessageRow
-    event: Event
+    row: MessageRow
     arrivals: tuple[ArrivalRow, ...]
     deliveries: tuple[DeliveryRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivalDetail:
-    """An arrival with its raw bytes."""
+    """An arrival with its raw bytes; none once they were purged."""
 
     row: ArrivalRow
     raw: bytes = field(repr=False)
 
     @property
     def arrival(self) -> Arrival:
-        """Return it as it came in, to be parsed again."""
-        return Arrival(
-            source=self.row.source,
-            source_name=self.row.source_name,
-            raw=self.raw,
-            received_at=self.row.received_at,
-            peer=self.row.peer,
-            envelope_from=self.row.envelope_from,
-            recipients=self.row.recipients,
-            mailbox=self.row.place,
-        )
+        """Return it as it came in, to be read again."""
+        row = self.row
+        return Arrival(row.origin, row.source_name, self.raw, row.received_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +117,12 @@ class DeliveryDetail:
 
 _MESSAGE: Final = (
     select(
-        messages.c.id,
+        *(column for column in messages.c if not column.name.endswith("_key")),
         arrivals.c.id.label("arrival_id"),
-        messages.c.provider,
-        messages.c.sender,
-        messages.c.recipient,
-        messages.c.received_at,
-        messages.c.bridged_at,
-        messages.c.provider_message_id,
-        events.c.body,
-        events.c.type,
+        arrivals.c.source,
+        arrivals.c.trust_by,
+        arrivals.c.trust_detail,
     )
-    .join(events, events.c.id == messages.c.id)
     .join(arrivals, arrivals.c.message_id == messages.c.id)
     .where(arrivals.c.outcome == ArrivalOutcome.MESSAGE)
 )
@@ -158,12 +131,10 @@ _ARRIVAL: Final = select(
     func.length(arrivals.c.raw).label("size"),
 )
 _DELIVERY: Final = select(
-    deliveries.c.id,
-    deliveries.c.event_id.label("message_id"),
-    *(column for column in deliveries.c if column.name not in {"id", "event_id"}),
-)
-_PLACE: Final = ("mailbox", "folder", "uidvalidity", "uid")
-_NOT_SHOWN: Final = {"raw", *_PLACE}
+    events.c.message_id,
+    *(column for column in deliveries.c if column.name != "event_id"),
+).join(events, events.c.id == deliveries.c.event_id)
+_OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {
     DeliveryState.PENDING: PENDING,
     DeliveryState.HELD: HELD,
@@ -193,10 +164,9 @@ def show_message(connection: Connection, message_id: str) -> MessageDetail:
     if row is None:
         raise NotFound(f"there is no message {message_id}")
     brought = _ARRIVAL.where(arrivals.c.message_id == message_id).order_by(arrivals.c.id)
-    follows = _DELIVERY.where(deliveries.c.event_id == message_id).order_by(deliveries.c.id)
+    follows = _DELIVERY.where(events.c.message_id == message_id).order_by(deliveries.c.id)
     return MessageDetail(
-        message=_message(row),
-        event=Event(row["id"], row["type"], row["body"]),
+        row=_message(row),
         arrivals=tuple(_arrival(each) for each in connection.execute(brought).mappings()),
         deliveries=tuple(_delivery(each) for each in connection.execute(follows).mappings()),
     )
@@ -226,13 +196,17 @@ def show_delivery(connection: Connection, delivery_id: int) -> DeliveryDetail:
     found = connection.execute(_DELIVERY.where(deliveries.c.id == delivery_id)).mappings().first()
     if found is None:
         raise NotFound(f"there is no delivery {delivery_id}")
-    delivery = _delivery(found)
-    event = connection.execute(select(events).where(events.c.id == delivery.message_id)).one()
+    sent = (
+        select(events.c.id, events.c.format, events.c.type, events.c.body)
+        .join(deliveries, deliveries.c.event_id == events.c.id)
+        .where(deliveries.c.id == delivery_id)
+    )
+    event = connection.execute(sent).one()
     columns = (column for column in attempts.c if column.name not in {"id", "delivery_id"})
     made = select(*columns).where(attempts.c.delivery_id == delivery_id)
     return DeliveryDetail(
-        delivery=delivery,
-        event=Event(event.id, event.type, event.body),
+        delivery=_delivery(found),
+        event=Event(event.id, event.format, event.type, event.body),
         attempts=tuple(
             AttemptRow(**row)
             for row in connection.execute(made.order_by(attempts.c.number)).mappings()
@@ -265,24 +239,37 @@ def show_arrival(connection: Connection, arrival_id: int) -> ArrivalDetail:
     return ArrivalDetail(_arrival(row), row["raw"])
 
 
+def quarantined_ids(connection: Connection) -> list[int]:
+    """Return the ids of all that is in quarantine, oldest first."""
+    found = _quarantined(select(arrivals.c.id)).order_by(None).order_by(arrivals.c.id)
+    return list(connection.execute(found).scalars())
+
+
+def require_arrival(connection: Connection, arrival_id: int) -> None:
+    """Raise NotFound if there is no such arrival."""
+    if connection.execute(select(arrivals.c.id).where(arrivals.c.id == arrival_id)).first() is None:
+        raise NotFound(f"there is no arrival {arrival_id}")
+
+
+def require_delivery(connection: Connection, delivery_id: int) -> None:
+    """Raise NotFound if there is no such delivery."""
+    wanted = select(deliveries.c.id).where(deliveries.c.id == delivery_id)
+    if connection.execute(wanted).first() is None:
+        raise NotFound(f"there is no delivery {delivery_id}")
+
+
 def _quarantined(query: Select[*tuple[object, ...]]) -> Select[*tuple[object, ...]]:
     quarantine: ColumnElement[bool] = arrivals.c.outcome == literal_column("'quarantine'")
     return query.where(quarantine).order_by(arrivals.c.id.desc())
 
 
 def _message(row: RowMapping) -> MessageRow:
-    # The text is read from what is sent: it is kept once, and no column can spoil it.
-    body = str(json.loads(row["body"])["data"]["body"])
-    return MessageRow(**{name: row[name] for name in row if name != "type"} | {"body": body})
+    return MessageRow(rows.as_message(row), row["arrival_id"], row["purged_at"])
 
 
 def _arrival(row: RowMapping) -> ArrivalRow:
-    known = {
-        "source": SourceKind(row["source"]),
-        "outcome": ArrivalOutcome(row["outcome"]),
-        "place": None if row["mailbox"] is None else MailboxPlace(*(row[each] for each in _PLACE)),
-    }
-    return ArrivalRow(**{name: row[name] for name in row if name not in _NOT_SHOWN} | known)
+    known: dict[str, Any] = {name: row[name] for name in _OF_ARRIVAL}
+    return ArrivalRow(origin=rows.origin(row), outcome=ArrivalOutcome(row["outcome"]), **known)
 
 
 def _delivery(row: RowMapping) -> DeliveryRow:

@@ -13,27 +13,16 @@ from sqlalchemy import Connection
 
 from bridge import logs
 from bridge.config.settings import StoreSettings
-from bridge.errors import StoreError, StoreFull, StoreUnavailable, StoreUnusable
-from bridge.model import Attempt, Claim, Cursor, Receipt
-from bridge.store import mailboxes, outbox, postgres
+from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
+from bridge.model import Attempt, Claim, Receipt
+from bridge.store import outbox, postgres
 from bridge.store.database import Database
 from bridge.store.endpoints import match_config
-from bridge.store.ingest import Ingest
+from bridge.store.ingest import Ingest, ingest_many
 from bridge.store.lease import Lease
-from bridge.store.mailboxes import LEAD_SECONDS, MailboxRow
 from bridge.store.record import record_many
-from bridge.store.snapshot import Snapshot, take_snapshot
-from bridge.store.works import (
-    ClaimWork,
-    IngestWork,
-    MailboxWork,
-    ProbeWork,
-    RecordWork,
-    as_quarantine,
-    ingest_all,
-    without_intake,
-)
-from bridge.store.writer import Work, Writer, where
+from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
+from bridge.store.writer import Work, Writer
 
 log = logs.logger("store")
 
@@ -64,7 +53,6 @@ class Store:
         self._clock = clock
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._writer = Writer(self._commit, database.name)
-        self._leads = False
         self._closed = False
 
     @classmethod
@@ -106,19 +94,29 @@ class Store:
         database = await asyncio.to_thread(open_database)
         return cls(database, owner=owner, lease_seconds=lease_seconds, clock=clock)
 
+    @classmethod
+    async def beside(
+        cls, settings: StoreSettings, *, owner: str, clock: Callable[[], datetime]
+    ) -> Self:
+        """Open the database for a command, beside a daemon that may be running on it.
+
+        It is not made, migrated or locked. What a command writes, it leaves to the daemon to send.
+        Raises as `open` does.
+        """
+        database = await asyncio.to_thread(Database.open, settings)
+        return cls(database, owner=owner, lease_seconds=0.0, clock=clock)
+
     async def close(self) -> None:
-        """Commit what still waits, then close; what is asked of it afterwards is unavailable."""
-        if self._leads and not self._closed:
-            try:
-                await self._writer.submit(
-                    MailboxWork(lambda found, _: mailboxes.step_down(found, self._owner))
-                )
-            except StoreError as error:
-                log.warning("store.leads_kept", detail=str(error))  # until they end by themselves
+        """Commit what still waits, then close; requests afterwards raise StoreUnavailable."""
         self._closed = True
         await self._writer.close()
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self._database.close)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other bridges may work on the same database; never so on SQLite."""
+        return self._database.file is None
 
     async def ingest(self, item: Ingest) -> Receipt:
         """Commit an arrival and all that follows from it, or nothing: then it may be acknowledged.
@@ -138,52 +136,6 @@ class Store:
         be committed now; and for a reparse NotFound or NotPossible.
         """
         return await self._writer.submit(IngestWork(item))
-
-    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
-        """Return up to where a folder is accounted for; None if it was never read."""
-        found = await self.mailbox(mailbox, folder)
-        return None if found is None else found.cursor
-
-    async def horizon(self, mailbox: str, folder: str) -> int | None:
-        """Return the UID from which on every mail of a folder is wanted; None if it is unknown."""
-        found = await self.mailbox(mailbox, folder)
-        return None if found is None else found.horizon
-
-    async def mailbox(self, mailbox: str, folder: str) -> MailboxRow | None:
-        """Return all that is known of a folder: cursor, horizon, last sync, leader."""
-        return await self._read(partial(mailboxes.find_mailbox, mailbox=mailbox, folder=folder))
-
-    async def advance(
-        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
-    ) -> None:
-        """Commit that a folder was looked through, and is accounted for up to the cursor.
-
-        Also where nothing was taken in: a first start that takes only new mail says so before it
-        waits for any. Under the same UIDVALIDITY a cursor never goes back. `horizon` is the UID
-        from which on every mail is wanted: those below were there before, and `start` chose.
-        """
-
-        def change(connection: Connection, now: datetime) -> None:
-            mailboxes.advance(connection, mailbox, folder, cursor, horizon=horizon, synced_at=now)
-
-        await self._writer.submit(MailboxWork(change))
-
-    async def lead(self, mailbox: str, folder: str) -> bool:
-        """Take or renew the lease of a folder; False while another bridge has it.
-
-        It lasts LEAD_SECONDS, and whoever reads the mailbox asks again three times as often: when
-        this is False, or has raised for that long, it stops. Always True on SQLite, of which we are
-        the only daemon. `close` gives up what we lead.
-        """
-        if self._database.file is not None:
-            return True
-
-        def change(connection: Connection, now: datetime) -> bool:
-            until = now + timedelta(seconds=LEAD_SECONDS)
-            return mailboxes.lead(connection, mailbox, folder, self._owner, now, until)
-
-        self._leads = True
-        return await self._writer.submit(MailboxWork(change))
 
     async def claim(self, endpoint: str, limit: int) -> list[Claim]:
         """Lease up to `limit` due deliveries, those that have been due longest first.
@@ -216,22 +168,29 @@ class Store:
         Reads only, one seek in an index, and waits for no writer. A leased delivery counts with
         its lease's end.
         """
-        return await self._read(partial(outbox.next_due, endpoint=endpoint))
-
-    async def snapshot(self) -> Snapshot:
-        """Count what is open: for the gauges."""
-        return await self._read(take_snapshot)
+        return await self.read(partial(outbox.next_due, endpoint=endpoint))
 
     async def free_bytes(self) -> int | None:
         """Return the free space on the disk of an SQLite file; None on PostgreSQL."""
         return await self._in_reader(self._database.free_bytes)
 
-    async def _read(self, query: Callable[[Connection], T]) -> T:
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query in a read transaction of its own: one snapshot, waiting for no writer."""
+
         def run() -> T:
             with self._database.read() as connection:
                 return query(connection)
 
         return await self._in_reader(run)
+
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """Commit a change; return what it returns.
+
+        It shares its transaction with whatever else waits, after the arrivals and before the
+        claims, and is run again by itself if that transaction fails: it must not do anything but
+        write. Below the low-water mark this goes on, since most changes free something.
+        """
+        return await self._writer.submit(ChangeWork(change))
 
     async def _in_reader(self, run: Callable[[], T]) -> T:
         if self._closed:
@@ -244,28 +203,18 @@ class Store:
     # ---- on the writer's thread
 
     def _commit(self, works: Sequence[Work[Any]]) -> None:
-        """Write a batch in one transaction; what a full disk must not take in is told so."""
+        """Write a batch in one transaction; on a full disk, all of it but the arrivals."""
         full: StoreFull | None = None
         try:
             self._database.require_space()
         except StoreFull as error:
             full = error
-            works = without_intake(works, full)
-            if not works:
-                return
-        try:
-            self._write(works)
-        except (StoreUnavailable, StoreUnusable):
-            raise
-        except Exception as error:
-            work = works[0]
-            if len(works) > 1 or not isinstance(work, IngestWork):
-                raise
-            spare = as_quarantine(work.item, error)
-            if spare is None:
-                raise
-            log.error("store.message_refused", where=where(error))
-            work.item = spare
+        if full is not None:
+            for work in works:
+                if isinstance(work, IngestWork):
+                    work.result = StoreFull(str(full))
+            works = [work for work in works if not isinstance(work, IngestWork)]
+        if works:
             self._write(works)
         if full is not None:
             for work in works:
@@ -275,7 +224,7 @@ class Store:
     def _write(self, works: Sequence[Work[Any]]) -> None:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
-        changes = [work for work in works if isinstance(work, MailboxWork)]
+        changes = [work for work in works if isinstance(work, ChangeWork)]
         with self._database.begin_again() as connection:
             now = self._clock()
             lease = Lease(self._owner, now, now + self._lease)
@@ -285,16 +234,18 @@ class Store:
             # to do, which sees both.
             if records:
                 made = [work.attempt for work in records]
-                for record, recorded in zip(
-                    records, record_many(connection, made, now), strict=True
-                ):
-                    record.result = recorded
+                _set(records, record_many(connection, made, now))
             if ingests:
-                ingest_all(connection, ingests, lease)
+                _set(ingests, ingest_many(connection, [work.item for work in ingests], lease))
             for change in changes:
-                change.result = change.change(connection, now)
+                change.result = change.change(connection)
             for work in works:
                 if isinstance(work, ClaimWork):
                     work.result = outbox.claim(connection, work.endpoint, work.limit, lease)
             if any(isinstance(work, ProbeWork) for work in works):
                 outbox.beat(connection, self._owner, now)
+
+
+def _set(works: Sequence[Work[T]], results: Sequence[T | BridgeError]) -> None:
+    for work, result in zip(works, results, strict=True):
+        work.result = result

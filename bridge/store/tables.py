@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-from bridge.store.types import Instant, Key, SafeText, Strings
+from bridge.store.types import ExactText, Instant, Key, SafeText, Strings
 
 metadata: Final = MetaData()
 
@@ -42,6 +42,19 @@ messages: Final = Table(
     Column("content_key", SafeText, nullable=False),
     Column("email_key", SafeText),  # NULL until the message has come by e-mail
     Column("provider_key", SafeText),  # NULL until it has come with the provider's id
+    # What events are made from, so that another format, a search or retention needs no JSON.
+    Column("utc_offset", Integer),  # seconds east, of `received_at` as the provider gave it
+    Column("own_time", Boolean),
+    Column("raw_sender", SafeText),
+    Column("raw_recipient", SafeText),
+    Column("raw_date", SafeText),
+    Column("email_message_id", SafeText),
+    Column("email_subject", SafeText),
+    Column("email_charset", SafeText),  # NULL if it came by HTTP
+    Column("sha256", LargeBinary),  # of the raw arrival
+    Column("warnings", Strings),
+    Column("purged_at", Instant),  # when its text and its events' bodies were removed
+    Column("body", ExactText),
     Index("messages_content", "content_key"),
     Index(
         "messages_email",
@@ -59,15 +72,18 @@ messages: Final = Table(
     ),
 )
 
-# One event a message: what is signed is known by the message's own id.
+# One event for each message and format; its id is what receivers dedupe by (`webhook-id`).
 events: Final = Table(
     "events",
     metadata,
-    Column("id", SafeText, ForeignKey("messages.id"), primary_key=True),
+    Column("id", SafeText, primary_key=True),
+    Column("message_id", SafeText, ForeignKey("messages.id")),
+    Column("format", SafeText, nullable=False),
     Column("type", SafeText, nullable=False),
     Column("planned", Integer, nullable=False),  # so many deliveries were written with it
     Column("created_at", Instant, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # empty once its message was purged
+    Index("events_message", "message_id", "format", unique=True),
 )
 
 arrivals: Final = Table(
@@ -95,7 +111,8 @@ arrivals: Final = Table(
     Column("uid", BigInteger),
     # The raw bytes' SHA-256, where they became no message and may be read once more.
     Column("digest", LargeBinary),
-    Column("raw", LargeBinary, nullable=False),
+    Column("purged_at", Instant),  # when the raw bytes were removed
+    Column("raw", LargeBinary, nullable=False),  # empty once purged
     Index(
         "arrivals_message",
         "message_id",

@@ -22,7 +22,8 @@ def storable(text: str | None) -> str | None:
 
     SMTPUTF8 hands over invalid bytes as surrogates, and PostgreSQL takes no U+0000. Without this
     one such character would make an arrival unstorable for ever, and its sender would try again
-    for ever. The raw bytes and the event's body are blobs and are never touched.
+    for ever. The raw bytes and the event's body are blobs and are never touched, and a message's
+    text comes back as it was (`ExactText`).
     """
     if text is None:
         return None
@@ -30,6 +31,23 @@ def storable(text: str | None) -> str | None:
     if plain.isascii() and "\0" not in plain:
         return plain
     return plain.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+_ENCODED: Final = "\x01"  # in front of a text that is stored as JSON
+
+
+def exactly(text: str | None) -> str | None:
+    """Write a text so that `as_it_was` gives back every character; nearly all are stored as is."""
+    if text is None or (storable(text) == text and not text.startswith(_ENCODED)):
+        return text
+    return _ENCODED + json.dumps(text)
+
+
+def as_it_was(stored: str | None) -> str | None:
+    """Undo `exactly`."""
+    if stored is None or not stored.startswith(_ENCODED):
+        return stored
+    return str(json.loads(stored.removeprefix(_ENCODED)))
 
 
 def microseconds(moment: datetime | None) -> int | None:
@@ -46,6 +64,21 @@ class SafeText(TypeDecorator[str]):
     def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
         """Escape; given to the dialect itself, for it runs 30 times a message."""
         return storable
+
+
+class ExactText(TypeDecorator[str]):
+    """A text column that gives back exactly what was written; see `exactly`."""
+
+    impl = Text
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+        """Encode what the database cannot hold."""
+        return exactly
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Decode it."""
+        return as_it_was(value)
 
 
 class Instant(TypeDecorator[datetime]):

@@ -45,13 +45,18 @@ class Work(Generic[T]):
         """How many bytes this adds to a transaction, roughly."""
         return 0
 
+    def fall_back(self, error: Exception) -> bool:
+        """Turn into something else to commit after the database refused this; False: nothing."""
+        return False
+
 
 class Writer:
     """Takes work from one event loop, commits it in batches on a thread of its own.
 
     `commit` runs on that thread: it writes a batch in one transaction and sets every result. If it
-    raises, nothing of the batch was committed: when the store is unavailable all of the batch is
-    told so; else the batch is run again one by one, so that only the poisoned item fails.
+    raises, nothing of the batch was committed. While the store is unavailable the whole batch
+    fails; otherwise it is run again item by item, so that only the poisoned one fails or is
+    replaced by what it falls back to. This is the only place that isolates poison.
     """
 
     def __init__(self, commit: Callable[[Sequence[Work[Any]]], None], name: str) -> None:
@@ -126,9 +131,12 @@ class Writer:
                 log.warning("store.batch_split", items=len(batch), error=type(error).__name__)
                 for work in batch:
                     self._settle([work])
-                return
-            batch[0].result = _refusal(self._name, error)
-            log.error("store.refused", error=str(batch[0].result), where=where(error))
+            elif batch[0].fall_back(error):
+                log.error("store.message_refused", where=_where(error))
+                self._settle(batch)
+            else:
+                batch[0].result = _refusal(self._name, error)
+                log.error("store.refused", error=str(batch[0].result), where=_where(error))
         else:
             metrics.COMMIT_SECONDS.observe(time.perf_counter() - began)
             metrics.COMMIT_BATCH.observe(len(batch))
@@ -151,16 +159,16 @@ def _resolve(batch: Sequence[Work[Any]]) -> None:
             work.future.set_result(work.result)
 
 
-def where(error: Exception) -> str:
-    """Say where an exception was raised; its own text, which may quote the row, is not logged."""
+def _where(error: Exception) -> str:
+    """Name the place where an exception was raised; its text may quote a row and is not logged."""
     cause = error.__context__ or error  # a driver's error was translated on its way
     frames = traceback.extract_tb(cause.__traceback__)
     ours = [frame for frame in frames if _ROOM in frame.filename] or frames
     return f"{ours[-1].filename}:{ours[-1].lineno} {type(cause).__name__}" if ours else ""
 
 
-def _refusal(name: str, error: Exception) -> StoreError:
-    if isinstance(error, StoreError):
-        return error
+def _refusal(name: str, error: Exception) -> BridgeError:
+    if isinstance(error, BridgeError):
+        return error  # a change may refuse itself: NotFound, NotPossible
     # Its text may quote the row.
     return StoreError(f"{name}: this cannot be written ({type(error).__name__})")

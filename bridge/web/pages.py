@@ -10,8 +10,9 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from bridge import event, logs, metrics
+from bridge import logs, metrics
 from bridge.errors import StoreError
+from bridge.formats import sms_received
 from bridge.web.health import Health
 
 log = logs.logger("web")
@@ -55,7 +56,7 @@ class Pages:
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _schema(self, _request: web.Request) -> web.Response:
-        return web.Response(body=event.schema(), content_type="application/schema+json")
+        return web.Response(body=sms_received.schema(), content_type="application/schema+json")
 
     async def _up_to_date(self) -> bool:
         """Refresh the gauges within the deadline; counters are worth a page even if it fails.

@@ -32,7 +32,7 @@ from bridge.model import Attempt, Cursor
 from bridge.sources.imap import sync
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.smtp.session import SmtpSession
-from bridge.store import Store
+from bridge.store import Mailboxes, Store
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -167,7 +167,7 @@ def _at_action(when: str, _: _Ingests) -> None:
 def _at_cursor(when: str, _: _Ingests) -> None:
     def wrapped(real: Any) -> Any:
         async def advance(
-            store: Store, mailbox: str, folder: str, cursor: Cursor, **more: int | None
+            store: Mailboxes, mailbox: str, folder: str, cursor: Cursor, **more: int | None
         ) -> None:
             fatal = cursor.uid > 0  # that of a first start concerns no mail
             if fatal and when == "before":
@@ -178,7 +178,7 @@ def _at_cursor(when: str, _: _Ingests) -> None:
 
         return advance
 
-    _wrap(Store, "advance", wrapped)
+    _wrap(Mailboxes, "advance", wrapped)
 
 
 _POINTS: Final[dict[str, Callable[[str, _Ingests], None]]] = {

@@ -19,9 +19,18 @@ from click.testing import CliRunner
 from bridge import providers
 from bridge.cli import root
 from bridge.config.load import load
-from bridge.ingest import Reader, Reading, to_store
-from bridge.model import Arrival, DeliveryState, PlannedDelivery, Receipt, SourceKind
-from bridge.store import Database, Lease, ingest_many
+from bridge.delivery.planner import Planner
+from bridge.intake import Intake
+from bridge.model import (
+    Arrival,
+    DeliveryState,
+    Envelope,
+    PlannedDelivery,
+    Receipt,
+    SmsMessage,
+)
+from bridge.reader import Reader
+from bridge.store import Database, Store
 
 SECRET = "whsec_" + base64.b64encode(b"example-" * 4).decode()
 NUMBER = "+393301234567"
@@ -106,32 +115,37 @@ class Filled:
     quarantined: int
 
 
+class Planned(Planner):
+    """Plans a pending delivery for crm, and a filtered one for other."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
+        return (
+            PlannedDelivery("crm", DeliveryState.PENDING),
+            PlannedDelivery("other", DeliveryState.FILTERED, reason="not to this number"),
+        )
+
+
 def store(config: Path, raw: bytes) -> Receipt:
     """Store one mail as the daemon would, read with this config."""
     settings = load(config)
     moment = datetime.now(UTC)
     policies = {each.name: each.trust for each in settings.providers}
     reader = Reader(providers.build(settings.providers), policies, lambda: moment)
-    arrival = Arrival(
-        SourceKind.SMTP, "127.0.0.1:2525", raw, moment, "192.0.2.1", "", ("t0ken@example.com",)
-    )
-    result = asyncio.run(reader.read(arrival))
-    planned: tuple[PlannedDelivery, ...] = ()
-    if isinstance(result, Reading):
-        planned = (
-            PlannedDelivery("crm", DeliveryState.PENDING),
-            PlannedDelivery("other", DeliveryState.FILTERED, reason="not to this number"),
-        )
-    database = Database.open(settings.store, migrate=True)
-    try:
-        with database.begin() as connection:
-            (receipt,) = ingest_many(
-                connection, [to_store(arrival, result, (planned,))], Lease("test", moment, moment)
-            )
-    finally:
-        database.close()
-    assert isinstance(receipt, Receipt)
-    return receipt
+    envelope = Envelope("192.0.2.1", "", ("t0ken@example.com",))
+    arrival = Arrival(envelope, "127.0.0.1:2525", raw, moment)
+    Database.open(settings.store, migrate=True).close()
+
+    async def take() -> Receipt:
+        store = await Store.beside(settings.store, owner="test", clock=lambda: moment)
+        try:
+            return await Intake(reader, store, Planned()).accept(arrival)
+        finally:
+            await store.close()
+
+    return asyncio.run(take())
 
 
 @pytest.fixture

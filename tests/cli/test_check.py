@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,3 +231,35 @@ def test_a_pinned_ca_that_is_none_is_refused(
     assert "imap.inbox.tls_ca: " in smsbridge("check", "-c", config).err
     (tmp_path / "ca.pem").write_text("no certificate")
     assert "holds no PEM certificate" in smsbridge("check", "-c", config).err
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ('[smtp]\nhostname = "bad host!"\n', "smtp.hostname"),
+        ('[smtp]\ntls_certificate = "no.pem"\ntls_key = "no.key"\n', "smtp.tls_certificate"),
+        (MAILBOXES.replace("start =", "tls_ca = 'ca.pem'\nstart =", 1), "imap.inbox.tls_ca"),
+        (
+            MAILBOXES.replace("start =", "tls_ca = 'config.toml'\nstart =", 1),
+            "imap.inbox.tls_ca",
+        ),
+        ('[[providers]]\nname = "nobody"\ntrust = { anyone = true }\n', "providers.nobody.name"),
+        (
+            '[[endpoints]]\nname = "third"\nurl = "https://x.example"\nsecret = "whsec_x"\n',
+            "endpoints.third.secret",
+        ),
+    ],
+)
+def test_check_refuses_what_run_refuses_in_the_same_words(
+    smsbridge: Smsbridge, config: Path, table: str, key: str, environment: dict[str, str]
+) -> None:
+    """Both build by the same code, so the sentence, the file and the line are the same."""
+    config.write_text(config.read_text() + table)
+    checked = smsbridge("check", "-c", config)
+    ran = subprocess.run(
+        [sys.executable, "-m", "bridge", "run", "-c", config],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (checked.code, ran.returncode) == (1, 2)
+    assert key in checked.err
+    assert checked.err.strip() == ran.stderr.strip().removeprefix("smsbridge: ")

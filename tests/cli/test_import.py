@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.mail_files import FileMail, find_files, read_mails, total_size
 from bridge.errors import NotPossible
+from bridge.operations.mail_files import FileMail, find_files, read_mails, total_size
 from bridge.store import Database, audit
 from tests.cli.conftest import Filled, Ran, mail
 from tests.cli.conftest import store as store_by_smtp

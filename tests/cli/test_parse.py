@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bridge.cli.explained import _pieces
+from bridge.cli.explanation import _pieces
 from tests.cli.conftest import NUMBER, Ran, mail
 
 Smsbridge = Callable[..., Ran]
@@ -33,7 +33,10 @@ def test_a_mail_becomes_the_data_of_the_webhook(smsbridge: Smsbridge, file: Path
     assert (data["from"], data["body"], data["provider"]) == (NUMBER, "News ON", "agile")
     assert data["received_at"] == "2026-04-08T14:30:52+02:00"
     assert data["trust"] is None
-    schema = json.loads(resources.files("bridge").joinpath("sms.received.schema.json").read_text())
+    assert data["source"] == "file"  # as `import` would store it
+    schema = json.loads(
+        resources.files("bridge.formats").joinpath("sms.received.schema.json").read_text()
+    )
     data["trust"] = {"by": "recipients", "detail": "x"}
     event = {"type": "sms.received", "timestamp": "2026-04-08T12:30:52Z", "data": data}
     jsonschema.validate(event, schema)
@@ -49,7 +52,7 @@ def test_the_text_says_with_what_it_was_read(smsbridge: Smsbridge, file: Path) -
     ran = smsbridge("parse", file)
     assert ran.code == 0
     assert "Europe/Rome" in ran.err
-    assert "trust was not asked for" in ran.err
+    assert "evidence was not asked for" in ran.err
     assert "News ON" in ran.out
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli import mailfiles
+from bridge.config.load import load
+from bridge.operations.mail_files import read_mails
+from bridge.store import Database
 from tests.cli.conftest import Ran, mail
 
 Smsbridge = Callable[..., Ran]
+FROM = b"From me Thu Apr  9 14:30:52 2026\n"
 LOST = b"From: smsin@agiletelecom.com\r\n\r\nFrom: +393301234567\r\nBody: x\r\n"
 
 
@@ -37,7 +40,7 @@ def test_an_mbox_is_tabled_mail_by_mail(smsbridge: Smsbridge, mbox: Path) -> Non
     assert [each["outcome"] for each in ran.document["mails"]] == [
         "message", "message", "quarantine",
     ]  # fmt: skip
-    assert ran.document["mails"][2]["mail"] == f"{mbox}#3"
+    assert ran.document["mails"][2]["mail"] == f"{mbox}, mail 3"
     assert "no label To" in ran.document["mails"][2]["detail"]
     assert ran.document["totals"] == {
         "message": 2, "duplicate": 0, "ignored": 0, "quarantine": 1,
@@ -45,24 +48,24 @@ def test_an_mbox_is_tabled_mail_by_mail(smsbridge: Smsbridge, mbox: Path) -> Non
     text = smsbridge("providers", "try", mbox)
     assert text.code == 1
     assert "quarantine  agile     unreadable  1" in text.out
-    assert "trust was not asked for" in text.err
+    assert "evidence was not asked for" in text.err
 
 
 def test_an_mbox_gives_each_mail_as_it_was(mbox: Path) -> None:
     """Splitting and unquoting give back the bytes that were put in."""
-    found = list(mailfiles.mails(mbox))
+    found = list(read_mails(mbox))
     assert [each.raw for each in found] == [
         unix(mail("1")), unix(mail("2", "From here\n\nFrom there on\n")), unix(LOST),
     ]  # fmt: skip
-    assert sum(each.size for each in found) == mbox.stat().st_size
+    assert sum(each.consumed for each in found) == mbox.stat().st_size
 
 
 def test_long_lines_and_a_missing_last_line_end(tmp_path: Path) -> None:
     """A long line stays whole, and `From ` in its middle or without a blank line splits nothing."""
     long = b"Subject: x\n\n" + b"a" * (64 * 1024 - 12) + b"From b\nFrom d\n\n>>From c"
     path = tmp_path / "x"
-    path.write_bytes(b"From me\n" + long + b"\n\nFrom you\n" + LOST.rstrip())
-    assert [each.raw for each in mailfiles.mails(path)] == [
+    path.write_bytes(FROM + long + b"\n\n" + FROM + LOST.rstrip())
+    assert [each.raw for each in read_mails(path)] == [
         long.replace(b">>", b">") + b"\n", LOST.rstrip(),
     ]  # fmt: skip
 
@@ -86,18 +89,35 @@ def test_a_maildir_and_folders_are_read(smsbridge: Smsbridge, tmp_path: Path, mb
 
 def test_what_cannot_be_tried_is_exit_2(smsbridge: Smsbridge, tmp_path: Path) -> None:
     """A path that is not there and a folder without mail are sentences."""
-    for path, why in ((tmp_path / "none", "no such file"), (tmp_path, "no mail is in it")):
+    for path, why in ((tmp_path / "none", "no such file"), (tmp_path, "there is no .eml or .mbox")):
         ran = smsbridge("providers", "try", path)
         assert (ran.code, why in ran.err) == (2, True), ran.err
 
 
-def test_a_mail_over_the_bound_is_said_and_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mail_over_the_bound_is_said_and_not_kept(tmp_path: Path) -> None:
     """An endless mail in an mbox costs no endless memory."""
-    monkeypatch.setattr(mailfiles, "MAX_BYTES", 1000)
     path = tmp_path / "x"
-    path.write_bytes(b"From me\n" + b"a\n" * 1000 + b"\nFrom you\n" + LOST)
-    assert [each.raw for each in mailfiles.mails(path)] == [None, LOST]
+    path.write_bytes(FROM + b"a\n" * 1000 + b"\n" + FROM + LOST)
+    assert [each.raw for each in read_mails(path, limit=1000)] == [None, LOST]
     path.write_bytes(b"a" * 1001)
-    assert [each.raw for each in mailfiles.mails(path)] == [None]
+    assert [each.raw for each in read_mails(path, limit=1000)] == [None]
+
+
+def test_providers_try_and_import_read_the_same_mails(
+    smsbridge: Smsbridge, tmp_path: Path, config: Path
+) -> None:
+    """A body line that begins like a separator parts no mail, and a Maildir's subfolders count."""
+    Database.open(load(config).store, migrate=True).close()
+    path = tmp_path / "mails.mbox"
+    talk = mail("2", "Hello\n\nFrom my phone, call me\n")
+    path.write_bytes(FROM + unix(mail("1")) + b"\n" + FROM + unix(talk) + b"\n")
+    box = mailbox.Maildir(tmp_path / "Maildir")
+    box.add(mail("3"))
+    inner = box.add_folder("Archive")
+    inner.add(mail("4"))
+    inner.add(mail("5"))
+    for place, count in ((path, 2), (tmp_path / "Maildir", 3)):
+        tried = smsbridge("providers", "try", place, "-c", config, "--json").document
+        assert tried["totals"]["message"] == len(tried["mails"]) == count
+        imported = smsbridge("import", place, "-c", config, "--json").document
+        assert (imported["read"], imported["message"]) == (count, count)

@@ -162,8 +162,8 @@ def test_a_mail_that_the_daemon_takes_in_meanwhile_is_not_missing(
         asked.append(arguments)
         return set() if len(asked) == 1 else mailboxes.known_uids(*arguments)
 
-    monkeypatch.setattr("bridge.cli.reconciling.known_uids", none_at_first)
-    monkeypatch.setattr("bridge.cli.reconciling.is_known", lambda *_: False)
+    monkeypatch.setattr("bridge.operations.reconcile.known_uids", none_at_first)
+    monkeypatch.setattr("bridge.operations.reconcile.is_known", lambda *_, **__: False)
     ran = smsbridge("reconcile", "inbox", "-c", filled.config, "--json")
     assert [each["uid"] for each in ran.document["missing"]] == [1]
     assert len(asked) == 2

@@ -214,3 +214,21 @@ def test_lists_go_on_from_an_id(smsbridge: Smsbridge, filled: Filled, command: s
         walked += page
         before = ("--before", str(page[-1][key]))
     assert walked == whole
+
+
+def test_a_full_disk_stops_reparse_as_it_stops_import(
+    smsbridge: Smsbridge, filled: Filled, tmp_path: Path
+) -> None:
+    """Below `min_free` no operation writes arrivals; the quarantined one stays as it is."""
+    text = filled.config.read_text()
+    filled.config.write_text(text.replace("min_free = 0", f"min_free = {2**62}"))
+    (tmp_path / "mail.eml").write_bytes(mail("9"))
+    for command in (
+        ("quarantine", "reparse", str(filled.quarantined)),
+        ("import", str(tmp_path / "mail.eml")),
+    ):
+        ran = smsbridge(*command, "-c", filled.config)
+        assert (ran.code, "min_free" in ran.err) == (2, True), ran
+    filled.config.write_text(text)
+    ran = smsbridge("quarantine", "show", str(filled.quarantined), "-c", filled.config, "--json")
+    assert ran.document["reparsed_at"] is None

@@ -52,9 +52,9 @@ def test_a_bad_pattern_is_refused(pattern: str, says: str) -> None:
 @pytest.mark.parametrize("pattern", [r"^(a|a)*$", r"(a+)+b", r"(\s*\w*\s*)*!", "(x*)*y"])
 def test_no_pattern_can_hold_the_bridge_up(pattern: str) -> None:
     """What takes a backtracking engine for ever takes this one a moment, on 200,000 characters."""
-    began = time.perf_counter()
+    began = time.thread_time()
     compile_pattern(pattern).search("a" * 100_000 + " x" * 50_000)
-    assert time.perf_counter() - began < 1.0
+    assert time.thread_time() - began < 1.0
 
 
 def test_a_lone_surrogate_moves_nothing() -> None:

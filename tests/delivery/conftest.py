@@ -51,7 +51,9 @@ def claim_of() -> Callable[..., Claim]:
         known: dict[str, object] = {
             "delivery_id": delivery_id,
             "endpoint": "crm",
-            "event": Event(f"msg_{delivery_id}", "sms.received", b'{"body":"\xc3\xa8"}'),
+            "event": Event(
+                f"msg_{delivery_id}", "sms.received", "sms.received", b'{"body":"\xc3\xa8"}'
+            ),
             "attempt": 1,
             "step": 0,
             "schedule_from": datetime(2026, 4, 8, 12, 0, tzinfo=UTC),

@@ -47,7 +47,7 @@ class Rows:
     def add(self, endpoint: str = "crm", *, leased: bool = False) -> Claim:
         """Write a delivery that is due now."""
         number = len(self.rows) + 1
-        event = Event(f"msg_{number}", "sms.received", b'{"n":%d}' % number)
+        event = Event(f"msg_{number}", "sms.received", "sms.received", b'{"n":%d}' % number)
         attempt = 1 if leased else 0
         claim = Claim(number, endpoint, event, attempt, 0, self.clock(), f"lease-{number}")
         self.rows[number] = Row(claim, self.clock(), leased=leased)

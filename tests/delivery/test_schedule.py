@@ -19,7 +19,7 @@ from bridge.model import Claim, Dead, Delivered, Event, Hold, Outcome, RetryAt
 START = datetime(2026, 4, 8, 12, 0, tzinfo=UTC)
 DEFAULT = DeliverySettings()
 WEEK = timedelta(days=7)
-EVENT = Event("msg_1", "sms.received", b"{}")
+EVENT = Event("msg_1", "sms.received", "sms.received", b"{}")
 CLAIM = Claim(1, "crm", EVENT, attempt=1, step=0, schedule_from=START, lease="l")
 
 failures = st.one_of(

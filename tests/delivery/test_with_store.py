@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,17 +17,13 @@ from bridge import event
 from bridge.config.settings import DeliverySettings, StoreSettings
 from bridge.delivery import Dispatcher, Endpoint
 from bridge.model import (
-    Arrival,
     DeliveryState,
-    Event,
     RawFields,
     Receipt,
     SmsMessage,
-    SourceKind,
-    Trust,
 )
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
-from bridge.store import Database, Ingest, Parsed, Store, audit
+from bridge.store import Database, Ingest, Store, audit
 from bridge.store.queries import list_deliveries
 from tests.delivery.conftest import utc_now
 from tests.delivery.servers import (
@@ -42,6 +37,7 @@ from tests.delivery.servers import (
     says,
     sends,
 )
+from tests.store.making import arrival, planned_message
 
 Make = Callable[..., Endpoint]
 Opening = Callable[[Endpoint], httpx.AsyncBaseTransport]
@@ -82,19 +78,9 @@ def _message(number: int) -> SmsMessage:
 async def _ingest(dispatcher: Dispatcher, store: Store, number: int) -> Receipt:
     """Do what the intake does with one message."""
     message = _message(number)
-    identity = event.identity(message, None)
-    body = json.dumps({"type": "sms.received", "data": {"id": identity.message_id}}).encode()
     planned = dispatcher.plan(message)
-    item = Ingest(
-        Arrival(SourceKind.SMTP, "test", b"raw", utc_now()),
-        Parsed(
-            message,
-            identity,
-            Event(identity.message_id, event.TYPE, body),
-            Trust("anyone", "test"),
-            planned,
-        ),
-    )
+    new = planned_message(event.identity(message, None), planned)
+    item = Ingest(arrival(b"raw"), (replace(new, message=replace(new.message, sms=message)),))
     receipt = await store.ingest(item)
     started = {claim.endpoint for claim in receipt.claims}
     dispatcher.release([plan for plan in planned if plan.endpoint not in started])

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bridge.config.settings import StoreSettings
+from bridge.event import event_id
 from bridge.model import (
+    SMS_RECEIVED,
     Arrival,
     Attempt,
     Claim,
@@ -18,19 +20,22 @@ from bridge.model import (
     Decision,
     Delivered,
     DeliveryState,
+    EmailSummary,
+    Envelope,
     Event,
     Identity,
     Ignored,
+    Message,
+    Origin,
     Outcome,
     PlannedDelivery,
     RawFields,
     Reason,
     SmsMessage,
-    SourceKind,
     Trust,
     Unreadable,
 )
-from bridge.store import AuditReport, Database, Ingest, Parsed, Store, audit
+from bridge.store import AuditReport, Database, Ingest, PlannedMessage, Store, audit
 
 START = datetime(2026, 4, 8, 12, 30, 52, tzinfo=UTC)
 SMS_TIME = datetime(2026, 4, 8, 14, 30, 52, tzinfo=UTC)
@@ -85,17 +90,17 @@ def audited(settings: StoreSettings, now: datetime = START) -> AuditReport:
         database.close()
 
 
-def arrival(raw: bytes = b"Subject: SMS\r\n\r\nNews ON", **more: object) -> Arrival:
-    known = {
-        "source": SourceKind.SMTP,
-        "source_name": "127.0.0.1:2525",
-        "raw": raw,
-        "received_at": START,
-        "peer": "192.0.2.1",
-        "envelope_from": "smsin@example.com",
-        "recipients": ("sms@example.org",),
-    }
-    return Arrival(**known | more)
+ENVELOPE = Envelope("192.0.2.1", "smsin@example.com", ("sms@example.org",))
+
+
+def arrival(
+    raw: bytes = b"Subject: SMS\r\n\r\nNews ON",
+    *,
+    origin: Origin = ENVELOPE,
+    source_name: str = "127.0.0.1:2525",
+    received_at: datetime = START,
+) -> Arrival:
+    return Arrival(origin, source_name, raw, received_at)
 
 
 def identity(content: str = "a", email: str | None = None, provider: str | None = None) -> Identity:
@@ -121,30 +126,48 @@ def sms(
     body: str = "News ON",
     sender: str = "+393301234567",
     arrived: Arrival | None = None,
-    arrival_id: int | None = None,
+    reparse_of: int | None = None,
 ) -> Ingest:
     """Make an arrival that became a message."""
     known = known or identity("a", email="M1")
-    message = SmsMessage(
-        provider="agile",
-        sender=sender,
-        recipient="+393331234333",
-        body=body,
-        received_at=SMS_TIME,
-        raw=RawFields(sender, "+393331234333", "20260408143052"),
-    )
-    data = json.dumps({"type": "sms.received", "data": {"id": known.message_id, "body": body}})
-    return Ingest(
-        arrived or arrival(),
-        Parsed(
-            message,
-            known,
-            Event(known.message_id, "sms.received", data.encode()),
-            Trust("networks", "192.0.2.0/24"),
-            plan("crm") if deliveries is None else deliveries,
+    arrived = arrived or arrival()
+    planned = planned_message(known, deliveries, body=body, sender=sender, arrived=arrived)
+    return Ingest(arrived, (planned,), reparse_of)
+
+
+def planned_message(
+    known: Identity,
+    deliveries: tuple[PlannedDelivery, ...] | None = None,
+    *,
+    body: str = "News ON",
+    sender: str = "+393301234567",
+    arrived: Arrival | None = None,
+) -> PlannedMessage:
+    """Make a message with its deliveries, and an event for each format that they name."""
+    arrived = arrived or arrival()
+    deliveries = plan("crm") if deliveries is None else deliveries
+    message = Message(
+        id=known.message_id,
+        sms=SmsMessage(
+            provider="agile",
+            sender=sender,
+            recipient="+393331234333",
+            body=body,
+            received_at=SMS_TIME,
+            raw=RawFields(sender, "+393331234333", "20260408143052"),
         ),
-        arrival_id,
+        source=arrived.source,
+        email=EmailSummary("<1@example.com>", "SMS", "utf-8"),
+        sha256=hashlib.sha256(arrived.raw).hexdigest(),
+        trust=Trust("networks", "192.0.2.0/24"),
+        bridged_at=START,
     )
+    formats = dict.fromkeys(each.format for each in deliveries) or (SMS_RECEIVED,)
+    data = json.dumps({"type": SMS_RECEIVED, "data": {"id": known.message_id, "body": body}})
+    events = tuple(
+        Event(event_id(message.id, name), name, SMS_RECEIVED, data.encode()) for name in formats
+    )
+    return PlannedMessage(message, known, events, deliveries)
 
 
 def many(count: int, *endpoints: str, claimed: bool = False, first: int = 0) -> list[Ingest]:

@@ -103,6 +103,10 @@ TAMPERED = {
     ],
     "every message has its event": [f"DELETE FROM events WHERE id = {ANY.format('events')}"],
     "every event has its message": [f"DELETE FROM messages WHERE id = {ANY.format('messages')}"],
+    "no message has two events of one format": [
+        "DROP INDEX events_message",
+        "UPDATE events SET message_id = (SELECT max(message_id) FROM events)",
+    ],
     "every event has all its deliveries": [
         f"DELETE FROM deliveries WHERE id = {ANY.format('deliveries')}"
     ],

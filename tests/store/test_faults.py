@@ -184,8 +184,8 @@ async def test_message_that_the_database_refuses_goes_to_quarantine(
 ) -> None:
     """A message with an impossible plan is stored raw, so that its sender does not try for ever."""
     poison = sms(identity("p", email="p"))
-    twice = poison.result.deliveries * 2
-    object.__setattr__(poison.result, "deliveries", twice)
+    twice = poison.messages[0].deliveries * 2
+    object.__setattr__(poison.messages[0], "deliveries", twice)
     async with opened(settings) as store:
         results = await asyncio.gather(
             *(store.ingest(item) for item in [*many(5), poison, *many(5, first=5)])
@@ -204,9 +204,11 @@ async def test_one_message_that_the_database_refuses_keeps_its_whole_mail(
 ) -> None:
     """Of a mail with several messages nothing is written but the mail, raw, in quarantine."""
     items = [sms(identity(name, email=name)) for name in ("p", "q")]
-    object.__setattr__(items[poisoned].result, "deliveries", plan("crm", "crm"))
+    object.__setattr__(items[poisoned].messages[0], "deliveries", plan("crm", "crm"))
     async with opened(settings) as store:
-        receipt = await store.ingest(replace(items[0], more=(items[1].result,)))
+        receipt = await store.ingest(
+            replace(items[0], result=(*items[0].messages, *items[1].messages))
+        )
     assert receipt.outcome is ArrivalOutcome.QUARANTINE
     report = audited(settings)
     assert report.ok

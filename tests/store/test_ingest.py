@@ -7,9 +7,14 @@ import pytest
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
-from bridge.model import ArrivalOutcome, DeliveryState, Identity, Reason
+from bridge.model import ArrivalOutcome, DeliveryState, Envelope, Identity, Reason
 from bridge.store import Database
-from bridge.store.queries import list_quarantine, show_arrival, show_message
+from bridge.store.queries import (
+    list_quarantine,
+    show_arrival,
+    show_delivery,
+    show_message,
+)
 from tests.store.making import (
     START,
     Clock,
@@ -35,15 +40,16 @@ async def test_message_comes_back_as_it_went_in(settings: StoreSettings) -> None
     (claim,) = receipt.claims
     assert receipt.outcome is NEW
     assert (claim.endpoint, claim.attempt, claim.step, claim.schedule_from) == ("crm", 1, 0, START)
-    assert claim.event == item.result.event
+    assert claim.event == item.messages[0].events[0]
     database = Database.open(settings)
     with database.read() as connection:
         shown = show_message(connection, receipt.message_id)
         stored = show_arrival(connection, receipt.arrival_id)
+        sent = show_delivery(connection, claim.delivery_id).event
     database.close()
+    assert sent == item.messages[0].events[0]
     assert stored.arrival == item.arrival
-    assert shown.message.body == "News ON"
-    assert shown.event == item.result.event
+    assert shown.row.message == item.messages[0].message
     assert [(each.endpoint, each.state, each.attempts) for each in shown.deliveries] == [
         ("crm", DeliveryState.PENDING, 1),
         ("erp", DeliveryState.PENDING, 0),
@@ -134,8 +140,8 @@ async def test_reparse_turns_a_quarantined_arrival_into_its_message(
     """Parsed again after a fix, an arrival keeps its row and gets the id it would have had."""
     async with opened(settings) as store:
         first = await store.ingest(unreadable())
-        still = await store.ingest(unreadable(arrival_id=first.arrival_id))
-        now = await store.ingest(sms(identity("x", email="M1"), arrival_id=first.arrival_id))
+        still = await store.ingest(unreadable(reparse_of=first.arrival_id))
+        now = await store.ingest(sms(identity("x", email="M1"), reparse_of=first.arrival_id))
         again = await store.ingest(sms(identity("x", email="M1")))
     assert still.outcome is ArrivalOutcome.QUARANTINE
     assert (now.arrival_id, now.outcome) == (first.arrival_id, NEW)
@@ -151,8 +157,8 @@ async def test_reparse_of_what_cannot_be_reparsed_fails_alone(settings: StoreSet
     async with opened(settings) as store:
         message = await store.ingest(sms())
         missing, refused, fine = await asyncio.gather(
-            store.ingest(unreadable(arrival_id=999)),
-            store.ingest(unreadable(arrival_id=message.arrival_id)),
+            store.ingest(unreadable(reparse_of=999)),
+            store.ingest(unreadable(reparse_of=message.arrival_id)),
             store.ingest(unreadable()),
             return_exceptions=True,
         )
@@ -171,21 +177,22 @@ async def test_strings_that_no_database_holds_are_stored_all_the_same(
         identity("odd", email="M1"),
         body=odd,
         sender=odd,
-        arrived=arrival(b"\0\xff", envelope_from=odd, recipients=(odd, "é")),
+        arrived=arrival(b"\0\xff", origin=Envelope("192.0.2.1", odd, (odd, "é"))),
     )
     async with opened(settings) as store:
         receipt = await store.ingest(item)
         (claim,) = await store.claim("crm", 1)
     assert receipt.outcome is NEW
-    assert claim.event == item.result.event
+    assert claim.event == item.messages[0].events[0]
     database = Database.open(settings)
     with database.read() as connection:
         stored = show_arrival(connection, receipt.arrival_id)
         shown = show_message(connection, receipt.message_id)
     database.close()
-    assert (stored.raw, stored.row.recipients) == (b"\0\xff", (odd, "é"))
-    assert stored.row.envelope_from == "a\\udcffb\\x00c"
-    assert (shown.message.sender, shown.message.body) == ("a\\udcffb\\x00c", odd)
+    assert (stored.raw, stored.arrival.recipients) == (b"\0\xff", (odd, "é"))
+    assert stored.row.origin.sender == "a\\udcffb\\x00c"
+    found = shown.row.message.sms
+    assert (found.sender, found.body) == ("a\\udcffb\\x00c", odd)
 
 
 async def test_two_stores_on_one_postgres_take_the_same_mails_once(postgres) -> None:
@@ -241,14 +248,16 @@ async def test_two_bridges_pair_mail_and_http(postgres) -> None:
 async def test_several_messages_of_one_arrival_are_one_transaction(settings: StoreSettings) -> None:
     """Each has an arrival of its own that brought it, and the receipt is of all of them."""
     first, second, third = many(3, "crm")
-    item = replace(first, more=(second.result, third.result))
+    item = replace(first, result=(*first.messages, *second.messages, *third.messages))
     async with opened(settings) as store:
         receipt = await store.ingest(item)
         again = await store.ingest(item)
-        one_new = await store.ingest(replace(item, more=(*item.more, many(4, "crm")[3].result)))
-    assert (receipt.outcome, receipt.message_id) == (NEW, first.result.identity.message_id)
+        one_new = await store.ingest(
+            replace(item, result=(*item.messages, *many(4, "crm")[3].messages))
+        )
+    assert (receipt.outcome, receipt.message_id) == (NEW, first.messages[0].message.id)
     assert (again.outcome, again.message_id) == (AGAIN, receipt.message_id)
-    assert (one_new.outcome, one_new.message_id) == (NEW, many(4)[3].result.identity.message_id)
+    assert (one_new.outcome, one_new.message_id) == (NEW, many(4)[3].messages[0].message.id)
     report = audited(settings)
     assert report.ok, report
     assert report.totals["arrivals.message"] == report.totals["messages"] == 4
@@ -261,7 +270,11 @@ async def test_a_reparsed_arrival_may_bring_several_messages(settings: StoreSett
     first, second = many(2, "crm")
     async with opened(settings) as store:
         stored = await store.ingest(unreadable())
-        item = replace(first, arrival_id=stored.arrival_id, more=(second.result,))
+        item = replace(
+            first,
+            reparse_of=stored.arrival_id,
+            result=(*first.messages, *second.messages),
+        )
         receipt = await store.ingest(item)
         with pytest.raises(NotPossible):
             await store.ingest(item)

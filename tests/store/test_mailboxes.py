@@ -16,8 +16,17 @@ from sqlalchemy import create_engine, make_url, text
 import bridge.store.migrations as shipped
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreError, StoreUnavailable
-from bridge.model import ArrivalOutcome, Cursor, MailboxPlace, Reason, Receipt, SourceKind
-from bridge.store import LEAD_SECONDS, Database, Ingest, Store, mailboxes, queries
+from bridge.model import ArrivalOutcome, Cursor, Envelope, MailboxPlace, Reason, Receipt
+from bridge.store import (
+    LEAD_SECONDS,
+    Database,
+    Ingest,
+    Mailboxes,
+    MailboxRow,
+    Store,
+    mailboxes,
+    queries,
+)
 from tests.store.making import (
     START,
     Clock,
@@ -43,7 +52,7 @@ def place(
 def fetched(uid: int, uidvalidity: int = 7, settled: int | None = None) -> Ingest:
     """Make a message that was read from the mailbox."""
     lies = place(uid, uidvalidity, settled=settled)
-    found = arrival(source=SourceKind.IMAP, peer=None, mailbox=lies)
+    found = arrival(origin=lies)
     return sms(identity(f"{uid:06}", email=f"M{uid}"), arrived=found)
 
 
@@ -52,8 +61,17 @@ def nonsense(
 ) -> Ingest:
     """Make a mail of the mailbox that became no message."""
     lies = place(uid, uidvalidity, settled=settled)
-    found = arrival(raw, source=SourceKind.IMAP, peer=None, mailbox=lies)
+    found = arrival(raw, origin=lies)
     return Ingest(found, unreadable().result)
+
+
+def boxes(store: Store, owner: str = "us", clock: Clock | None = None) -> Mailboxes:
+    """Give the mailboxes' part of a store, as the sources use it."""
+    return Mailboxes(store, owner, clock or Clock())
+
+
+async def row_of(store: Store) -> MailboxRow | None:
+    return await store.read(lambda connection: mailboxes.find_mailbox(connection, *INBOX))
 
 
 async def take(store: Store, *items: Ingest) -> list[Receipt | BaseException]:
@@ -62,20 +80,20 @@ async def take(store: Store, *items: Ingest) -> list[Receipt | BaseException]:
 
 
 async def uid_of(store: Store) -> int | None:
-    row = await store.mailbox(*INBOX)
+    row = await row_of(store)
     return None if row is None or row.cursor is None else row.cursor.uid
 
 
 async def test_the_cursor_is_committed_with_the_mail(settings: StoreSettings) -> None:
     """After a receipt the cursor stands where it says, also for whoever opens the store anew."""
     async with opened(settings) as store:
-        assert await store.cursor(*INBOX) is None
+        assert await boxes(store).cursor(*INBOX) is None
         await take(store, fetched(3))
-        assert await store.cursor(*INBOX) is None
+        assert await boxes(store).cursor(*INBOX) is None
         await take(store, nonsense(9, settled=3))
-        assert await store.cursor("inbox", "Other") is None
+        assert await boxes(store).cursor("inbox", "Other") is None
     async with opened(settings) as store:
-        assert await store.cursor(*INBOX) == Cursor(7, 3)
+        assert await boxes(store).cursor(*INBOX) == Cursor(7, 3)
     with closing(Database.open(settings)) as database, database.read() as connection:
         assert mailboxes.known_uids(connection, *INBOX, 7) == {3, 9}
         assert mailboxes.known_uids(connection, *INBOX, 8) == set()
@@ -89,7 +107,7 @@ async def test_the_place_comes_back_with_the_arrival(settings: StoreSettings) ->
         other = await store.ingest(sms())
     with closing(Database.open(settings)) as database, database.read() as connection:
         assert queries.show_arrival(connection, receipt.arrival_id).arrival == fetched(3).arrival
-        assert queries.show_arrival(connection, other.arrival_id).arrival.mailbox is None
+        assert queries.show_arrival(connection, other.arrival_id).arrival == sms().arrival
 
 
 async def test_a_batch_moves_each_cursor_to_its_highest(settings: StoreSettings) -> None:
@@ -97,14 +115,14 @@ async def test_a_batch_moves_each_cursor_to_its_highest(settings: StoreSettings)
     others = [
         sms(
             identity(f"o{uid}", email=f"O{uid}"),
-            arrived=arrival(mailbox=place(uid, 1, "other", uid)),
+            arrived=arrival(origin=place(uid, 1, "other", uid)),
         )
         for uid in (40, 41)
     ]
     async with opened(settings) as store:
         await take(store, fetched(1, settled=1), *others, fetched(2, settled=0))
-        assert await store.cursor(*INBOX) == Cursor(7, 1)
-        assert await store.cursor("other", "INBOX") == Cursor(1, 41)
+        assert await boxes(store).cursor(*INBOX) == Cursor(7, 1)
+        assert await boxes(store).cursor("other", "INBOX") == Cursor(1, 41)
 
 
 async def test_the_cursor_goes_back_only_with_another_uidvalidity(
@@ -115,10 +133,10 @@ async def test_the_cursor_goes_back_only_with_another_uidvalidity(
         await take(store, fetched(500, settled=499))
         await take(store, fetched(498, settled=400))
         assert await uid_of(store) == 499
-        await store.advance(*INBOX, Cursor(7, 300))
+        await boxes(store).advance(*INBOX, Cursor(7, 300))
         assert await uid_of(store) == 499
         await take(store, fetched(2, 8, settled=1))
-        assert await store.cursor(*INBOX) == Cursor(8, 1)
+        assert await boxes(store).cursor(*INBOX) == Cursor(8, 1)
 
 
 async def refuse_rows(settings: StoreSettings, uid: int | None) -> None:
@@ -155,7 +173,7 @@ async def test_a_refused_mail_is_not_passed_by_its_neighbours(settings: StoreSet
         assert await uid_of(store) == 1
     await refuse_rows(settings, None)
     async with opened(settings) as store:
-        assert await store.cursor(*INBOX) == Cursor(7, 1)
+        assert await boxes(store).cursor(*INBOX) == Cursor(7, 1)
         await take(store, *batch)
         await take(store, fetched(6, settled=5))
         assert await uid_of(store) == 5
@@ -180,27 +198,27 @@ async def test_a_sync_moves_the_cursor_without_a_mail(settings: StoreSettings) -
     """A first start that takes only new mail has its cursor and horizon before any mail came."""
     clock = Clock()
     async with opened(settings, clock=clock) as store:
-        await store.advance(*INBOX, Cursor(7, 99), horizon=100)
+        await boxes(store).advance(*INBOX, Cursor(7, 99), horizon=100)
         await take(store, fetched(101, settled=100))
         clock.forward(60)
-        await store.advance(*INBOX, Cursor(7, 100))
-        row = await store.mailbox(*INBOX)
+        await boxes(store, clock=clock).advance(*INBOX, Cursor(7, 100))
+        row = await row_of(store)
         assert (row.cursor, row.horizon, row.synced_at) == (Cursor(7, 100), 100, clock.now)
-        assert await store.horizon(*INBOX) == 100
-        assert await store.horizon("inbox", "Other") is None
-        await store.advance(*INBOX, Cursor(8, 5))
-        assert (await store.mailbox(*INBOX)).horizon is None
+        assert await boxes(store).horizon(*INBOX) == 100
+        assert await boxes(store).horizon("inbox", "Other") is None
+        await boxes(store).advance(*INBOX, Cursor(8, 5))
+        assert (await row_of(store)).horizon is None
 
 
 async def test_a_reparse_moves_no_cursor(settings: StoreSettings) -> None:
     """A mailbox's arrival that is parsed again is no reading of the mailbox."""
     async with opened(settings) as store:
         first = await store.ingest(nonsense(1))
-        await store.advance(*INBOX, Cursor(8, 5))
+        await boxes(store).advance(*INBOX, Cursor(8, 5))
         again = fetched(1, settled=1)
         receipt = await store.ingest(Ingest(again.arrival, again.result, first.arrival_id))
         assert receipt.outcome is ArrivalOutcome.MESSAGE
-        assert (await store.mailbox(*INBOX)).cursor == Cursor(8, 5)
+        assert (await row_of(store)).cursor == Cursor(8, 5)
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
@@ -220,7 +238,7 @@ async def test_mail_that_is_no_message_is_stored_once(
     assert not first.repeated
     assert other.arrival_id != first.arrival_id
     with closing(Database.open(settings)) as database, database.read() as connection:
-        assert queries.show_arrival(connection, first.arrival_id).row.place == place(2, 8)
+        assert queries.show_arrival(connection, first.arrival_id).row.origin == place(2, 8)
     assert audited(settings).totals["arrivals"] == 2
 
 
@@ -238,8 +256,8 @@ async def test_what_came_by_smtp_is_stored_each_time(settings: StoreSettings) ->
 async def test_on_sqlite_we_always_lead(tmp_path: Path) -> None:
     """The only daemon of a file needs no lease, and writes none."""
     async with opened(sqlite_settings(tmp_path / "bridge.db")) as store:
-        assert await store.lead(*INBOX)
-        assert await store.mailbox(*INBOX) is None
+        assert await boxes(store).lead(*INBOX)
+        assert await row_of(store) is None
 
 
 async def test_one_of_two_bridges_leads_and_the_other_takes_over(postgres) -> None:
@@ -250,30 +268,32 @@ async def test_one_of_two_bridges_leads_and_the_other_takes_over(postgres) -> No
         opened(settings, owner="one", clock=clock) as one,
         opened(settings, owner="two", clock=clock) as two,
     ):
-        assert await one.lead(*INBOX)
-        assert not await two.lead(*INBOX)
-        assert await two.lead("other", "INBOX")
+        ours, theirs = boxes(one, "one", clock), boxes(two, "two", clock)
+        assert await ours.lead(*INBOX)
+        assert not await theirs.lead(*INBOX)
+        assert await theirs.lead("other", "INBOX")
         clock.forward(LEAD_SECONDS - 1)
-        assert await one.lead(*INBOX)
+        assert await ours.lead(*INBOX)
         clock.forward(LEAD_SECONDS - 1)
-        assert not await two.lead(*INBOX)
+        assert not await theirs.lead(*INBOX)
         clock.forward(1)
-        assert await two.lead(*INBOX)
-        assert not await one.lead(*INBOX)
+        assert await theirs.lead(*INBOX)
+        assert not await ours.lead(*INBOX)
         # The cursor is the mailbox's, whoever reads it.
         await take(two, fetched(5, settled=5))
-        assert (await one.mailbox(*INBOX)).cursor == Cursor(7, 5)
-        assert (await one.mailbox(*INBOX)).leader == "two"
+        assert (await row_of(one)).cursor == Cursor(7, 5)
+        assert (await row_of(one)).leader == "two"
 
 
 async def test_a_bridge_that_closes_gives_up_its_mailboxes(postgres) -> None:
     """After an orderly end the other bridge need not wait for the lease's end."""
     settings = StoreSettings(url=postgres.create_database())
-    async with opened(settings, owner="two") as two:
-        async with opened(settings, owner="one") as one:
-            assert await one.lead(*INBOX)
-            assert not await two.lead(*INBOX)
-        assert await two.lead(*INBOX)
+    async with opened(settings, owner="two") as two, opened(settings, owner="one") as one:
+        ours, theirs = boxes(one, "one"), boxes(two, "two")
+        assert await ours.lead(*INBOX)
+        assert not await theirs.lead(*INBOX)
+        await ours.step_down()
+        assert await theirs.lead(*INBOX)
 
 
 async def test_of_many_who_ask_at_once_one_leads(postgres) -> None:
@@ -281,7 +301,8 @@ async def test_of_many_who_ask_at_once_one_leads(postgres) -> None:
     settings = StoreSettings(url=postgres.create_database())
     async with opened(settings, owner="one") as one, opened(settings, owner="two") as two:
         for number in range(20):
-            asked = (store.lead(f"box{number}", "INBOX") for store in (one, two))
+            both = (boxes(one, "one"), boxes(two, "two"))
+            asked = (each.lead(f"box{number}", "INBOX") for each in both)
             assert sorted(await asyncio.gather(*asked)) == [False, True]
 
 
@@ -315,11 +336,11 @@ async def test_a_database_of_the_first_revision_is_brought_up(settings: StoreSet
         ],
     )
     async with opened(settings) as store:
-        assert await store.cursor(*INBOX) is None
+        assert await boxes(store).cursor(*INBOX) is None
         await take(store, fetched(3, settled=3))
-        assert await store.cursor(*INBOX) == Cursor(7, 3)
+        assert await boxes(store).cursor(*INBOX) == Cursor(7, 3)
     with closing(Database.open(settings)) as database, database.read() as connection:
         (old,) = queries.list_quarantine(connection)
-        assert (old.reason, old.place) == (Reason.UNREADABLE, None)
+        assert (old.reason, old.origin) == (Reason.UNREADABLE, Envelope(None, "", ()))
         assert queries.show_arrival(connection, old.id).raw == b"\0\xff"
     assert audited(settings).ok

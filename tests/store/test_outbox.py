@@ -12,7 +12,14 @@ from sqlalchemy import Connection, text
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold, RetryAt
-from bridge.store import Database, hold_endpoint, outbox, resume_endpoint, retry_deliveries
+from bridge.store import (
+    Database,
+    hold_endpoint,
+    outbox,
+    resume_endpoint,
+    retry_deliveries,
+    take_snapshot,
+)
 from bridge.store.queries import DeliveryDetail, list_deliveries, show_delivery
 from tests.store.making import (
     GIVE_UP,
@@ -73,7 +80,7 @@ async def test_claim_takes_what_has_been_due_longest_once(
         rest = await store.claim("crm", 2)
         assert await store.claim("crm", 2) == []
         assert await store.claim("erp", 2) == []
-    wanted = [item.result.identity.message_id for item in many(3)]
+    wanted = [item.messages[0].message.id for item in many(3)]
     assert [claim.event.id for claim in first + rest] == wanted
     assert {claim.attempt for claim in first + rest} == {1}
 
@@ -133,7 +140,7 @@ async def test_stopped_delivery_waits_for_an_operator(
         assert await store.next_due("crm") is None
         delivery = shown(settings, claim).delivery
         assert (delivery.state, delivery.reason) == (state, decision.reason)
-        snapshot = await store.snapshot()
+        snapshot = await store.read(take_snapshot)
         assert snapshot.deliveries == {("crm", state): 1}
         now = clock.forward(3600)
         with writing(settings) as connection:
@@ -185,7 +192,7 @@ async def test_hold_of_an_endpoint_holds_all_that_is_its(
         await store.record(attempt(delivered))
         assert receipt.claims == ()
         assert await store.next_due("crm") is None
-        snapshot = await store.snapshot()
+        snapshot = await store.read(take_snapshot)
         assert snapshot.held_endpoints == {"crm": "410 Gone"}
         assert snapshot.deliveries == {("crm", HELD): 4, ("erp", PENDING): 4}
         now = clock.forward(60)
@@ -310,7 +317,10 @@ async def test_endpoint_that_left_the_config_is_held_until_it_is_back(
             await store.ingest(item)
     async with opened(settings, clock=clock, endpoints=["erp"]) as store:
         assert await store.next_due("crm") is None
-        assert (await store.snapshot()).deliveries == {("crm", HELD): 2, ("erp", PENDING): 2}
+        assert (await store.read(take_snapshot)).deliveries == {
+            ("crm", HELD): 2,
+            ("erp", PENDING): 2,
+        }
         with writing(settings) as connection:
             reasons = {row.reason for row in list_deliveries(connection, endpoint="crm")}
     assert reasons == {"endpoint is not in the config"}
@@ -343,7 +353,10 @@ def fill(connection: Connection, count: int, state: str) -> None:
             "messages (id, provider, sender, recipient, received_at, bridged_at, content_key) "
             "SELECT 'm' || i, 'p', 's', 'r', 0, 0, 'c' || i"
         ),
-        "events (id, type, planned, created_at, body) SELECT 'm' || i, 't', 1, 0, ''",
+        (
+            "events (id, message_id, format, type, planned, created_at, body) "
+            "SELECT 'm' || i, 'm' || i, 't', 't', 1, 0, ''"
+        ),
         (
             "deliveries (id, event_id, endpoint, state, attempts, step, schedule_from, due_at, "
             f"created_at, changed_at) SELECT i, 'm' || i, 'crm', {state}, 0, 0, 0, i, 0, 0"
@@ -392,7 +405,7 @@ async def test_hundred_thousand_waiting_deliveries_are_never_loaded(tmp_path) ->
         try:
             assert len(await store.claim("crm", 10)) == 10
             await store.next_due("crm")
-            await store.snapshot()
+            await store.read(take_snapshot)
             with writing(settings) as connection:
                 hold_endpoint(connection, "crm", "paused", START)
                 resume_endpoint(connection, "crm", START)

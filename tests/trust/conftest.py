@@ -21,7 +21,7 @@ async def dns() -> AsyncIterator[NameServer]:
 
 @pytest.fixture
 def names(dns: NameServer) -> DnsNames:
-    return asked_of(dns)
+    return asked_of(dns, timeout=30.0)  # it answers: only a busy machine makes it late
 
 
 def asked_of(dns: NameServer, patience: float = 3600.0, **more: Any) -> DnsNames:

@@ -10,7 +10,8 @@ import pytest
 
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
-from bridge.model import Arrival, Email, Reason, SourceKind, Trust, Unreadable
+from bridge.model import Arrival, Email, Origin, Reason, Trust, Unreadable
+from tests.origins import FILE, IMAP, smtp
 
 SIGNATURE = (
     "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=agiletelecom.com; s=s1;\r\n"
@@ -39,17 +40,16 @@ def mail_of(*headers: str, own: str = OWN, signature: str = SIGNATURE) -> bytes:
     return ("".join(headers) + signature + own + "\r\nFrom: +391\r\nBody: x\r\n").encode()
 
 
-async def weigh(raw: bytes, came: dict[str, Any] | None = None, **more: Any) -> Trust | Unreadable:
-    given = {"source": SourceKind.IMAP, "source_name": "inbox"} | (came or {})
-    arrival = Arrival(raw=raw, received_at=datetime(2026, 4, 8, tzinfo=UTC), **given)
+async def weigh(raw: bytes, origin: Origin = IMAP, **more: Any) -> Trust | Unreadable:
+    arrival = Arrival(origin, "a source", raw, datetime(2026, 4, 8, tzinfo=UTC))
     email = mail.decode(raw)
     assert isinstance(email, Email)
     policy = TrustSettings.model_validate({"authserv_id": ID | more})
     return await trust.weigh(arrival, email, policy)
 
 
-async def why_not(raw: bytes, came: dict[str, Any] | None = None, **more: Any) -> str:
-    result = await weigh(raw, came, **more)
+async def why_not(raw: bytes, origin: Origin = IMAP, **more: Any) -> str:
+    result = await weigh(raw, origin, **more)
     assert isinstance(result, Unreadable)
     assert result.reason is Reason.UNTRUSTED
     return result.detail
@@ -209,31 +209,30 @@ async def test_one_of_several_ids():
 
 
 @pytest.mark.parametrize(
-    ("came", "networks", "believed"),
+    ("peer", "networks", "believed"),
     [
-        ({"source": SourceKind.SMTP, "peer": "192.0.2.9"}, [], False),
-        ({"source": SourceKind.SMTP, "peer": "192.0.2.9"}, ["198.51.100.0/24"], False),
-        ({"source": SourceKind.SMTP, "peer": None}, ["0.0.0.0/0"], False),
-        ({"source": SourceKind.SMTP, "peer": "192.0.2.9"}, ["192.0.2.0/24"], True),
-        ({"source": SourceKind.SMTP, "peer": "::ffff:192.0.2.9"}, ["192.0.2.0/24"], True),
+        ("192.0.2.9", [], False),
+        ("192.0.2.9", ["198.51.100.0/24"], False),
+        (None, ["0.0.0.0/0"], False),
+        ("192.0.2.9", ["192.0.2.0/24"], True),
+        ("::ffff:192.0.2.9", ["192.0.2.0/24"], True),
     ],
 )
 async def test_by_smtp_only_from_the_server_itself(
-    came: dict[str, Any], networks: list[str], believed: bool
+    peer: str | None, networks: list[str], believed: bool
 ):
     """Whoever connects to us can write any header, so the peer must be the server."""
-    ours = "Received: from mx.example.com by us\r\n" if came["source"] is SourceKind.SMTP else ""
-    raw = mail_of(ours, stamp(), BORDER)
+    raw = mail_of("Received: from mx.example.com by us\r\n", stamp(), BORDER)
     if believed:
-        assert isinstance(await weigh(raw, came, networks=networks), Trust)
+        assert isinstance(await weigh(raw, smtp(peer), networks=networks), Trust)
     else:
-        assert "came by SMTP" in await why_not(raw, came, networks=networks)
+        assert "came by SMTP" in await why_not(raw, smtp(peer), networks=networks)
 
 
 async def test_a_file_proves_nothing():
     """Somebody who asks an operator to import a mail can have written the header himself."""
     raw = mail_of(stamp(), BORDER)
-    assert "from a file" in await why_not(raw, {"source": SourceKind.FILE})
+    assert "from a file" in await why_not(raw, FILE)
 
 
 @pytest.mark.parametrize(
@@ -265,11 +264,9 @@ async def test_dmarc_may_rest_on_any_signature_of_the_organisation(signer: str):
     own = OWN.replace("smsin@agile", "smsin@a.agile")
     weak = SIGNATURE.replace("d=agiletelecom.com", f"d={signer}").replace(":content-type", "")
     more = {"dmarc": ["a.agiletelecom.com"]}
-    assert "too little" in await why_not(
-        mail_of(said, BORDER, own=own, signature=weak), None, **more
-    )
+    assert "too little" in await why_not(mail_of(said, BORDER, own=own, signature=weak), **more)
     by_spf = mail_of(said, BORDER, own=own, signature=weak.replace("agiletelecom", "esp"))
-    assert isinstance(await weigh(by_spf, None, **more), Trust)
+    assert isinstance(await weigh(by_spf, **more), Trust)
 
 
 async def test_another_signature_may_be_weaker():

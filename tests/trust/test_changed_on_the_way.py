@@ -9,9 +9,10 @@ import pytest
 
 from bridge import providers
 from bridge.config.settings import ProviderSettings
-from bridge.ingest import Reader, Reading
-from bridge.model import Arrival, Ignored, Reason, SourceKind, Unreadable
+from bridge.model import Arrival, Ignored, Reason, Unreadable
+from bridge.reader import Reader, Reading
 from bridge.trust.resolver import DnsNames
+from tests.origins import IMAP
 from tests.trust.signing import DOMAIN, SIGNED_HEADERS, Signer
 
 NOW = datetime(2026, 4, 8, 12, 31, tzinfo=UTC)
@@ -33,7 +34,7 @@ async def read(
     known = [ProviderSettings.model_validate(table) for table in tables or (AGILE,)]
     policies = {each.name: each.trust for each in known}
     reader = Reader(providers.build(known), policies, lambda: NOW, names=names)
-    return await reader.read(Arrival(SourceKind.IMAP, "inbox", raw, NOW))
+    return await reader.read(Arrival(IMAP, "inbox", raw, NOW))
 
 
 def plain(body: bytes, more: bytes = b"Content-Type: text/plain; charset=utf-8\r\n") -> bytes:
@@ -58,7 +59,7 @@ async def test_a_blank_in_the_line_below_a_parts_headers(names: DnsNames):
     assert changed != raw
     result = await read(changed, names)
     assert isinstance(result, Reading)
-    assert result.message == genuine.message
+    assert result.messages[0].message.sms == genuine.messages[0].message.sms
 
 
 @pytest.mark.parametrize(("old", "new"), [(b'"b x"', b'"b \t x"'), (b"--b x\r\n", b"--b  x\r\n")])
@@ -69,10 +70,10 @@ async def test_a_boundary_with_blanks(old: bytes, new: bytes, names: DnsNames):
     raw = Signer().sign(body.replace(b"--b\r\n", b"--b x\r\n"))
     genuine = await read(raw, names)
     assert isinstance(genuine, Reading)
-    assert genuine.message.body == "hello"
+    assert genuine.messages[0].message.sms.body == "hello"
     again = await read(raw.replace(old, new), names)
     assert isinstance(again, Reading)
-    assert again.message == genuine.message
+    assert again.messages[0].message.sms == genuine.messages[0].message.sms
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,8 @@ async def test_other_blanks_make_no_other_message(old: bytes, new: bytes, names:
     assert old in raw
     again = await read(raw.replace(old, new), names)
     assert isinstance(again, Reading)
-    assert again.identity.email == once.identity.email
-    assert again.identity.message_id == once.identity.message_id
+    assert again.messages[0].identity.email == once.messages[0].identity.email
+    assert again.messages[0].identity.message_id == once.messages[0].identity.message_id
 
 
 async def test_a_blank_behind_a_soft_line_end(names: DnsNames):
@@ -109,7 +110,11 @@ async def test_a_blank_behind_a_soft_line_end(names: DnsNames):
     assert isinstance(once, Reading)
     again = await read(raw.replace(b"12=\r\n", b"12= \t\r\n"), names)
     assert isinstance(again, Reading)
-    assert again.message.body == once.message.body == "your code is 123"
+    assert (
+        again.messages[0].message.sms.body
+        == once.messages[0].message.sms.body
+        == "your code is 123"
+    )
 
 
 async def test_a_provider_that_is_known_by_an_unsigned_header(names: DnsNames):

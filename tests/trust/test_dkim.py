@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
-from bridge.model import Arrival, Email, Reason, SourceKind, Trust, Unreadable
-from bridge.trust import verify
+from bridge.model import Arrival, Email, Reason, Trust, Unreadable
+from bridge.trust import dkim, verify
 from bridge.trust.resolver import DnsNames
+from tests.origins import IMAP
 from tests.servers.dns import NameServer, Trouble
 from tests.trust import signing
 from tests.trust.conftest import asked_of
@@ -45,7 +46,7 @@ TRACE = b"Received: from a by b;\r\n\tWed, 08 Apr 2026 12:30:53 +0000\r\nReturn-
 
 
 async def weigh(raw: bytes, names: DnsNames, at: datetime = NOW, **more: Any) -> Trust | Unreadable:
-    arrival = Arrival(SourceKind.IMAP, "inbox", raw, at)
+    arrival = Arrival(IMAP, "inbox", raw, at)
     email = mail.decode(raw)
     assert isinstance(email, Email)
     policy = TrustSettings.model_validate({"dkim": [DOMAIN]} | more)
@@ -330,9 +331,9 @@ async def test_the_work_is_done_outside_the_loop(names: DnsNames, monkeypatch: p
 async def test_the_worst_body_is_hashed_quickly(piece: bytes):
     """The time grows with the mail's size, not with its square."""
     body = piece * (2 * 1024**2 // len(piece)) + b"x"
-    began = time.perf_counter()
+    began = time.process_time()  # of whichever thread: the machine may be busy with other work
     await asyncio.to_thread(verify.body_digest, body, "relaxed")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -374,15 +375,19 @@ async def test_big_mails_hold_up_no_small_one(names: DnsNames, monkeypatch: pyte
 
     def waiting(body: bytes, canon: str) -> bytes:
         if len(body) > 100_000:
-            go_on.wait(10)
+            go_on.wait(90)
         return digest(body, canon)
 
+    # What is shown is an order of events, which no busy machine may change: neither a deadline
+    # nor the name server has a part in it.
+    monkeypatch.setattr(dkim, "DEADLINE", 300.0)
+    assert isinstance(await weigh(GOOD, names), Trust)  # the key is remembered from here on
     monkeypatch.setattr(verify, "body_digest", waiting)
     big = Signer().sign(MAIL + b"x\r\n" * 50_000)
     flood = [asyncio.create_task(weigh(big, names)) for _ in range(50)]
     try:
-        async with asyncio.timeout(3):
-            assert isinstance(await weigh(GOOD, names), Trust)
+        assert isinstance(await weigh(GOOD, names), Trust)
+        assert not any(task.done() for task in flood)
     finally:
         go_on.set()
         results = await asyncio.gather(*flood)
@@ -407,6 +412,6 @@ async def test_without_a_dns_there_is_no_evidence():
     """Where nobody was made to ask for keys, nothing is believed."""
     email = mail.decode(GOOD)
     assert isinstance(email, Email)
-    arrival = Arrival(SourceKind.IMAP, "inbox", GOOD, NOW)
+    arrival = Arrival(IMAP, "inbox", GOOD, NOW)
     result = await trust.weigh(arrival, email, TrustSettings(dkim=(DOMAIN,)))
     assert isinstance(result, Unreadable)

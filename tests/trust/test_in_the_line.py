@@ -12,9 +12,10 @@ import pytest
 from bridge import providers
 from bridge.config.settings import ProviderSettings, TrustSettings
 from bridge.errors import TrustUnavailable
-from bridge.ingest import Reader, Reading
-from bridge.model import Arrival, Ignored, Reason, SourceKind, Unreadable
+from bridge.model import Arrival, Ignored, Reason, Unreadable
+from bridge.reader import Reader, Reading
 from bridge.trust.base import UnansweredError
+from tests.origins import IMAP
 from tests.trust.signing import Signer
 from tests.trust.test_authserv_id import BORDER, OWN, SIGNATURE, mail_of, stamp
 
@@ -26,7 +27,7 @@ async def read(raw: bytes, **more: Any) -> Reading | Unreadable | Ignored:
     table = {"name": "agile", "time_zone": "Europe/Rome", "trust": AUTHSERV} | more
     settings = ProviderSettings.model_validate(table)
     reader = Reader(providers.build([settings]), {settings.name: settings.trust}, lambda: NOW)
-    return await reader.read(Arrival(SourceKind.IMAP, "inbox", raw, NOW))
+    return await reader.read(Arrival(IMAP, "inbox", raw, NOW))
 
 
 async def test_a_mail_that_is_put_off_is_no_bug():
@@ -40,9 +41,7 @@ async def test_a_mail_that_is_put_off_is_no_bug():
     settings = ProviderSettings(name="agile", time_zone="Europe/Rome", trust=trust)
     reader = Reader(providers.build([settings]), {"agile": trust}, lambda: NOW, names=Silent())
     with pytest.raises(TrustUnavailable):
-        await reader.read(
-            Arrival(SourceKind.IMAP, "inbox", Signer().sign(mail_of(signature="")), NOW)
-        )
+        await reader.read(Arrival(IMAP, "inbox", Signer().sign(mail_of(signature="")), NOW))
 
 
 def test_only_who_asks_for_dkim_pays_for_it():
@@ -68,7 +67,7 @@ async def test_a_mail_of_a_mailbox_with_evidence_becomes_a_message():
     result = await read(mail_of(stamp(), BORDER).partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + BODY)
     assert isinstance(result, Reading)
     assert b'"trust":{"by":"authserv_id","detail":"mx.example.com: dkim=agiletelecom.com"}' in (
-        result.event.body
+        result.messages[0].events[0].body
     )
 
 
@@ -79,7 +78,7 @@ async def test_a_mail_that_is_sent_again_is_known():
     again = await read(raw.replace(b"To: sms@", b"X-Junk: 1\r\nTo: sms@"))
     assert isinstance(once, Reading)
     assert isinstance(again, Reading)
-    assert once.identity == again.identity
+    assert once.messages[0].identity == again.messages[0].identity
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ async def test_a_header_that_is_signed_is_read():
     own = "X-SMS-From: +393301234567\r\n" + OWN
     result = await read(mail_of(stamp(), BORDER, own=own, signature=signature), **TEMPLATE)
     assert isinstance(result, Reading)
-    assert result.message.sender == "+393301234567"
+    assert result.messages[0].message.sms.sender == "+393301234567"
     twice = await read(
         mail_of(stamp(), BORDER, own=own + own[:27], signature=signature), **TEMPLATE
     )

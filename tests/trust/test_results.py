@@ -131,7 +131,7 @@ def test_nothing_else_is_raised(value: str):
 def test_the_worst_header_is_read_quickly(piece: str):
     """The time grows with the header's length, not with its square."""
     value = ("mx.example.com; dkim=pass " + piece * MAX_RESULTS_HEADER)[:MAX_RESULTS_HEADER]
-    began = time.perf_counter()
+    began = time.thread_time()  # processor time: the machine may be busy with other work
     with contextlib.suppress(MalformedError):
         read(value.encode())
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5

@@ -9,7 +9,8 @@ import pytest
 
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
-from bridge.model import Arrival, Email, Reason, SourceKind, Trust, Unreadable
+from bridge.model import Arrival, Email, Origin, Reason, Trust, Unreadable
+from tests.origins import IMAP, smtp
 
 SECRET = "sms-k3y9x2@in.example.com"
 RAW = (
@@ -20,9 +21,8 @@ RAW = (
 )
 
 
-def arrival(**more: Any) -> Arrival:
-    given = {"source": SourceKind.SMTP, "source_name": "smtp", "raw": RAW} | more
-    return Arrival(received_at=datetime(2026, 4, 8, tzinfo=UTC), **given)
+def arrival(origin: Origin | None = None, **envelope: Any) -> Arrival:
+    return Arrival(origin or smtp(**envelope), "a source", RAW, datetime(2026, 4, 8, tzinfo=UTC))
 
 
 async def weigh(came: Arrival, **policy: Any) -> Trust | Unreadable:
@@ -56,7 +56,7 @@ async def test_a_peer_in_a_network_is_evidence(peer: str, networks: list[str], b
         ({"peer": "::192.0.2.7"}, "in none"),
         ({"peer": None}, "no address"),
         ({"peer": "mx.agiletelecom.com"}, "not an IP address"),
-        ({"peer": "192.0.2.7", "source": SourceKind.IMAP}, "fetched from a mailbox"),
+        ({"origin": IMAP}, "fetched from a mailbox"),
     ],
 )
 async def test_any_other_peer_is_not(more: dict[str, Any], says: str):

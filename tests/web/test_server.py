@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge import event, metrics
+from bridge import metrics
 from bridge.errors import ListenError, StoreUnavailable
+from bridge.formats import sms_received
 from bridge.web import Health, WebServer, pages, server
 
 
@@ -126,7 +127,7 @@ async def test_the_schema_of_the_webhook_is_served() -> None:
     async with serving(Health()) as address:
         answer = await get(address, "/schemas/sms.received.json")
     assert answer.status == 200
-    assert json.loads(answer.body) == json.loads(event.schema())
+    assert json.loads(answer.body) == json.loads(sms_received.schema())
 
 
 async def test_metrics_are_refreshed_before_each_scrape() -> None:

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from bridge.config.imap import ImapSettings
-from bridge.errors import ConfigError, ImapLoginRefused, NotPossible
+from bridge.errors import ImapLoginRefused, NotPossible
+from bridge.net.tls import client_context
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.liveness import Pulse
 from bridge.sources.imap.replies import Mailbox
@@ -28,11 +29,9 @@ def tls_context(settings: ImapSettings) -> ssl.SSLContext | None:
     """Build what the server must prove; ConfigError if the CA cannot be used."""
     if not settings.tls:
         return None
-    try:
-        context = ssl.create_default_context(cafile=settings.tls_ca)
-    except (OSError, ssl.SSLError):
-        key = f"imap.{settings.name}.tls_ca"
-        raise ConfigError(key, f"{str(settings.tls_ca)!r} is no readable PEM certificate") from None
+    if settings.tls_ca is not None:
+        return client_context(settings.tls_ca, f"imap.{settings.name}.tls_ca")
+    context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

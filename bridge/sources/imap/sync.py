@@ -16,7 +16,7 @@ from typing import Final
 from bridge import logs, metrics
 from bridge.config.imap import Afterwards, ImapSettings, Step
 from bridge.errors import BridgeError, ImapRefused, StoreUnavailable, TrustUnavailable
-from bridge.model import Arrival, ArrivalOutcome, MailboxPlace, Receipt, SourceKind
+from bridge.model import Arrival, ArrivalOutcome, MailboxPlace, Receipt
 from bridge.sources.imap.act import actions_of, do
 from bridge.sources.imap.alarms import Alarm, Alarms
 from bridge.sources.imap.client import ImapClient
@@ -152,7 +152,7 @@ class ImapSync:
         name = self._settings.name
         settled = progress.cursor
         place = MailboxPlace(name, self._settings.folder, progress.uidvalidity, mail.uid, settled)
-        arrival = Arrival(SourceKind.IMAP, name, mail.raw, received_at=self._clock(), mailbox=place)
+        arrival = Arrival(place, name, mail.raw, received_at=self._clock())
         try:
             receipt = await self._accept(arrival)
         except StoreUnavailable as error:

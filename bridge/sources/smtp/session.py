@@ -12,7 +12,7 @@ from asyncio import IncompleteReadError, LimitOverrunError
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bridge.model import Arrival, SourceKind
+from bridge.model import Arrival, Envelope
 from bridge.net.limits import Share
 from bridge.sources.smtp.connection import Phase, SmtpConnection
 from bridge.sources.smtp.data import DataStream, has_line_over
@@ -286,12 +286,9 @@ class SmtpSession(SmtpConnection):
             id=self._desk.new_id(),
             at=at,
         )
-        return Arrival(
-            source=SourceKind.SMTP,
-            source_name=self._listener,
-            raw=trace.header() + content,
-            received_at=at,
+        envelope = Envelope(
             peer=self.peer,
-            envelope_from="" if sender == NULL_SENDER else sender,
+            sender="" if sender in (None, NULL_SENDER) else sender,
             recipients=tuple(self.envelope.rcpt_tos),
         )
+        return Arrival(envelope, self._listener, trace.header() + content, at)

@@ -40,7 +40,7 @@ class Ledger:
         elif arrival.raw in self.raws:
             outcome = ArrivalOutcome.DUPLICATE
         self.arrivals.append(arrival)
-        place = arrival.mailbox
+        place = arrival.origin
         assert place is not None
         if place.settled is not None:
             self._move(place.mailbox, place.folder, Cursor(place.uidvalidity, place.settled))

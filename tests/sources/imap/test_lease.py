@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from bridge.errors import StoreUnavailable
 from bridge.model import Report
 from bridge.sources.imap import liveness
 from bridge.sources.imap.lease import LedSource
-from bridge.store import LEAD_SECONDS
+from bridge.store import LEAD_SECONDS, Mailboxes
 from tests.servers.postgres import PostgresServer
 from tests.servers.postgres import postgres as postgres
 from tests.store.making import Clock, opened
@@ -224,9 +225,10 @@ async def test_two_bridges_read_one_mailbox_in_turn(postgres: PostgresServer) ->
         opened(settings, owner="one", clock=clock) as one,
         opened(settings, owner="two", clock=clock) as two,
     ):
+        ledgers = (Mailboxes(one, "one", clock), Mailboxes(two, "two", clock))
         first, second = (
-            LedSource("inbox", lambda store=store: store.lead("inbox", "INBOX"), box, LEASE)
-            for store, box in zip((one, two), boxes, strict=True)
+            LedSource("inbox", partial(ledger.lead, "inbox", "INBOX"), box, LEASE)
+            for ledger, box in zip(ledgers, boxes, strict=True)
         )
         dying = asyncio.create_task(first.run())
         await within(boxes[0].reading)

@@ -79,8 +79,8 @@ async def test_a_pushed_mail_is_taken(server: ScriptedImap, ledger: Ledger, begi
     (arrival,) = ledger.arrivals
     assert (arrival.source, arrival.source_name, arrival.raw) == (SourceKind.IMAP, NAME, b"sms")
     assert arrival.received_at == NOON
-    assert arrival.mailbox is not None
-    assert (arrival.mailbox.uidvalidity, arrival.mailbox.uid) == (7, 1)
+    assert arrival.origin is not None
+    assert (arrival.origin.uidvalidity, arrival.origin.uid) == (7, 1)
     assert server.mails[1].flags == {"\\Seen"}
     await server.until_heard("idling", 2)
     assert source.state.connected
@@ -503,9 +503,9 @@ async def test_the_cursor_is_true_in_any_order(
     seen: list[tuple[int, set[int]]] = []
 
     async def slow_first(arrival: Arrival) -> None:
-        assert arrival.mailbox is not None
-        await asyncio.sleep(0.001 * (30 - arrival.mailbox.uid % 30))
-        stored = {each.mailbox.uid for each in ledger.arrivals if each.mailbox}
+        assert arrival.origin is not None
+        await asyncio.sleep(0.001 * (30 - arrival.origin.uid % 30))
+        stored = {each.origin.uid for each in ledger.arrivals}
         seen.append((ledger.at.uid if ledger.at else 0, stored))
 
     ledger.before = slow_first

@@ -92,7 +92,7 @@ async def test_smtplib_delivers_many_on_one_connection(
 
     await asyncio.to_thread(send)
     assert taken.contents == [MAIL] * 22
-    assert [each.envelope_from for each in taken.arrivals[20:]] == ["", "è@b.example"]
+    assert [each.origin.sender for each in taken.arrivals[20:]] == ["", "è@b.example"]
 
 
 async def test_smtplib_hears_552(start: Start) -> None:

@@ -38,7 +38,7 @@ async def test_a_mail_is_taken_with_how_it_came(
     )
     assert b"sms@bridge.example" not in arrival.raw  # a recipient can be a secret
     assert (arrival.source, arrival.source_name) == ("smtp", "127.0.0.1:0")
-    assert (arrival.envelope_from, arrival.recipients) == ("a@b.example", ("sms@bridge.example",))
+    assert (arrival.origin.sender, arrival.recipients) == ("a@b.example", ("sms@bridge.example",))
     assert (arrival.peer, arrival.received_at) == ("127.0.0.1", NOON)
 
 
@@ -119,7 +119,7 @@ async def test_the_null_sender_is_empty(start: Start, connect: Connect, taken: T
     peer = await connect(source)
     await peer.greet()
     await peer.codes(b"MAIL FROM:<>", b"RCPT TO:<a@b>", b"DATA", b".")
-    assert taken.arrivals[0].envelope_from == ""
+    assert taken.arrivals[0].origin.sender == ""
     assert taken.contents == [b""]
 
 
@@ -244,7 +244,7 @@ async def test_utf8_addresses_are_kept(start: Start, connect: Connect, taken: Ta
     peer = await connect(source)
     await peer.greet()
     await peer.codes("MAIL FROM:<è@b> SMTPUTF8".encode(), "RCPT TO:<ü@d>".encode(), b"DATA", b".")
-    assert taken.arrivals[0].envelope_from == "è@b"
+    assert taken.arrivals[0].origin.sender == "è@b"
     assert taken.arrivals[0].recipients == ("ü@d",)
     assert b"with UTF8SMTP id" in taken.arrivals[0].raw
 

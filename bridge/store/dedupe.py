@@ -1,24 +1,29 @@
-"""Which messages are known already: the rule by which an arrival is a duplicate.
+"""What the ledger has already: the one place that knows a duplicate.
 
-A message has up to two keys besides its content: one for each way it came (the mail's, the
-provider's id). An arrival repeats a message that has one of its keys, or that has the same content
-and no key yet of any kind that the arrival brings: it came by the other way before, and each
-message takes one arrival of each way. So two mails of equal content are two messages, and a mail
-and an HTTP post of equal content are one.
+A message has up to two keys besides its content, one for each way it can come: the mail's, and the
+provider's id. An arrival repeats a message that has one of its keys; or one of equal content that
+has no key yet of any kind that the arrival brings, because it came the other way. Each message
+takes one arrival of each way: two mails of equal content are two messages, a mail and an HTTP post
+of equal content are one.
+
+What became no message has no identity and is recognised by its bytes. A mailbox whose UIDVALIDITY
+changes is read again from its beginning, and an import is run again: without this, each time would
+fill the quarantine with the same mails.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
+from typing import Final, Self
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select, update
 
-from bridge.model import Identity
-from bridge.store.tables import messages
+from bridge.model import Arrival, ArrivalOutcome, Identity, MailboxPlace, SourceKind
+from bridge.store.tables import arrivals, messages
 
 _KNOWN = select(
     messages.c.id, messages.c.content_key, messages.c.email_key, messages.c.provider_key
@@ -173,3 +178,80 @@ def _lookup(
 
 def _name(by_email: bool, by_provider: bool) -> str:
     return f"contents_{by_email:d}{by_provider:d}"
+
+
+# Sources that may bring the very same bytes once more.
+_READ_AGAIN: Final = frozenset({SourceKind.IMAP, SourceKind.FILE})
+_STORED: Final = (
+    select(arrivals.c.digest, arrivals.c.outcome, arrivals.c.id)
+    .where(arrivals.c.digest.in_(bindparam("digests", expanding=True)))
+    .order_by(arrivals.c.id.desc())
+)
+_PLACE: Final = ("mailbox", "folder", "uidvalidity", "uid")
+_MOVED: Final = (
+    update(arrivals)
+    .where(arrivals.c.id == bindparam("arrival"))
+    .values({name: bindparam(f"new_{name}") for name in _PLACE})
+)
+
+
+def digest_of(arrival: Arrival) -> bytes | None:
+    """Hash the raw bytes, if the source may bring the same mail once more."""
+    if arrival.source not in _READ_AGAIN:
+        return None
+    return hashlib.sha256(arrival.raw).digest()
+
+
+def place_columns(place: MailboxPlace | None) -> dict[str, object]:
+    """Give a place as columns of its arrival."""
+    return {name: None if place is None else getattr(place, name) for name in _PLACE}
+
+
+class KnownBytes:
+    """The arrivals without a message that a batch may repeat, those of the batch included."""
+
+    def __init__(self, found: Iterable[tuple[bytes, str, int]] = ()) -> None:
+        self._known = {(bytes(digest), outcome): arrival for digest, outcome, arrival in found}
+        self._moved: list[dict[str, object]] = []
+
+    @classmethod
+    def load(cls, connection: Connection, digests: Iterable[bytes | None]) -> Self:
+        """Find them in one statement, or in none if nothing in the batch can be a repeat."""
+        wanted = [digest for digest in digests if digest is not None]
+        if not wanted:
+            return cls()
+        rows = connection.execute(_STORED, {"digests": wanted})
+        return cls((row.digest, row.outcome, row.id) for row in rows)
+
+    def add(self, digest: bytes, outcome: ArrivalOutcome, arrival: int) -> None:
+        """Remember one that this batch brings."""
+        self._known[digest, outcome.value] = arrival
+
+    def find(
+        self, digest: bytes | None, outcome: ArrivalOutcome, place: MailboxPlace | None
+    ) -> int | None:
+        """Return the arrival that is repeated, and note where it lies now; None if it is new."""
+        if digest is None:
+            return None
+        arrival = self._known.get((digest, outcome.value))
+        if arrival is not None and place is not None:
+            named = {f"new_{name}": value for name, value in place_columns(place).items()}
+            self._moved.append({"arrival": arrival, **named})
+        return arrival
+
+    def write_changes(self, connection: Connection) -> None:
+        """Write the places that have changed."""
+        if self._moved:
+            connection.execute(_MOVED, self._moved)
+
+
+def is_known(connection: Connection, raw: bytes, identities: Iterable[Identity]) -> bool:
+    """Tell whether the ledger has all these messages, or these bytes; it writes nothing."""
+    wanted = list(identities)
+    if wanted:
+        known = KnownMessages.load(connection, wanted)
+        if all(known.find(each) is not None for each in wanted):
+            return True
+    digest = hashlib.sha256(raw).digest()
+    found = select(arrivals.c.id).where(arrivals.c.digest == digest).limit(1)
+    return connection.execute(found).first() is not None

@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
-from bridge import providers
 from bridge.config.address import Address, parse_listen
 from bridge.config.authserv import AuthservSettings
 from bridge.config.imap import ImapSettings, Start
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
 from bridge.config.settings import ProviderSettings, Settings, TrustSettings
-from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.routing import is_national
-from bridge.errors import ConfigError
 from bridge.logs import mask
-from bridge.net.tls import client_context, server_context
 from bridge.trust.base import related
 
 # Evidence that only SMTP brings: the peer and the envelope.
 _OF_A_TRANSMISSION: Final = {"networks", "recipients"}
-
-
-def build_problems(file: ConfigFile) -> list[str]:
-    """Build all that can be built without network and store; give a line for each failure."""
-    lines: list[str] = []
-    for build in _builds(file.settings):
-        try:
-            build()
-        except ConfigError as error:
-            lines += file.explain(error).lines
-    return lines
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -204,31 +187,6 @@ def _tables(file: ConfigFile, table: str, keys: tuple[str, ...]) -> Iterator[tup
                 yield item["name"], item[key]
 
 
-def _builds(settings: Settings) -> Iterator[Callable[[], object]]:
-    for index, provider in enumerate(settings.providers):
-        yield partial(_provider, index, provider)
-    for index, endpoint in enumerate(settings.endpoints):
-        yield partial(Endpoint.from_settings, index, endpoint, settings.delivery)
-    for index, mailbox in enumerate(settings.imap):
-        yield partial(_pinned_ca, index, mailbox)
-    yield partial(_certificate, settings)
-    yield partial(_store_url, settings)
-
-
-def _provider(index: int, settings: ProviderSettings) -> None:
-    """Build one provider; its errors name it by its own place in the config."""
-    try:
-        providers.build([settings])
-    except ConfigError as error:
-        key = error.key.replace("providers.0", f"providers.{index}", 1)
-        raise ConfigError(key, error.problem) from None
-
-
-def _pinned_ca(index: int, settings: ImapSettings) -> None:
-    if settings.tls_ca is not None:
-        client_context(settings.tls_ca, f"imap.{index}.tls_ca")
-
-
 def _login(settings: ImapSettings) -> str:
     """Say how we log in, without anything secret."""
     oauth = settings.oauth
@@ -253,19 +211,6 @@ def _first_start(start: Start) -> str:
             return "takes no mail that is there, only what comes"
         case since:
             return f"takes the mails that are there since {since}"
-
-
-def _certificate(settings: Settings) -> None:
-    if settings.smtp.tls_certificate and settings.smtp.tls_key:
-        server_context(settings.smtp.tls_certificate, settings.smtp.tls_key, "smtp")
-
-
-def _store_url(settings: Settings) -> None:
-    try:
-        make_url(settings.store.url)
-    except (ArgumentError, ValueError):
-        # The parser's own text would quote the URL with its password.
-        raise ConfigError("store.url", "cannot be read as a database URL") from None
 
 
 def _evidence(trust: TrustSettings) -> list[str]:

@@ -89,6 +89,14 @@ def read_mails(path: Path, limit: int = MAX_MAIL) -> Iterator[FileMail]:
         yield FileMail(path, None, None, 0, why)
 
 
+def read_one(path: Path, stream: BinaryIO, limit: int = MAX_MAIL) -> bytes:
+    """Read a stream that holds a single mail; raises NotPossible if it is over the limit."""
+    mail = _single(path, stream, limit)
+    if mail.raw is None:
+        raise NotPossible(f"{path}: {mail.problem}")
+    return mail.raw
+
+
 def _in_folder(folder: Path) -> list[Path]:
     """Look for Maildirs (their subfolders too), .eml and .mbox files, at any depth."""
     found: list[Path] = []
@@ -110,7 +118,7 @@ def _in_folder(folder: Path) -> list[Path]:
 def _single(path: Path, stream: BinaryIO, limit: int) -> FileMail:
     raw = stream.read(limit + 1)
     if len(raw) > limit:
-        return FileMail(path, None, None, path.stat().st_size, _too_large(limit))
+        return FileMail(path, None, None, len(raw), _too_large(limit))
     return FileMail(path, None, raw, len(raw))
 
 

@@ -15,20 +15,21 @@ import pytest
 from bridge import providers
 from bridge.config.settings import ProviderSettings, StoreSettings, TrustSettings
 from bridge.errors import StoreUnavailable
-from bridge.ingest import Intake, Reader, Reading
+from bridge.intake import Intake
 from bridge.model import (
     Arrival,
     ArrivalOutcome,
     Claim,
     DeliveryState,
     Email,
+    Envelope,
     PlannedDelivery,
     Reason,
     Receipt,
     SmsMessage,
-    SourceKind,
     Unreadable,
 )
+from bridge.reader import Reader, Reading
 from bridge.store import Database, Ingest, Store, audit, queries
 from tests.store.making import Clock
 
@@ -64,7 +65,7 @@ def mail(number: int = 1, sender: str = "smsin@agiletelecom.com", text: str = "N
 
 
 def arrival(raw: bytes, to: str = SECRET) -> Arrival:
-    return Arrival(SourceKind.SMTP, "127.0.0.1:2525", raw, NOW, "127.0.0.1", "", (to,))
+    return Arrival(Envelope("127.0.0.1", "", (to,)), "127.0.0.1:2525", raw, NOW)
 
 
 class Slots:
@@ -244,8 +245,8 @@ async def test_the_first_sms_of_several_has_the_id_that_it_would_have_alone(
     three = await split_line.reader.read(arrival(several("1", "2", "3")))
     assert isinstance(alone, Reading)
     assert isinstance(three, Reading)
-    assert alone.identity == three.identity
-    assert (len(alone.all), len(three.all)) == (1, 3)
+    assert alone.messages[0].identity == three.messages[0].identity
+    assert (len(alone.messages), len(three.messages)) == (1, 3)
 
 
 async def test_a_part_that_cannot_be_read_keeps_the_whole_mail(split_line: Line) -> None:
@@ -349,7 +350,7 @@ async def test_a_big_mail_is_read_like_a_small_one(line: Line) -> None:
     text = "a" * 20_000
     result = await line.reader.read(arrival(mail(text=text)))
     assert isinstance(result, Reading)
-    assert result.message.body == text
+    assert result.messages[0].message.sms.body == text
 
 
 async def test_without_policies_nothing_is_asked_for(line: Line) -> None:
@@ -357,4 +358,4 @@ async def test_without_policies_nothing_is_asked_for(line: Line) -> None:
     reader = Reader(providers.build([AGILE]), None, clock)
     result = await reader.read(arrival(mail(), to="info@bridge.test"))
     assert isinstance(result, Reading)
-    assert result.trust is None
+    assert result.messages[0].message.trust is None

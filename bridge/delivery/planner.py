@@ -1,0 +1,25 @@
+"""Plans deliveries where none can be started: for a command beside the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bridge.delivery.endpoint import Endpoint
+from bridge.model import Claim, PlannedDelivery, SmsMessage
+
+
+class Planner:
+    """Plans every delivery for the clock: the daemon claims it like any other that is due."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
+        """List the deliveries that follow from a message, none of them claimed."""
+        return tuple(endpoint.plan(message) for endpoint in self._endpoints)
+
+    def release(self, planned: Sequence[PlannedDelivery]) -> None:
+        """Do nothing: no slot was reserved."""
+
+    def start(self, claims: Sequence[Claim]) -> None:
+        """Do nothing: nothing was claimed."""

@@ -1,0 +1,64 @@
+"""Looking at deliveries, and retrying them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Connection
+
+from bridge.formats import sms_received
+from bridge.model import DeliveryState
+from bridge.operations.documents import Document, attempt_document, delivery_document
+from bridge.store import Store, queries, retry_deliveries
+
+
+async def list_deliveries(
+    store: Store,
+    *,
+    limit: int,
+    before: int | None = None,
+    endpoint: str | None = None,
+    state: DeliveryState | None = None,
+) -> list[Document]:
+    """List deliveries, newest first."""
+    found = await store.read(
+        partial(queries.list_deliveries, limit=limit, before=before, endpoint=endpoint, state=state)
+    )
+    return [delivery_document(row) for row in found]
+
+
+async def show_delivery(store: Store, delivery_id: int) -> Document:
+    """Show one delivery: {"delivery", "data": the webhook's data, "attempts": […]}."""
+    found = await store.read(partial(queries.show_delivery, delivery_id=delivery_id))
+    detail = await store.read(partial(queries.show_message, message_id=found.delivery.message_id))
+    return {
+        "delivery": delivery_document(found.delivery),
+        "data": sms_received.data(detail.row.message),
+        "attempts": [attempt_document(row) for row in found.attempts],
+    }
+
+
+async def retry(
+    store: Store,
+    clock: Callable[[], datetime],
+    *,
+    ids: Sequence[int] = (),
+    endpoint: str | None = None,
+    state: DeliveryState | None = None,
+) -> Document:
+    """Retry deliveries now, by a new schedule: pending, held and dead ones; {"retried": count}.
+
+    Either `ids`, or all of an `endpoint` and/or in a `state`. In-flight deliveries are skipped.
+    Raises NotFound, and changes nothing, if an id does not exist; NotPossible for a state that
+    cannot be retried.
+    """
+    now = clock()
+
+    def change(connection: Connection) -> int:
+        for each in ids:
+            queries.require_delivery(connection, each)
+        return retry_deliveries(connection, now=now, ids=ids, endpoint=endpoint, state=state)
+
+    return {"retried": await store.change(change)}

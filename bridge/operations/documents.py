@@ -1,0 +1,114 @@
+"""The JSON of messages, deliveries and arrivals, with numbers masked in lists.
+
+These keys are a contract: keys are only ever added.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.formats import sms_received
+from bridge.logs import mask
+from bridge.model import Envelope, Ignored, Unreadable
+from bridge.reader import Reading, Result
+from bridge.store.queries import ArrivalRow, AttemptRow, DeliveryRow, MessageRow
+
+Document = dict[str, Any]
+
+
+def when(moment: datetime | None) -> str | None:
+    """Write a time as ISO 8601 in UTC, to the second."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def message_document(row: MessageRow, *, reveal: bool) -> Document:
+    """Give a message's keys; its text and whole numbers only if they may be revealed."""
+    message, sms = row.message, row.message.sms
+    return {
+        "id": message.id,
+        "arrival_id": row.arrival_id,
+        "provider": sms.provider,
+        "from": sms.sender if reveal else mask(sms.sender),
+        "to": sms.recipient if reveal else mask(sms.recipient),
+        "received_at": sms.received_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "bridged_at": when(message.bridged_at),
+        "provider_message_id": sms.provider_message_id,
+        **({"body": sms.body} if reveal else {}),
+    }
+
+
+def delivery_document(row: DeliveryRow) -> Document:
+    """Give a delivery's keys."""
+    return {
+        "id": row.id,
+        "message_id": row.message_id,
+        "endpoint": row.endpoint,
+        "state": row.state.value,
+        "reason": row.reason,
+        "attempts": row.attempts,
+        "next_at": when(row.due_at) if row.state == "pending" and row.leased_by is None else None,
+        "under_way": row.leased_by is not None,
+        "created_at": when(row.created_at),
+        "changed_at": when(row.changed_at),
+    }
+
+
+def attempt_document(row: AttemptRow) -> Document:
+    """Give an attempt's keys; `answer` is the beginning of the response's body."""
+    return {
+        "number": row.number,
+        "started_at": when(row.started_at),
+        "seconds": round(row.duration, 3),
+        "result": row.result,
+        "status": row.status,
+        "error": row.error,
+        "detail": row.detail,
+        "lease_lost": row.lease_lost,
+        "answer": row.answer.decode("utf-8", "replace"),
+    }
+
+
+def arrival_document(row: ArrivalRow, *, reveal: bool) -> Document:
+    """Give an arrival's keys; the envelope's addresses, which may be secret, only if revealed."""
+    envelope = row.origin if isinstance(row.origin, Envelope) else None
+    shown: Document = {
+        "id": row.id,
+        "source": row.source,
+        "source_name": row.source_name,
+        "received_at": when(row.received_at),
+        "outcome": row.outcome.value,
+        "reason": row.reason,
+        "detail": row.detail,
+        "provider": row.provider,
+        "message_id": row.message_id,
+        "trust": None if row.trust_by is None else {"by": row.trust_by, "detail": row.trust_detail},
+        "reparsed_at": when(row.reparsed_at),
+        "peer": None if envelope is None else envelope.peer,
+        "size": row.size,
+    }
+    if reveal:
+        shown |= {
+            "envelope_from": None if envelope is None else envelope.sender,
+            "recipients": [] if envelope is None else list(envelope.recipients),
+        }
+    return shown
+
+
+def result_document(result: Result) -> Document:
+    """Say what an arrival was read as, without a store.
+
+    {"outcome": "message", "data"}, with "more": [data, …] where there are several; else
+    {"outcome": "quarantine" | "ignored", "reason", "detail"}.
+    """
+    match result:
+        case Reading(messages):
+            data, *more = (sms_received.data(each.message) for each in messages)
+            return {"outcome": "message", "data": data, **({"more": more} if more else {})}
+        case Ignored():
+            return {"outcome": "ignored", "reason": "not_sms", "detail": result.detail}
+        case Unreadable():
+            reason = result.reason.value
+            return {"outcome": "quarantine", "reason": reason, "detail": result.detail}

@@ -1,0 +1,80 @@
+"""Looking at endpoints, holding and resuming them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from bridge.config.values import nearest
+from bridge.errors import NotFound
+from bridge.model import DeliveryState
+from bridge.operations.documents import Document, when
+from bridge.store import Snapshot, Store, hold_endpoint, resume_endpoint, take_snapshot
+
+
+async def list_endpoints(store: Store, configured: Sequence[str]) -> list[Document]:
+    """List endpoints with what waits for them, also those that left the config."""
+    snapshot = await store.read(take_snapshot)
+    names = [*configured, *sorted(_in_store(snapshot) - set(configured))]
+    return [_document(name, name in configured, snapshot) for name in names]
+
+
+async def hold(
+    store: Store, name: str, reason: str, configured: Sequence[str], clock: Callable[[], datetime]
+) -> Document:
+    """Hold an endpoint: its deliveries wait until it is resumed; {"held": count}.
+
+    Raises NotFound, with the nearest name, if neither config nor store knows it.
+    """
+    now = clock()
+
+    def change(connection: Connection) -> int:
+        _require_known(connection, name, configured)
+        return hold_endpoint(connection, name, reason, now)
+
+    return {"held": await store.change(change)}
+
+
+async def resume(
+    store: Store, name: str, configured: Sequence[str], clock: Callable[[], datetime]
+) -> Document:
+    """Release an endpoint's held deliveries, each by a new schedule; {"resumed": count}.
+
+    Raises NotFound as `hold` does.
+    """
+    now = clock()
+
+    def change(connection: Connection) -> int:
+        _require_known(connection, name, configured)
+        return resume_endpoint(connection, name, now)
+
+    return {"resumed": await store.change(change)}
+
+
+def _document(name: str, configured: bool, snapshot: Snapshot) -> Document:
+    def count(state: DeliveryState) -> int:
+        return snapshot.deliveries.get((name, state), 0)
+
+    return {
+        "name": name,
+        "configured": configured,
+        "held": snapshot.held_endpoints.get(name),
+        "pending": count(DeliveryState.PENDING),
+        "held_deliveries": count(DeliveryState.HELD),
+        "dead": count(DeliveryState.DEAD),
+        "oldest_due": when(snapshot.oldest_due.get(name)),
+    }
+
+
+def _in_store(snapshot: Snapshot) -> set[str]:
+    return {endpoint for endpoint, _ in snapshot.deliveries} | set(snapshot.held_endpoints)
+
+
+def _require_known(connection: Connection, name: str, configured: Sequence[str]) -> None:
+    """Refuse a name that neither config nor store knows: a typo must not look like success."""
+    known = set(configured) | _in_store(take_snapshot(connection))
+    if name not in known:
+        near = nearest(name, sorted(known))
+        raise NotFound(f"no endpoint {name!r}" + (f", did you mean {near!r}?" if near else ""))

@@ -1,0 +1,108 @@
+"""Takes in mails from files: mbox of any size, Maildirs, single mails and folders of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from bridge.errors import StoreUnavailable
+from bridge.intake import Intake
+from bridge.model import Arrival, ArrivalOutcome, MailFile, Receipt
+from bridge.operations.documents import Document
+from bridge.operations.mail_files import FileMail, read_mails
+from bridge.operations.take_in import AT_ONCE, BYTES_AT_ONCE, take_in
+
+MAX_PROBLEMS: Final = 20  # mails that are named; the counts are of all
+OUTCOMES: Final = ("message", "duplicate", "ignored", "quarantine")
+
+
+class Tally:
+    """What became of the mails of an import, counted as they are stored."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.failed = 0
+        self.repeated = 0
+        self.counts: Counter[str] = Counter()
+        self.problems: list[dict[str, str]] = []
+
+    @property
+    def stored(self) -> int:
+        """How many mails are stored by now."""
+        return self.counts.total()
+
+    def fail(self, mail: str, problem: str) -> None:
+        """Count a mail that was not stored."""
+        self.failed += 1
+        self._name(mail, problem)
+
+    def take(self, mail: str, receipt: Receipt, detail: str) -> None:
+        """Count a mail that is stored."""
+        self.counts[receipt.outcome.value] += 1
+        self.repeated += receipt.repeated
+        if receipt.outcome is ArrivalOutcome.QUARANTINE:
+            self._name(mail, detail)
+
+    def _name(self, mail: str, problem: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append({"mail": mail, "problem": problem})
+
+    def document(self) -> Document:
+        """Give {"read", "message", …, "repeated", "failed", "problems": [{"mail", "problem"}]}."""
+        counts = {name: self.counts[name] for name in OUTCOMES}
+        return {
+            "read": self.read, **counts, "repeated": self.repeated, "failed": self.failed,
+            "problems": self.problems,
+        }  # fmt: skip
+
+
+async def import_files(
+    files: Sequence[Path],
+    intake: Intake,
+    tally: Tally,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None],
+) -> None:
+    """Take in every mail of the files, counting in `tally`.
+
+    `progress` is told of bytes read. Raises StoreUnavailable or StoreFull when the store takes no
+    more; what is stored by then is in the tally, and a second run meets it as duplicates.
+    """
+    batch: list[FileMail] = []
+    size = 0
+    for path in files:
+        for mail in read_mails(path):
+            tally.read += 1
+            progress(mail.consumed)
+            if mail.raw is None:
+                tally.fail(mail.name, mail.problem or "cannot be read")
+                continue
+            batch.append(mail)
+            size += len(mail.raw)
+            if len(batch) >= AT_ONCE or size >= BYTES_AT_ONCE:
+                await _take(batch, intake, tally, clock)
+                batch, size = [], 0
+    await _take(batch, intake, tally, clock)
+
+
+async def _take(
+    batch: Sequence[FileMail], intake: Intake, tally: Tally, clock: Callable[[], datetime]
+) -> None:
+    arrivals = [
+        (Arrival(MailFile(), str(mail.path), mail.raw, clock()), None)
+        for mail in batch
+        if mail.raw is not None
+    ]
+    stopped: StoreUnavailable | None = None
+    for mail, taken in zip(batch, await take_in(intake, arrivals), strict=True):
+        if isinstance(taken.receipt, Receipt):
+            tally.take(mail.name, taken.receipt, taken.detail)
+        elif isinstance(taken.receipt, StoreUnavailable):
+            stopped = stopped or taken.receipt
+        else:
+            tally.fail(mail.name, taken.detail)
+    if stopped is not None:
+        raise stopped

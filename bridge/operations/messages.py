@@ -1,0 +1,39 @@
+"""Looking at messages."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bridge.formats import sms_received
+from bridge.operations.documents import (
+    Document,
+    arrival_document,
+    delivery_document,
+    message_document,
+)
+from bridge.store import Store, queries
+
+
+async def list_messages(
+    store: Store,
+    *,
+    limit: int,
+    before: int | None = None,
+    provider: str | None = None,
+    reveal: bool = False,
+) -> list[Document]:
+    """List messages, the last to arrive first; numbers are masked unless they may be revealed."""
+    found = await store.read(
+        partial(queries.list_messages, limit=limit, before=before, provider=provider)
+    )
+    return [message_document(row, reveal=reveal) for row in found]
+
+
+async def show_message(store: Store, message_id: str) -> Document:
+    """Show one message whole: {"data": the webhook's data, "arrivals": […], "deliveries": […]}."""
+    found = await store.read(partial(queries.show_message, message_id=message_id))
+    return {
+        "data": sms_received.data(found.row.message),
+        "arrivals": [arrival_document(row, reveal=True) for row in found.arrivals],
+        "deliveries": [delivery_document(row) for row in found.deliveries],
+    }

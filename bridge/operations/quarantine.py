@@ -1,0 +1,113 @@
+"""Arrivals that became no message: looking at them, and reading them again after a fix."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from bridge.errors import NotPossible, StoreUnavailable
+from bridge.intake import Intake
+from bridge.model import Arrival, Receipt, Unreadable
+from bridge.operations.documents import Document, arrival_document
+from bridge.operations.take_in import AT_ONCE, BYTES_AT_ONCE, Taken, take_in
+from bridge.store import Store, queries
+
+
+async def list_quarantine(
+    store: Store, *, limit: int, before: int | None = None, reason: str | None = None
+) -> list[Document]:
+    """List the arrivals in quarantine, newest first, without their addresses."""
+    found = await store.read(
+        partial(queries.list_quarantine, limit=limit, before=before, reason=reason)
+    )
+    return [arrival_document(row, reveal=False) for row in found]
+
+
+async def show_arrival(store: Store, arrival_id: int) -> Document:
+    """Show one arrival, whatever it became, with its addresses."""
+    found = await store.read(partial(queries.show_arrival, arrival_id=arrival_id))
+    return arrival_document(found.row, reveal=True)
+
+
+async def raw_arrival(store: Store, arrival_id: int) -> bytes:
+    """Return an arrival's raw bytes; raises NotPossible once they were purged."""
+    return (await _stored(store, arrival_id)).raw
+
+
+async def quarantined(store: Store) -> list[int]:
+    """Return the ids of all that is in quarantine, oldest first."""
+    return await store.read(queries.quarantined_ids)
+
+
+async def reparse(
+    store: Store,
+    intake: Intake,
+    arrival_ids: Sequence[int],
+    progress: Callable[[int], None],
+) -> list[Document]:
+    """Read stored arrivals again with the present config, and store what they are now.
+
+    What is read now becomes the message that it would have been, with the same id, and is
+    delivered. Raises NotFound or NotPossible, and changes nothing, if one of the ids cannot be
+    reparsed; StoreUnavailable or StoreFull when the store takes no more. `progress` is told of
+    arrivals that are done.
+    """
+    await store.read(partial(_require, arrival_ids=arrival_ids))
+    documents: list[Document] = []
+    async for batch in _batches(store, arrival_ids):
+        taken = await take_in(intake, batch)
+        for (_, arrival_id), each in zip(batch, taken, strict=True):
+            if isinstance(each.receipt, StoreUnavailable):
+                raise each.receipt
+            documents.append(_document(arrival_id, each))
+        progress(len(batch))
+    return documents
+
+
+def _require(connection: Connection, arrival_ids: Sequence[int]) -> None:
+    for each in arrival_ids:
+        queries.require_arrival(connection, each)
+
+
+async def _batches(
+    store: Store, arrival_ids: Sequence[int]
+) -> AsyncIterator[list[tuple[Arrival, int]]]:
+    batch: list[tuple[Arrival, int]] = []
+    size = 0
+    for each in arrival_ids:
+        arrival = await _stored(store, each)
+        batch.append((arrival, each))
+        size += len(arrival.raw)
+        if len(batch) >= AT_ONCE or size >= BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+async def _stored(store: Store, arrival_id: int) -> Arrival:
+    found = await store.read(partial(queries.show_arrival, arrival_id=arrival_id))
+    if found.row.purged_at is not None:
+        raise NotPossible(
+            f"arrival {arrival_id} has no raw mail any more: it was purged at "
+            f"{found.row.purged_at.isoformat(timespec='seconds')}"
+        )
+    return found.arrival
+
+
+def _document(arrival_id: int, taken: Taken) -> Document:
+    receipt, result = taken.receipt, taken.result
+    if not isinstance(receipt, Receipt):
+        return {
+            "arrival_id": arrival_id, "outcome": "refused", "message_id": None, "reason": None,
+            "detail": taken.detail,
+        }  # fmt: skip
+    return {
+        "arrival_id": arrival_id,
+        "outcome": receipt.outcome.value,
+        "message_id": receipt.message_id,
+        "reason": result.reason.value if isinstance(result, Unreadable) else None,
+        "detail": taken.detail or None,
+    }

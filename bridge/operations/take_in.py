@@ -1,0 +1,71 @@
+"""Takes in a batch of arrivals by the line that sources use: read, plan, store.
+
+Import, reparse and reconcile end here, so that there is one check of free space and one isolation
+of poison: the store's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.errors import BridgeError, TrustUnavailable
+from bridge.intake import Intake
+from bridge.model import Arrival, Receipt
+from bridge.reader import Reading, Result
+
+AT_ONCE: Final = 100  # arrivals that are read before they are stored: they share a sync
+BYTES_AT_ONCE: Final = 8 * 1024**2  # of their raw bytes in memory; one arrival's more at most
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one arrival: its receipt, or the error that is its own.
+
+    `result` is None if its evidence could not be weighed now.
+    """
+
+    receipt: Receipt | BridgeError
+    result: Result | None
+
+    @property
+    def detail(self) -> str:
+        """Why it became no message; empty if it became one."""
+        if isinstance(self.receipt, BridgeError):
+            return str(self.receipt)
+        return "" if self.result is None or isinstance(self.result, Reading) else self.result.detail
+
+
+async def take_in(intake: Intake, arrivals: Sequence[tuple[Arrival, int | None]]) -> list[Taken]:
+    """Read and store arrivals, each with the id of the stored one that it is read from again.
+
+    An error of the store is each arrival's own: those before it may have been committed.
+    """
+    read = [await _read(intake, arrival) for arrival, _ in arrivals]
+    # At once, so that they share their transactions.
+    return await asyncio.gather(
+        *(
+            _store(intake, arrival, result, reparse_of)
+            for (arrival, reparse_of), result in zip(arrivals, read, strict=True)
+        )
+    )
+
+
+async def _read(intake: Intake, arrival: Arrival) -> Result | TrustUnavailable:
+    try:
+        return await intake.read(arrival)
+    except TrustUnavailable as error:
+        return error
+
+
+async def _store(
+    intake: Intake, arrival: Arrival, result: Result | TrustUnavailable, reparse_of: int | None
+) -> Taken:
+    if isinstance(result, TrustUnavailable):
+        return Taken(result, None)
+    try:
+        return Taken(await intake.store(arrival, result, reparse_of=reparse_of), result)
+    except BridgeError as error:
+        return Taken(error, result)

@@ -1,0 +1,171 @@
+"""From an arrival to what it is: decode the mail, weigh its evidence, read the SMS in it.
+
+What cannot be read becomes quarantine, never an exception. The one thing that is raised is a DNS
+that does not answer: then nothing is known yet, and the other side keeps the mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from bridge import event, formats, logs, mail, providers, trust
+from bridge.config.settings import TrustSettings
+from bridge.errors import TrustUnavailable
+from bridge.model import (
+    SMS_RECEIVED,
+    Arrival,
+    Email,
+    EmailSummary,
+    Event,
+    Identity,
+    Ignored,
+    Message,
+    Reason,
+    SmsMessage,
+    Trust,
+    Unreadable,
+)
+from bridge.providers.base import Provider
+
+log = logs.logger("reader")
+
+# A mail over this size is decoded in a thread: the worst HTML that is read at all takes 0.1 s,
+# which must hold nobody up. Below it the thread would cost more than the work.
+_DECODE_INLINE: Final = 8 * 1024
+# Messages × bytes of the mail: the raw mail is stored once for each message.
+_MAX_COPIES: Final = 8 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMessage:
+    """One message of an arrival: the keys by which it is recognised, and its events."""
+
+    message: Message
+    identity: Identity
+    events: tuple[Event, ...]  # one for each format that some endpoint wants
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An arrival that was read: its messages in their order, at least one."""
+
+    messages: tuple[ReadMessage, ...]
+
+    @property
+    def provider(self) -> str:
+        """The provider whose messages these are."""
+        return self.messages[0].message.sms.provider
+
+
+Result = Reading | Unreadable | Ignored
+
+
+class Reader:
+    """Reads arrivals with the configured providers and their evidence.
+
+    `policies` None reads without asking for evidence: for `smsbridge parse`, never for a source.
+    `vouched` stands in for all evidence: an operator answers for the mails of an import. `names`
+    is asked for what evidence lies in the DNS.
+    """
+
+    def __init__(
+        self,
+        known: Sequence[Provider],
+        policies: Mapping[str, TrustSettings] | None,
+        clock: Callable[[], datetime],
+        vouched: Trust | None = None,
+        names: trust.Names | None = None,
+        wanted: Sequence[str] = (SMS_RECEIVED,),
+    ) -> None:
+        self._formats = wanted
+        self._names = names
+        self._vouched = vouched
+        self._known = known
+        self._policies = policies
+        self._clock = clock
+
+    async def read(self, arrival: Arrival) -> Result:
+        """Read one arrival; a bug on the way is quarantine too, so that the raw mail is kept.
+
+        Raises TrustUnavailable if its evidence can only be looked for later.
+        """
+        try:
+            return await self._read(arrival)
+        except TrustUnavailable:
+            raise
+        except Exception as error:
+            # The exception's text may quote the mail: the operator gets its class, the log the
+            # place in the code.
+            log.exception("arrival.bug", source=arrival.source_name)
+            return Unreadable(
+                Reason.INTERNAL,
+                f"a bug in smsbridge ({type(error).__name__}): the log says where; please report "
+                "it, and reparse this arrival after the fix",
+            )
+
+    async def _read(self, arrival: Arrival) -> Result:
+        if len(arrival.raw) > _DECODE_INLINE:
+            email = await asyncio.to_thread(mail.decode, arrival.raw)
+        else:
+            email = mail.decode(arrival.raw)
+        if isinstance(email, Unreadable):
+            return email
+        provider = providers.choose(self._known, email)
+        if isinstance(provider, Unreadable):
+            return provider
+        believed = self._vouched
+        if believed is None and self._policies is not None:
+            weighed = await trust.weigh(arrival, email, self._policies[provider.name], self._names)
+            if isinstance(weighed, Unreadable):
+                return Unreadable(weighed.reason, weighed.detail, provider.name)
+            believed = weighed
+            email = trust.covered(email, believed)
+            if not provider.matches(email):
+                return Unreadable(
+                    Reason.UNTRUSTED,
+                    "only headers without evidence say that the mail is this provider's"
+                    + trust.missed(email),
+                    provider.name,
+                )
+        result = provider.read_email(email)
+        if isinstance(result, Unreadable):
+            return replace(result, detail=result.detail + trust.missed(email))
+        if isinstance(result, Ignored):
+            return result
+        found = (result,) if isinstance(result, SmsMessage) else result
+        if len(found) > 1 and len(found) * len(arrival.raw) > _MAX_COPIES:
+            return Unreadable(
+                Reason.UNREADABLE,
+                f"{len(found)} SMS in a mail of {len(arrival.raw)} bytes are too many: the raw "
+                f"mail is kept with each, {_MAX_COPIES} bytes in all at most",
+                provider.name,
+            )
+        return self._reading(arrival, email, believed, found)
+
+    def _reading(
+        self, arrival: Arrival, email: Email, believed: Trust | None, found: Sequence[SmsMessage]
+    ) -> Reading:
+        digest = hashlib.sha256(arrival.raw).hexdigest()
+        summary = EmailSummary(email.message_id, email.subject, email.charset)
+        now = self._clock()
+        messages = []
+        for ordinal, sms in enumerate(found):
+            identity = event.identity(sms, email, ordinal)
+            warnings = tuple(dict.fromkeys((*email.warnings, *sms.warnings)))
+            message = Message(
+                id=identity.message_id,
+                sms=replace(sms, warnings=warnings),
+                source=arrival.source,
+                email=summary,
+                sha256=digest,
+                trust=believed,
+                bridged_at=now,
+            )
+            events = formats.events(message, self._formats)
+            messages.append(ReadMessage(message, identity, events))
+        return Reading(tuple(messages))

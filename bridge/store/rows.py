@@ -1,0 +1,160 @@
+"""What the values of the model look like as rows of the tables, and back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+from sqlalchemy import RowMapping
+
+from bridge.model import (
+    Arrival,
+    ArrivalOutcome,
+    EmailSummary,
+    Envelope,
+    Event,
+    Ignored,
+    MailboxPlace,
+    MailFile,
+    Message,
+    Origin,
+    RawFields,
+    Reason,
+    SmsMessage,
+    SourceKind,
+    Trust,
+    Unreadable,
+)
+from bridge.store.dedupe import Known, place_columns
+
+Row = dict[str, object]
+
+# What an arrival became; the columns that a reparse writes anew.
+RESULT: Final = (
+    "outcome", "message_id", "provider", "reason", "detail", "trust_by", "trust_detail",
+)  # fmt: skip
+
+
+def result_of_message(message: Message, outcome: ArrivalOutcome, message_id: str) -> Row:
+    """Give the result columns of an arrival that brought or repeats a message."""
+    trust = message.trust
+    assert trust is not None, "an arrival whose evidence was not weighed is never stored"
+    return {
+        "outcome": outcome,
+        "message_id": message_id,
+        "provider": message.sms.provider,
+        "reason": None,
+        "detail": None,
+        "trust_by": trust.by,
+        "trust_detail": trust.detail,
+    }
+
+
+def result_without_message(result: Unreadable | Ignored, outcome: ArrivalOutcome) -> Row:
+    """Give the result columns of an arrival that became no message."""
+    return {
+        "outcome": outcome,
+        "message_id": None,
+        "provider": result.provider,
+        "reason": result.reason if isinstance(result, Unreadable) else Reason.NOT_SMS,
+        "detail": result.detail,
+        "trust_by": None,
+        "trust_detail": None,
+    }
+
+
+def arrival(arrived: Arrival, arrival_id: int, digest: bytes | None) -> Row:
+    """Give the columns of an arrival as it came in."""
+    origin = arrived.origin
+    envelope = origin if isinstance(origin, Envelope) else Envelope(None, "", ())
+    place = origin if isinstance(origin, MailboxPlace) else None
+    return {
+        "id": arrival_id,
+        "source": arrived.source,
+        "source_name": arrived.source_name,
+        "received_at": arrived.received_at,
+        "peer": envelope.peer,
+        "envelope_from": envelope.sender if isinstance(origin, Envelope) else None,
+        "recipients": envelope.recipients,
+        **place_columns(place),
+        "digest": digest,
+        "raw": arrived.raw,
+    }
+
+
+def origin(row: RowMapping) -> Origin:
+    """Give back where an arrival came from."""
+    match SourceKind(row["source"]):
+        case SourceKind.IMAP:
+            return MailboxPlace(row["mailbox"], row["folder"], row["uidvalidity"], row["uid"])
+        case SourceKind.FILE:
+            return MailFile()
+        case _:
+            return Envelope(row["peer"], row["envelope_from"] or "", row["recipients"])
+
+
+def message(stored: Message, known: Known) -> Row:
+    """Give the columns of a message, with its keys as this batch leaves them."""
+    sms, email = stored.sms, stored.email
+    return {
+        "id": stored.id,
+        "provider": sms.provider,
+        "sender": sms.sender,
+        "recipient": sms.recipient,
+        "received_at": sms.received_at,
+        "bridged_at": stored.bridged_at,
+        "provider_message_id": sms.provider_message_id,
+        "content_key": known.content,
+        "email_key": known.email,
+        "provider_key": known.provider,
+        "utc_offset": (sms.received_at.utcoffset() or timedelta()) // timedelta(seconds=1),
+        "own_time": sms.has_own_time,
+        "raw_sender": sms.raw.sender,
+        "raw_recipient": sms.raw.recipient,
+        "raw_date": sms.raw.date,
+        "email_message_id": None if email is None else email.message_id,
+        "email_subject": None if email is None else email.subject,
+        "email_charset": None if email is None else email.charset,
+        "sha256": bytes.fromhex(stored.sha256),
+        "warnings": sms.warnings,
+        "body": sms.body,
+    }
+
+
+def as_message(row: RowMapping) -> Message:
+    """Give a message back from its row, joined with the arrival that brought it."""
+    at = timezone(timedelta(seconds=row["utc_offset"]))
+    return Message(
+        id=row["id"],
+        sms=SmsMessage(
+            provider=row["provider"],
+            sender=row["sender"],
+            recipient=row["recipient"],
+            body=row["body"] or "",  # absent once purged
+            received_at=row["received_at"].astimezone(at),
+            raw=RawFields(row["raw_sender"], row["raw_recipient"], row["raw_date"]),
+            has_own_time=row["own_time"],
+            provider_message_id=row["provider_message_id"],
+            warnings=row["warnings"],
+        ),
+        source=SourceKind(row["source"]),
+        email=None
+        if row["email_charset"] is None
+        else EmailSummary(row["email_message_id"], row["email_subject"], row["email_charset"]),
+        sha256=row["sha256"].hex(),
+        trust=Trust(row["trust_by"], row["trust_detail"]),
+        bridged_at=row["bridged_at"],
+    )
+
+
+def event(made: Event, message_id: str, planned: int, now: datetime) -> Row:
+    """Give the columns of an event; `planned` deliveries are written with it."""
+    return {
+        "id": made.id,
+        "message_id": message_id,
+        "format": made.format,
+        "type": made.type,
+        "planned": planned,
+        "created_at": now,
+        "body": made.body,
+    }
