@@ -51,7 +51,7 @@ class Tally:
             self.problems.append({"mail": mail, "problem": problem})
 
     def document(self) -> Document:
-        """Give {"read", "message", …, "repeated", "failed", "problems": [{"mail", "problem"}]}."""
+        """Give {"read", "message", …, "failed", "problems": [{"mail", "problem"}]}."""
         counts = {name: self.counts[name] for name in OUTCOMES}
         return {
             "read": self.read, **counts, "repeated": self.repeated, "failed": self.failed,

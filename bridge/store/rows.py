@@ -122,26 +122,29 @@ def message(stored: Message, known: Known) -> Row:
 
 
 def as_message(row: RowMapping) -> Message:
-    """Give a message back from its row, joined with the arrival that brought it."""
-    at = timezone(timedelta(seconds=row["utc_offset"]))
+    """Give a message back from its row, joined with the arrival that brought it.
+
+    A column that is not there (purged, or of an event that a migration could not read) is empty.
+    """
+    at = timezone(timedelta(seconds=row["utc_offset"] or 0))
     return Message(
         id=row["id"],
         sms=SmsMessage(
             provider=row["provider"],
             sender=row["sender"],
             recipient=row["recipient"],
-            body=row["body"] or "",  # absent once purged
+            body=row["body"] or "",
             received_at=row["received_at"].astimezone(at),
-            raw=RawFields(row["raw_sender"], row["raw_recipient"], row["raw_date"]),
-            has_own_time=row["own_time"],
+            raw=RawFields(row["raw_sender"] or "", row["raw_recipient"] or "", row["raw_date"]),
+            has_own_time=bool(row["own_time"]),
             provider_message_id=row["provider_message_id"],
-            warnings=row["warnings"],
+            warnings=row["warnings"] or (),
         ),
         source=SourceKind(row["source"]),
         email=None
         if row["email_charset"] is None
         else EmailSummary(row["email_message_id"], row["email_subject"], row["email_charset"]),
-        sha256=row["sha256"].hex(),
+        sha256=(row["sha256"] or b"").hex(),
         trust=Trust(row["trust_by"], row["trust_detail"]),
         bridged_at=row["bridged_at"],
     )

@@ -136,6 +136,26 @@ async def test_the_ledger_adds_up_and_goes_on(settings: StoreSettings) -> None:
     assert report.totals["events"] == report.totals["messages"] + 1
 
 
+def test_a_spoiled_event_does_not_keep_the_daemon_from_starting(settings: StoreSettings) -> None:
+    """Its message is shown with what is known of it, and the audit names it."""
+    load(settings)
+    url = make_url(settings.url)
+    driver = "sqlite" if url.get_backend_name() == "sqlite" else "postgresql+psycopg"
+    engine = create_engine(url.set(drivername=driver))
+    with engine.begin() as connection:
+        spoiled = connection.execute(text("SELECT min(id) FROM events")).scalar_one()
+        connection.execute(
+            text("UPDATE events SET body = :body WHERE id = :id"), {"body": b"{", "id": spoiled}
+        )
+    engine.dispose()
+    with closing(Database.open(settings, migrate=True)) as database, database.read() as connection:
+        shown = queries.show_message(connection, spoiled)
+        assert (shown.row.message.id, shown.row.message.sms.body) == (spoiled, "")
+        assert len(queries.list_messages(connection)) > 5
+    (failed,) = (check for check in audited(settings).checks if not check.ok)
+    assert spoiled in failed.detail
+
+
 def test_the_fixture_is_the_one_that_was_written() -> None:
     """An edited dump would prove nothing about databases in the field."""
     written = re.sub(r"^--.*\n", "", DUMP.read_text(), flags=re.MULTILINE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -113,11 +114,14 @@ def _filled(connection: sa.Connection) -> Iterator[list[dict[str, Any]]]:
         found = connection.execute(query.limit(_AT_ONCE)).all()
         if not found:
             return
-        yield [
-            {"message": each.id}
-            | {f"new_{name}": value for name, value in _columns(bytes(each.body)).items()}
-            for each in found
-        ]
+        rows = []
+        for each in found:
+            # A spoiled event must not keep the daemon from starting: the audit names it.
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
+                columns = _columns(bytes(each.body)).items()
+                rows.append({"message": each.id} | {f"new_{name}": new for name, new in columns})
+        if rows:
+            yield rows
         last = found[-1].id
 
 
