@@ -134,6 +134,8 @@ class Writer:
             elif batch[0].fall_back(error):
                 log.error("store.message_refused", where=_where(error))
                 self._settle(batch)
+            elif isinstance(error, BridgeError) and not isinstance(error, StoreError):
+                batch[0].result = error  # a change that refuses itself: NotFound, NotPossible
             else:
                 batch[0].result = _refusal(self._name, error)
                 log.error("store.refused", error=str(batch[0].result), where=_where(error))
@@ -167,8 +169,8 @@ def _where(error: Exception) -> str:
     return f"{ours[-1].filename}:{ours[-1].lineno} {type(cause).__name__}" if ours else ""
 
 
-def _refusal(name: str, error: Exception) -> BridgeError:
-    if isinstance(error, BridgeError):
-        return error  # a change may refuse itself: NotFound, NotPossible
+def _refusal(name: str, error: Exception) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
     # Its text may quote the row.
     return StoreError(f"{name}: this cannot be written ({type(error).__name__})")

@@ -232,3 +232,11 @@ def test_a_full_disk_stops_reparse_as_it_stops_import(
     filled.config.write_text(text)
     ran = smsbridge("quarantine", "show", str(filled.quarantined), "-c", filled.config, "--json")
     assert ran.document["reparsed_at"] is None
+
+
+def test_a_change_that_refuses_itself_is_one_sentence(smsbridge: Smsbridge, filled: Filled) -> None:
+    """A wrong id is the operator's mistake: no log line stands beside the sentence."""
+    ran = smsbridge("deliveries", "retry", "99", "-c", filled.config)
+    assert (ran.code, ran.err) == (2, "smsbridge: there is no delivery 99\n")
+    ran = smsbridge("endpoints", "hold", "cmr", "-c", filled.config)
+    assert (ran.code, ran.err) == (2, "smsbridge: no endpoint 'cmr'\n")
