@@ -105,7 +105,7 @@ def _builds(settings: Settings) -> Iterator[Callable[[], object]]:
         yield partial(Endpoint.from_settings, index, endpoint, settings.delivery)
     yield partial(_smtp, settings, _nobody, {})
     for mailbox in settings.imap:
-        yield partial(_mailbox_source, mailbox, _nobody, _NO_CURSORS)
+        yield partial(_mailbox_sources, mailbox, _nobody, _NO_CURSORS)
     yield partial(_store_url, settings)
 
 
@@ -146,9 +146,14 @@ def _smtp(settings: Settings, accept: Accept, sockets: Sockets) -> SmtpSource:
     return SmtpSource(settings.smtp, accept, sockets, clock=now)
 
 
-def _mailbox_source(settings: ImapSettings, accept: Accept, cursors: Cursors) -> ImapSource:
+def _mailbox_sources(
+    settings: ImapSettings, accept: Accept, cursors: Cursors
+) -> Callable[[], ImapSource]:
+    """Give what makes a mailbox's source for each turn, all of them with the same tokens."""
     tokens = tokens_for(settings, tls_context())
-    return ImapSource(settings, accept, cursors, tokens, clock=now)
+    make = partial(ImapSource, settings, accept, cursors, tokens, clock=now)
+    make()  # what cannot be used is refused at the start, not at the first turn
+    return make
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -226,8 +231,7 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
 
 def _mailbox(settings: ImapSettings, intake: Intake, mailboxes: Mailboxes) -> Source:
     """Build the source of one mailbox; of several bridges on one store, one reads it at a time."""
-    make = partial(_mailbox_source, settings, intake.accept, mailboxes)
-    make()  # what cannot be used is refused at the start, not at the first turn
+    make = _mailbox_sources(settings, intake.accept, mailboxes)
     lead = partial(mailboxes.lead, settings.name, settings.folder)
     return LedSource(settings.name, lead, make, LEAD_SECONDS)
 

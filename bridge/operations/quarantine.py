@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from bridge.errors import NotPossible, StoreUnavailable
+from bridge.errors import StoreUnavailable
 from bridge.intake import Intake
 from bridge.model import Arrival, Receipt, Unreadable
 from bridge.operations.documents import Document, arrival_document
@@ -33,11 +33,12 @@ async def show_arrival(store: Store, arrival_id: int) -> Document:
 
 async def raw_arrival(store: Store, arrival_id: int) -> bytes:
     """Return an arrival's raw bytes; raises NotPossible once they were purged."""
+    await store.read(partial(_require, arrival_ids=[arrival_id]))
     return (await _stored(store, arrival_id)).raw
 
 
 async def quarantined(store: Store) -> list[int]:
-    """Return the ids of all that is in quarantine, oldest first."""
+    """Return the ids of all in quarantine that can be read again, oldest first."""
     return await store.read(queries.quarantined_ids)
 
 
@@ -68,7 +69,7 @@ async def reparse(
 
 def _require(connection: Connection, arrival_ids: Sequence[int]) -> None:
     for each in arrival_ids:
-        queries.require_arrival(connection, each)
+        queries.require_raw(connection, each)
 
 
 async def _batches(
@@ -89,11 +90,6 @@ async def _batches(
 
 async def _stored(store: Store, arrival_id: int) -> Arrival:
     found = await store.read(partial(queries.show_arrival, arrival_id=arrival_id))
-    if found.row.purged_at is not None:
-        raise NotPossible(
-            f"arrival {arrival_id} has no raw mail any more: it was purged at "
-            f"{found.row.purged_at.isoformat(timespec='seconds')}"
-        )
     return found.arrival
 
 

@@ -1,7 +1,7 @@
 """Takes in a batch of arrivals by the line that sources use: read, plan, store.
 
-Import, reparse and reconcile end here, so that there is one check of free space and one isolation
-of poison: the store's.
+For import and reparse; reconcile takes in one mail at a time, by the same intake. So there is one
+check of free space and one isolation of poison: the store's.
 """
 
 from __future__ import annotations

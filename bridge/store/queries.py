@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, literal_column, select
 
-from bridge.errors import NotFound
+from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
 from bridge.store import rows
 from bridge.store.endpoints import DEAD, HELD, PENDING
@@ -240,15 +240,20 @@ def show_arrival(connection: Connection, arrival_id: int) -> ArrivalDetail:
 
 
 def quarantined_ids(connection: Connection) -> list[int]:
-    """Return the ids of all that is in quarantine, oldest first."""
-    found = _quarantined(select(arrivals.c.id)).order_by(None).order_by(arrivals.c.id)
-    return list(connection.execute(found).scalars())
+    """Return the ids of all in quarantine that have their raw bytes, oldest first."""
+    found = _quarantined(select(arrivals.c.id)).where(arrivals.c.purged_at.is_(None))
+    return list(connection.execute(found.order_by(None).order_by(arrivals.c.id)).scalars())
 
 
-def require_arrival(connection: Connection, arrival_id: int) -> None:
-    """Raise NotFound if there is no such arrival."""
-    if connection.execute(select(arrivals.c.id).where(arrivals.c.id == arrival_id)).first() is None:
+def require_raw(connection: Connection, arrival_id: int) -> None:
+    """Raise NotFound if there is no such arrival, NotPossible if its raw bytes were purged."""
+    wanted = select(arrivals.c.purged_at).where(arrivals.c.id == arrival_id)
+    found = connection.execute(wanted).first()
+    if found is None:
         raise NotFound(f"there is no arrival {arrival_id}")
+    if found.purged_at is not None:
+        at = found.purged_at.isoformat(timespec="seconds")
+        raise NotPossible(f"arrival {arrival_id} has no raw mail any more: it was purged at {at}")
 
 
 def require_delivery(connection: Connection, delivery_id: int) -> None:

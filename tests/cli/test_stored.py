@@ -240,3 +240,20 @@ def test_a_change_that_refuses_itself_is_one_sentence(smsbridge: Smsbridge, fill
     assert (ran.code, ran.err) == (2, "smsbridge: there is no delivery 99\n")
     ran = smsbridge("endpoints", "hold", "cmr", "-c", filled.config)
     assert (ran.code, ran.err) == (2, "smsbridge: no endpoint 'cmr'\n")
+
+
+def test_reparse_of_a_purged_arrival_changes_nothing(smsbridge: Smsbridge, filled: Filled) -> None:
+    """One without raw bytes is refused before any other is touched, and --all passes it by."""
+    purged = store(filled.config, b"Subject: purged\r\n\r\nno SMS").arrival_id
+    with sqlite3.connect(filled.config.with_name("bridge.db")) as connection:
+        connection.execute("UPDATE arrivals SET raw = x'', purged_at = 1 WHERE id = ?", [purged])
+    connection.close()
+    both = (str(filled.quarantined), str(purged))
+    ran = smsbridge("quarantine", "reparse", *both, "-c", filled.config)
+    assert (ran.code, "purged" in ran.err) == (2, True)
+    shown = smsbridge("quarantine", "show", both[0], "-c", filled.config, "--json").document
+    assert shown["reparsed_at"] is None
+    ran = smsbridge("quarantine", "reparse", "--all", "-c", filled.config, "--json")
+    assert [each["arrival_id"] for each in ran.document] == [filled.quarantined]
+    raw = smsbridge("quarantine", "show", both[1], "--raw", "-c", filled.config)
+    assert (raw.code, "purged" in raw.err) == (2, True)
