@@ -214,14 +214,14 @@ async def test_endless_interim_answers_leave_the_loop_to_others(
     endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
 ) -> None:
     """An endpoint that floods with 1xx answers cannot keep the loop from the other lanes."""
-    longest = 0.0
+    longest = 0.0  # seconds of this thread's processor: a machine that is busy uses none of it
 
     async def watch() -> None:
         nonlocal longest
         while True:
-            before = time.monotonic()
+            before = time.thread_time()
             await asyncio.sleep(0.001)
-            longest = max(longest, time.monotonic() - before)
+            longest = max(longest, time.thread_time() - before)
 
     async with receiver(NASTY["endless 1xx"]) as server:
         watching = asyncio.create_task(watch())
