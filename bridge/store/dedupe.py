@@ -15,20 +15,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from bridge.model import Arrival, ArrivalOutcome, Identity, MailboxPlace, SourceKind
+from bridge.store.statements import Statement
 from bridge.store.tables import arrivals, messages
 
 _KNOWN = select(
     messages.c.id, messages.c.content_key, messages.c.email_key, messages.c.provider_key
 )
-_ADOPT = (
+_ADOPT: Final = Statement(
     update(messages)
     .where(messages.c.id == bindparam("known"))
     .values(email_key=bindparam("new_email"), provider_key=bindparam("new_provider"))
@@ -70,25 +71,21 @@ class KnownMessages:
 
     @classmethod
     def load(cls, connection: Connection, identities: Iterable[Identity]) -> Self:
-        """Find the messages that these identities may repeat, in one statement."""
-        emails, providers, ids = [], [], []
-        contents: defaultdict[tuple[bool, bool], list[str]] = defaultdict(list)
+        """Find the messages that these identities may repeat, 256 of them in one statement."""
+        wanted: defaultdict[str, list[str]] = defaultdict(list)
         for each in identities:
-            ids.append(each.message_id)
+            wanted[_IDS].append(each.message_id)
             if each.email is not None:
-                emails.append(each.email)
+                wanted[_EMAILS].append(each.email)
             if each.provider is not None:
-                providers.append(each.provider)
-            contents[each.email is not None, each.provider is not None].append(each.content)
-        query = _lookup(
-            emails=bool(emails), providers=bool(providers), kinds=tuple(sorted(contents))
-        )
-        wanted = {_name(*kind): keys for kind, keys in contents.items()}
-        wanted |= {"ids": ids, "emails": emails, "providers": providers}
-        return cls(
-            Known(row[0], row[1], row[2], row[3], written=True)
-            for row in connection.execute(query, wanted)
-        )
+                wanted[_PROVIDERS].append(each.provider)
+            wanted[_contents(each)].append(each.content)
+        found: dict[str, Known] = {}
+        for start in range(0, len(wanted[_IDS]), _KEYS_AT_ONCE):
+            part = {kind: keys[start : start + _KEYS_AT_ONCE] for kind, keys in wanted.items()}
+            for row in _look_up(connection, {kind: keys for kind, keys in part.items() if keys}):
+                found[row[0]] = Known(*row, written=True)
+        return cls(found[key] for key in sorted(found))
 
     def find(self, arriving: Identity) -> Known | None:
         """Return the message that this identity repeats, with its keys added, or None."""
@@ -119,8 +116,8 @@ class KnownMessages:
     def write_changes(self, connection: Connection) -> None:
         """Write the keys that messages of earlier batches have been given."""
         if self._changed:
-            connection.execute(
-                _ADOPT,
+            _ADOPT.change(
+                connection,
                 [
                     {"known": each.id, "new_email": each.email, "new_provider": each.provider}
                     for each in self._changed.values()
@@ -149,35 +146,56 @@ class KnownMessages:
             self._by_provider[known.provider] = known
 
 
+# What is looked for: messages of these ids and keys, and of these contents that could still take an
+# arrival. By content alone a thousand mails of equal content would each fetch all those before.
+_IDS: Final = "ids"
+_EMAILS: Final = "emails"
+_PROVIDERS: Final = "providers"
+_KEYS_AT_ONCE: Final = 256  # SQLite takes 32,766 parameters in a statement
+
+
+def _contents(arriving: Identity) -> str:
+    return f"contents{arriving.email is not None:d}{arriving.provider is not None:d}"
+
+
+_FREE: Final = {
+    f"contents{email:d}{provider:d}": [
+        column.is_(None)
+        for column, brought in ((messages.c.email_key, email), (messages.c.provider_key, provider))
+        if brought
+    ]
+    for email in (False, True)
+    for provider in (False, True)
+}
+_COLUMNS: Final = {
+    _IDS: messages.c.id,
+    _EMAILS: messages.c.email_key,
+    _PROVIDERS: messages.c.provider_key,
+    **dict.fromkeys(_FREE, messages.c.content_key),
+}
+
+
+def _look_up(
+    connection: Connection, wanted: Mapping[str, Sequence[str]]
+) -> Sequence[tuple[str, str, str | None, str | None]]:
+    # Keys are repeated to fill the next power of two, so that there are few different statements.
+    size = 1 << (max(map(len, wanted.values())) - 1).bit_length()
+    last = [(kind, keys, len(keys) - 1) for kind, keys in wanted.items()]
+    filled = {f"{k}_{n}": keys[min(n, end)] for k, keys, end in last for n in range(size)}
+    return _lookup(tuple(sorted(wanted)), size).select(connection, **filled)
+
+
 @cache
-def _lookup(
-    *, emails: bool, providers: bool, kinds: tuple[tuple[bool, bool], ...]
-) -> Select[str, str, str | None, str | None]:
-    """Make the statement that finds what a batch may repeat; each part seeks in its own index.
-
-    By content alone it finds only messages that could still take the arrival: a thousand mails of
-    equal content would otherwise each fetch all those before.
-    """
-    columns = messages.c
-    parts: list[ColumnElement[bool]] = [columns.id.in_(bindparam("ids", expanding=True))]
-    if emails:
-        parts.append(columns.email_key.in_(bindparam("emails", expanding=True)))
-    if providers:
-        parts.append(columns.provider_key.in_(bindparam("providers", expanding=True)))
-    for by_email, by_provider in kinds:
-        equal: list[ColumnElement[bool]] = [
-            columns.content_key.in_(bindparam(_name(by_email, by_provider), expanding=True))
-        ]
-        if by_email:
-            equal.append(columns.email_key.is_(None))
-        if by_provider:
-            equal.append(columns.provider_key.is_(None))
-        parts.append(and_(*equal))
-    return _KNOWN.where(or_(*parts)).order_by(columns.id)
-
-
-def _name(by_email: bool, by_provider: bool) -> str:
-    return f"contents_{by_email:d}{by_provider:d}"
+def _lookup(kinds: tuple[str, ...], size: int) -> Statement:
+    """Make the statement for `size` keys of each kind; each part seeks in its own index."""
+    parts = [
+        and_(
+            _COLUMNS[kind].in_([bindparam(f"{kind}_{n}") for n in range(size)]),
+            *_FREE.get(kind, ()),
+        )
+        for kind in kinds
+    ]
+    return Statement(_KNOWN.where(or_(*parts)))
 
 
 # Sources that may bring the very same bytes once more.
@@ -188,7 +206,7 @@ _STORED: Final = (
     .order_by(arrivals.c.id.desc())
 )
 _PLACE: Final = ("mailbox", "folder", "uidvalidity", "uid")
-_MOVED: Final = (
+_MOVED: Final = Statement(
     update(arrivals)
     .where(arrivals.c.id == bindparam("arrival"))
     .values({name: bindparam(f"new_{name}") for name in _PLACE})
@@ -242,7 +260,7 @@ class KnownBytes:
     def write_changes(self, connection: Connection) -> None:
         """Write the places that have changed."""
         if self._moved:
-            connection.execute(_MOVED, self._moved)
+            _MOVED.change(connection, self._moved)
 
 
 def is_known(connection: Connection, raw: bytes, identities: Iterable[Identity]) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import count
 from typing import Final
 
-from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, literal_column, select, update
 
 from bridge.errors import BridgeError, NotFound, NotPossible
 from bridge.model import (
@@ -32,10 +32,11 @@ from bridge.store.dedupe import Known, KnownBytes, KnownMessages, digest_of
 from bridge.store.endpoints import held_endpoints
 from bridge.store.lease import Lease
 from bridge.store.rows import Row
+from bridge.store.statements import Statement
 
 _REPARSABLE: Final = {ArrivalOutcome.QUARANTINE.value, ArrivalOutcome.IGNORED.value}
 _REPARSED_COLUMNS: Final = (*rows.RESULT, "reparsed_at")
-_REPARSED: Final = (
+_REPARSED: Final = Statement(
     update(tables.arrivals)
     .where(tables.arrivals.c.id == bindparam("arrival"))
     .values({column: bindparam(column) for column in _REPARSED_COLUMNS})
@@ -178,11 +179,11 @@ class _Batch:
         for (mailbox, folder, uidvalidity), uid in self._settled.items():
             mailboxes.advance(self._connection, mailbox, folder, Cursor(uidvalidity, uid))
         if self._reparsed:
-            self._connection.execute(_REPARSED, self._reparsed)
+            _REPARSED.change(self._connection, self._reparsed)
 
     def _insert(self, table: Table, new: Sequence[Row]) -> None:
         if new:
-            self._connection.execute(_INSERTS[table.name], new)
+            _INSERTS[table.name].change(self._connection, new)
 
     def _refuse_reparse(self, arrival_id: int) -> BridgeError | None:
         outcome = self._stored.get(arrival_id)
@@ -241,8 +242,13 @@ class _Batch:
         return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, lease.token(1))
 
 
+_LATER: Final = {"reparsed_at", "purged_at"}  # columns that no insert writes
 _INSERTS: Final = {
-    table.name: insert(table)
+    table.name: Statement(
+        insert(table).values(
+            {each.name: bindparam(each.name) for each in table.c if each.name not in _LATER}
+        )
+    )
     for table in (tables.messages, tables.events, tables.arrivals, tables.deliveries)
 }
 
@@ -272,14 +278,16 @@ def _keys(
             iter(postgres.next_keys(connection, "arrivals", arrivals)),
             iter(postgres.next_keys(connection, "deliveries", deliveries)),
         )
-    last_arrival, last_delivery = connection.execute(_LAST_KEYS).one()
+    [(last_arrival, last_delivery)] = _LAST_KEYS.select(connection)
     return count(last_arrival + 1), count(last_delivery + 1)
 
 
-_LAST_KEYS: Final = select(
-    *(
-        select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
-        for table in (tables.arrivals, tables.deliveries)
+_LAST_KEYS: Final = Statement(
+    select(
+        *(
+            select(func.coalesce(func.max(table.c.id), literal_column("0"))).scalar_subquery()
+            for table in (tables.arrivals, tables.deliveries)
+        )
     )
 )
 
