@@ -34,7 +34,7 @@ ALL = select(arrivals).where(arrivals.c.id == bindparam("which"))
 
 @pytest.fixture
 def connection(settings: StoreSettings) -> Iterator[Connection]:
-    """A write transaction on an empty database."""
+    """Begin a write transaction on an empty database."""
     database = Database.open(settings, migrate=True)
     with database.begin() as connection:
         yield connection
