@@ -128,6 +128,15 @@ IMAP_ALARMS: Final = Counter(
     registry=REGISTRY,
 )
 
+QUARANTINE_REFUSED: Final = Counter(
+    "smsbridge_quarantine_refused",
+    "Strangers' mails that were deferred because quarantine is full, by whose limit: all or peer.",
+    ("limit",),
+    registry=REGISTRY,
+)
+for _limit in ("all", "peer"):
+    QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
+
 # Read from the store at each scrape.
 DELIVERIES: Final = Gauge(
     "smsbridge_deliveries",

@@ -62,6 +62,9 @@ class StoreSettings(Strict):
     )
     min_free: Size = ByteSize(256 * 1024**2)  # below this much free disk, mail is deferred
     busy_timeout: PositiveSeconds = 5.0  # how long a commit waits for another process's lock
+    # The most that strangers' mails may take in quarantine, a single peer a quarter of it.
+    quarantine_mails: Count = 20_000
+    quarantine_size: PositiveSize = ByteSize(512 * 1024**2)
 
     @field_validator("url")
     @classmethod

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, bindparam, func, insert, literal_column, select, update
 
-from bridge.errors import BridgeError, NotFound, NotPossible
+from bridge.errors import BridgeError, NotFound, NotPossible, QuarantineFull
 from bridge.model import (
     Arrival,
     ArrivalOutcome,
@@ -31,6 +31,7 @@ from bridge.store import mailboxes, postgres, rows, tables
 from bridge.store.dedupe import Known, KnownBytes, KnownMessages, digest_of
 from bridge.store.endpoints import held_endpoints
 from bridge.store.lease import Lease
+from bridge.store.quota import Quota
 from bridge.store.rows import Row
 from bridge.store.statements import Statement
 
@@ -74,7 +75,10 @@ class Ingest:
 
 
 def ingest_many(
-    connection: Connection, items: Sequence[Ingest], lease: Lease
+    connection: Connection,
+    items: Sequence[Ingest],
+    lease: Lease,
+    quota: Quota | None = None,
 ) -> list[Receipt | BridgeError]:
     """Write the arrivals within the given write transaction; return their receipts in order.
 
@@ -87,14 +91,15 @@ def ingest_many(
     written as leased by `lease.owner`, attempt 1, and are in the receipt. A reparse of an arrival
     that does not exist (NotFound) or is a message already (NotPossible) yields the error as its
     item's result and writes nothing; the other items are not affected. What became no message and
-    was stored before with the same bytes is not written again (`Receipt.repeated`).
+    was stored before with the same bytes is not written again (`Receipt.repeated`). A stranger's
+    mail over the `quota` yields QuarantineFull.
 
     An arrival with several messages is written once for each of them, with its raw bytes, so that
     every message has exactly one arrival that brought it; its receipt names the first new one.
     """
     postgres.lock_ingest(connection)
     postgres.lock_holds(connection, change=False)
-    batch = _Batch(connection, items, lease)
+    batch = _Batch(connection, items, lease, quota)
     receipts = [batch.take(item) for item in items]
     batch.write()
     return receipts
@@ -103,8 +108,15 @@ def ingest_many(
 class _Batch:
     """Decides item by item, then writes table by table."""
 
-    def __init__(self, connection: Connection, items: Sequence[Ingest], lease: Lease) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        items: Sequence[Ingest],
+        lease: Lease,
+        quota: Quota | None,
+    ) -> None:
         self._connection = connection
+        self._quota = quota
         self._lease = lease
         planned = [each for item in items for each in item.messages]
         self._known = (
@@ -152,7 +164,7 @@ class _Batch:
         arrival_id = self._note_arrival(arrival, result, reparse_of, None)
         return Receipt(arrival_id, outcome, message_id, claims)
 
-    def _take_unread(self, item: Ingest, result: Unreadable | Ignored) -> Receipt:
+    def _take_unread(self, item: Ingest, result: Unreadable | Ignored) -> Receipt | BridgeError:
         quarantined = isinstance(result, Unreadable)
         outcome = ArrivalOutcome.QUARANTINE if quarantined else ArrivalOutcome.IGNORED
         digest = _digest(item)
@@ -160,6 +172,11 @@ class _Batch:
         first = self._known_bytes.find(digest, outcome, place)
         if first is not None:
             return Receipt(first, outcome, repeated=True)
+        if self._quota and isinstance(result, Unreadable) and item.reparse_of is None:
+            try:
+                self._quota.require(self._connection, item.arrival, result)
+            except QuarantineFull as full:
+                return full
         row = rows.result_without_message(result, outcome)
         arrival_id = self._note_arrival(item.arrival, row, item.reparse_of, digest)
         if digest is not None:
