@@ -95,7 +95,7 @@ class TestLinks:
 
     def test_a_missing_path_is_found(self) -> None:
         """The check above sees one; a path with a placeholder is none."""
-        text = "`bridge/none.py` `bridge/model.py` `bridge/providers/<name>.py` `docs/` `x/y`"
+        text = "`bridge/none.py` `bridge/app.py` `bridge/providers/<name>.py` `docs/` `x/y`"
         assert missing_paths(text) == ["bridge/none.py"]
 
     def test_every_page_is_linked_from_the_readme(self) -> None:
