@@ -46,7 +46,7 @@ check: $(READY) ## format, lint, types, and which room may import which
 servers: $(READY) # the real servers that the tests talk to, as far as they can be installed
 	@$(BIN)/python -m tests.servers.install
 
-bench: $(READY) ## the figures of the README, measured on this machine
+bench: $(READY) ## the figures of benchmarks/README.md, measured on this machine
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
