@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from bridge import metrics
 from bridge.config.imap import ImapSettings
 from bridge.errors import StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
+from bridge.sources.imap.alarms import Alarm
 from bridge.sources.imap.open import Tokens
 from bridge.sources.imap.source import ImapSource
-from tests.servers.scripted_imap import SECRET, USER
+from tests.servers.scripted_imap import SECRET, USER, ScriptedImap
 from tests.sources.peer import pinned_time
 
 NAME = "inbox"
@@ -153,3 +155,21 @@ async def running(source: ImapSource) -> AsyncIterator[ImapSource]:
         yield source
     finally:
         await end(source, run)
+
+
+def alarms(alarm: Alarm) -> float:
+    """Read the counter that alerts look at."""
+    return metrics.IMAP_ALARMS.labels(NAME, alarm)._value.get()
+
+
+def flags(server: ScriptedImap) -> dict[bytes, set[str]]:
+    """Give each mail's flags by its bytes."""
+    return {mail.raw: mail.flags for mail in server.mails.values()}
+
+
+async def trouble(source: ImapSource) -> str:
+    """Wait until the source says what is wrong."""
+    async with asyncio.timeout(60):
+        while source.state.problem is None:
+            await asyncio.sleep(0)
+    return source.state.problem
