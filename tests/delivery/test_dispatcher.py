@@ -26,6 +26,9 @@ from tests.conftest import Line
 from tests.delivery.conftest import utc_now
 from tests.delivery.rows import Rows
 from tests.delivery.servers import Request, closed_port, hangs, receiver, says
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.unhurried
 
 Make = Callable[..., Endpoint]
 Opening = Callable[[Endpoint], httpx.AsyncBaseTransport]
@@ -67,7 +70,7 @@ async def _running(dispatcher: Dispatcher) -> AsyncIterator[asyncio.Task[None]]:
         await task
 
 
-async def _eventually(true: Callable[[], bool], seconds: float = 5.0) -> None:
+async def _eventually(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.005)
@@ -374,7 +377,6 @@ async def test_answer_is_recorded_when_the_store_is_back(
     assert rows.states() == [DELIVERED]
 
 
-@pytest.mark.timeout(30)  # a lane that spins stops the loop, and every deadline in it
 async def test_failing_endpoint_and_store_that_is_down_leave_the_loop_alone(
     endpoint_at: Make, opening: Opening
 ) -> None:
@@ -472,7 +474,7 @@ async def test_drain_lets_running_attempts_finish(endpoint_at: Make, opening: Op
         assert not dispatcher.plan(MESSAGE)[0].claimed
         gate.open.set()
         await draining
-        await asyncio.wait_for(running, 1.0)
+        await asyncio.wait_for(running, PATIENCE)
     assert len(server.requests) == len(rows.recorded) == 3
     assert rows.states().count(PENDING) == 7
 
@@ -485,8 +487,8 @@ async def test_drain_cuts_off_after_the_grace(endpoint_at: Make, opening: Openin
         dispatcher = _dispatcher(rows, opening, endpoint_at(server.url, timeout=30.0))
         running = asyncio.create_task(dispatcher.run())
         await server.got(1)
-        await asyncio.wait_for(dispatcher.drain(0.1), 2.0)
-        await asyncio.wait_for(running, 1.0)
+        await asyncio.wait_for(dispatcher.drain(0.1), PATIENCE)
+        await asyncio.wait_for(running, PATIENCE)
     assert rows.recorded == []
     assert rows.rows[1].leased
 

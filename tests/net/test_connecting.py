@@ -7,14 +7,12 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Final
 
 import pytest
 
 from bridge.net.connecting import connected
 from bridge.net.loop import Address, Loop
-
-_PATIENCE: Final = 10.0
+from tests.patience import PATIENCE
 
 
 def _address(family: int, host: str, port: int) -> Address:
@@ -26,7 +24,7 @@ def _connect(addresses: Sequence[Address]) -> tuple[str, int]:
     """Connect to a name that has these addresses; return the peer."""
 
     async def connect() -> tuple[str, int]:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             with await connected("imap.bridge.test", 143) as made:
                 assert not made.getblocking()
                 host, port = made.getpeername()

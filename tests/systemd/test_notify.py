@@ -82,7 +82,6 @@ def test_a_socket_nobody_listens_on_is_no_error(address: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("listening", ["path"], indirect=True)
-@pytest.mark.timeout(20)
 def test_a_full_queue_is_not_waited_for(listening: tuple[socket.socket, str]) -> None:
     """A systemd that doesn't read can't stop the event loop."""
     receiver, address = listening

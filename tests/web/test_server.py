@@ -16,6 +16,7 @@ from bridge import metrics
 from bridge.errors import ListenError, StoreUnavailable
 from bridge.formats import sms_received
 from bridge.web import Health, WebServer, pages, server
+from tests.patience import PATIENCE
 
 
 async def nothing() -> None:
@@ -49,7 +50,7 @@ async def connected(
     """Connect, and close properly, which the server may have done already."""
     reader, writer = await asyncio.open_connection(*address)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             yield reader, writer
     finally:
         writer.close()

@@ -14,6 +14,7 @@ from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
 from bridge.sources.imap.alarms import Alarm
 from bridge.sources.imap.open import Tokens
 from bridge.sources.imap.source import ImapSource
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import SECRET, USER, ScriptedImap
 from tests.sources.peer import pinned_time
 
@@ -87,7 +88,7 @@ class Ledger:
         """The cursor of the one folder that was read."""
         return self.cursors.get((NAME, "INBOX"))
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until something holds; looked at after each commit."""
         async with asyncio.timeout(seconds), self.changed:
             await self.changed.wait_for(holds)
@@ -111,7 +112,7 @@ def settings(port: int, **more: object) -> ImapSettings:
         "username": USER,
         "password": SECRET,
         "poll": 60,
-        "timeout": 5,
+        "timeout": PATIENCE,
         "start": "all",
         "max_message": 100_000,
     }
@@ -140,7 +141,7 @@ def make_source(
 async def end(source: ImapSource, run: asyncio.Task[None]) -> None:
     """Stop a source and wait for its end; nothing may be left of it then."""
     source.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await run
     assert source._client is None
     assert source._sync._commits == set()
@@ -169,7 +170,7 @@ def flags(server: ScriptedImap) -> dict[bytes, set[str]]:
 
 async def trouble(source: ImapSource) -> str:
     """Wait until the source says what is wrong."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while source.state.problem is None:
             await asyncio.sleep(0)
     return source.state.problem

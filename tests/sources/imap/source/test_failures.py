@@ -10,6 +10,7 @@ from bridge.errors import StoreError, StoreFull, StoreUnavailable
 from bridge.model import Arrival, Cursor
 from bridge.sources.imap.alarms import Alarm
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import ScriptedImap, Session
 from tests.sources.imap.parts import Ledger, alarms, flags
 from tests.sources.imap.source.conftest import Begin, Told
@@ -152,7 +153,7 @@ async def test_a_mail_over_which_the_server_stumbles(
     for raw in (b"a", b"b", b"broken", b"c", b"d"):
         server.add(raw)
     source = begin(poll=0.05)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await ledger.until(lambda: set(good) <= set(ledger.raws), 30)
         await server.until_heard("idling", 3)
     assert sorted(ledger.raws) == good

@@ -8,11 +8,13 @@ import pytest
 
 from bridge.errors import ConfigError
 from bridge.sources.imap.alarms import Alarm
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import USER, ScriptedImap, Session
 from tests.sources.imap.parts import Ledger, alarms, make_source, trouble
 from tests.sources.imap.source.conftest import Begin, Told
 
 
+@pytest.mark.unhurried
 async def test_a_refused_login_is_an_alarm_and_no_loop(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Told
 ) -> None:
@@ -85,6 +87,7 @@ async def test_tokens(server: ScriptedImap, ledger: Ledger, begin: Begin) -> Non
     assert rejected == ["stale"]
 
 
+@pytest.mark.unhurried
 async def test_a_token_that_became_old_costs_no_pause(
     server: ScriptedImap, begin: Begin, told: Told
 ) -> None:
@@ -103,13 +106,14 @@ async def test_a_token_that_became_old_costs_no_pause(
     tokens = Tokens()
     source = begin(tokens=tokens, refused_pause=3000)
     await server.until(lambda: tokens.asked == 2)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while source._refusals < 2:
             await asyncio.sleep(0.01)
     assert told("imap.refused")[0]["pause"] < 5
     assert source._pause_of_refusal() > 2000
 
 
+@pytest.mark.unhurried
 async def test_a_server_that_is_away(ledger: Ledger, told: Told) -> None:
     """The source counts as started, tries with growing pauses, and stops at once."""
     source = make_source(ledger, 1)
@@ -117,7 +121,7 @@ async def test_a_server_that_is_away(ledger: Ledger, told: Told) -> None:
     await source.listening.wait()
     assert (await trouble(source)).startswith("cannot connect")
     source.stop()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         await run
     assert len(told("imap.unavailable")) == 1
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bridge.model import Arrival
 from tests.servers.scripted_imap import ScriptedImap, Session
 from tests.sources.imap.parts import Ledger, make_source
@@ -42,6 +44,7 @@ async def test_stop_lets_commits_end(server: ScriptedImap, ledger: Ledger, begin
     assert server.mails[1].flags == {"\\Seen"}
 
 
+@pytest.mark.unhurried
 async def test_stop_does_not_wait_for_a_silent_server(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
@@ -57,6 +60,7 @@ async def test_stop_does_not_wait_for_a_silent_server(
         await source.drain(20)
 
 
+@pytest.mark.unhurried
 async def test_drain_does_not_wait_for_ever(
     server: ScriptedImap, ledger: Ledger, begin: Begin, told: Told
 ) -> None:

@@ -20,6 +20,7 @@ async def test_the_server_restarts(server: ScriptedImap, ledger: Ledger, begin: 
     await ledger.until_at(1)
 
 
+@pytest.mark.unhurried
 async def test_a_server_that_hangs_up_at_each_idle(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
@@ -36,6 +37,7 @@ async def test_a_server_that_hangs_up_at_each_idle(
     await ledger.until_at(1)
 
 
+@pytest.mark.unhurried
 async def test_a_black_hole(server: ScriptedImap, ledger: Ledger, begin: Begin) -> None:
     """A connection that died without a word is found out and left, and nothing is missed."""
 
@@ -51,6 +53,7 @@ async def test_a_black_hole(server: ScriptedImap, ledger: Ledger, begin: Begin) 
     await ledger.until_at(1)
 
 
+@pytest.mark.unhurried
 async def test_a_lost_push_is_found_by_polling(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
@@ -96,6 +99,7 @@ async def test_without_idle(
     assert sum(words == "IDLE" for words in server.heard) == (missing == "refuses")
 
 
+@pytest.mark.unhurried
 async def test_a_server_that_always_pushes(
     server: ScriptedImap, ledger: Ledger, begin: Begin
 ) -> None:
