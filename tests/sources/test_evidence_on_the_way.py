@@ -40,7 +40,7 @@ async def dns() -> AsyncIterator[NameServer]:
 async def weigh(arrival: Arrival, dns: NameServer) -> object:
     email = mail.decode(arrival.raw)
     assert isinstance(email, Email)
-    names = DnsNames(3600, nameservers=["127.0.0.1"], port=dns.port, timeout=0.3)
+    names = DnsNames(3600, nameservers=["127.0.0.1"], port=dns.port, timeout=PATIENCE)
     return await trust.weigh(arrival, email, POLICY, names)
 
 

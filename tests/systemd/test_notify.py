@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.systemd import notify, watchdog_seconds
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def listening(
 ) -> Iterator[tuple[socket.socket, str]]:
     """Open a datagram socket as systemd does, and tell how it spells the address."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.settimeout(5)
+        receiver.settimeout(PATIENCE)
         if request.param == "abstract":
             receiver.bind("")  # the kernel chooses a free name
             name = receiver.getsockname()

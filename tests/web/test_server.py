@@ -162,6 +162,7 @@ async def test_metrics_survive_a_store_that_is_away() -> None:
     assert "smsbridge_store_up 0.0" in answer.body
 
 
+@pytest.mark.unhurried
 async def test_metrics_do_not_wait_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapes of a store that hangs are answered at the deadline and share one refresh."""
     monkeypatch.setattr(pages, "_REFRESH_SECONDS", 0.05)
