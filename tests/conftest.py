@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 
 from bridge import logs
+from tests.loops import LoopFactories, one_loop
 
 Line = dict[str, Any]
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> LoopFactories:
+    """Run on one loop, where a folder does not ask for more."""
+    return one_loop(item)
 
 
 @pytest.fixture

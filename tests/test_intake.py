@@ -288,7 +288,7 @@ async def test_a_commit_that_ends_after_its_deadline_is_a_duplicate_when_the_mai
             await intake.accept(arrival(mail()))
         assert line.slots.reserved == 0
         other.execute("ROLLBACK")
-    again = await intake.accept(arrival(mail()))
+    again = await line.intake.accept(arrival(mail()))
     assert again.outcome is ArrivalOutcome.DUPLICATE
     assert line.slots.reserved == 0
     assert line.slots.started == []

@@ -15,6 +15,7 @@ from bridge.signing.standard_webhooks import generate_secret
 from bridge.supervisor import _look_at, _prove
 from bridge.web import Health
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 
 
@@ -102,7 +103,7 @@ def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None
         with closing(sqlite3.connect(tmp_path / "bridge.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")  # the start waits for it
             daemon.spawn()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not lock.read_text():  # it is opening the database
                 assert time.monotonic() < deadline
                 time.sleep(0.01)

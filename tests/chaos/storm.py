@@ -18,7 +18,6 @@ from tests.servers.receiver import Answer, Exchange, Receiver, taken
 
 _START: Final = 0.7  # seconds that a start takes, about: a kill may fall into it as well
 _WORK: Final = 1.0  # seconds that a life waits at most for the work at which it is to end
-_PATIENCE: Final = 90.0  # seconds for what is left after the last kill
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def rage(
         injection.join()
         before += len(share)
     daemon.start()
-    assert receiver.wait_for_ids(len(mails), _PATIENCE), (
+    assert receiver.wait_for_ids(len(mails)), (
         f"{receiver.count()} of {len(mails)} arrived; {postfix.waiting()} wait in Postfix"
     )
     storm = Storm(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import SECRET, Ran
+from tests.patience import PATIENCE
 
 Smsbridge = Callable[..., Ran]
 
@@ -258,7 +259,7 @@ def test_check_refuses_what_run_refuses_in_the_same_words(
     checked = smsbridge("check", "-c", config)
     ran = subprocess.run(
         [sys.executable, "-m", "bridge", "run", "-c", config],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (checked.code, ran.returncode) == (1, 2)
     assert key in checked.err

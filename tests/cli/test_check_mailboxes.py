@@ -19,7 +19,7 @@ def _table(name: str, port: int, user: str, *more: str) -> str:
         'host = "127.0.0.1"',
         f"port = {port}",
         "tls = false",
-        "timeout = 5",
+        "timeout = 60",
         f'username = "{user}"',
         *more,
     )

@@ -16,6 +16,7 @@ import pytest
 from bridge.cli import root
 from bridge.signing.standard_webhooks import parse_secret
 from tests.cli.conftest import Filled, Ran, mail
+from tests.patience import PATIENCE
 
 Smsbridge = Callable[..., Ran]
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -28,7 +29,7 @@ def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
     def run(line: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", "-c", line.replace("smsbridge", f"{sys.executable} -m bridge", 1)],
-            capture_output=True, text=True, check=False, timeout=110, cwd=tmp_path,
+            capture_output=True, text=True, check=False, timeout=PATIENCE, cwd=tmp_path,
             env={**environment, **more},
         )  # fmt: skip
 
@@ -54,7 +55,7 @@ def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:
     )
     ran = subprocess.run(
         [sys.executable, "-c", script],
-        capture_output=True, text=True, check=True, timeout=110, env=environment,
+        capture_output=True, text=True, check=True, timeout=PATIENCE, env=environment,
     )  # fmt: skip
     assert ran.stdout.splitlines()[-1] == "[]"
 
@@ -141,7 +142,7 @@ def test_a_reader_that_is_gone_is_no_fault(
     try:
         ran = subprocess.run(
             [sys.executable, "-m", "bridge", *arguments],
-            stdout=writing, stderr=subprocess.PIPE, check=False, timeout=110,
+            stdout=writing, stderr=subprocess.PIPE, check=False, timeout=PATIENCE,
             cwd=config.parent, env=environment,
         )  # fmt: skip
     finally:

@@ -12,6 +12,7 @@ import pytest
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport, tls_context
 from bridge.model import Claim, Event
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ def endpoint_at() -> Callable[..., Endpoint]:
             "url": httpx.URL(url),
             "keys": (b"k" * 32,),
             "concurrency": 10,
-            "timeout": 5.0,
+            "timeout": PATIENCE,
         }
         return Endpoint(**(known | changes))  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ import pytest
 from bridge.config.address import Address
 from bridge.errors import ListenError
 from bridge.net import listening
+from tests.patience import PATIENCE
 
 
 def test_every_address_is_two_sockets() -> None:
@@ -69,7 +70,7 @@ def test_a_low_port_is_really_refused_to_nobody() -> None:
         "except ListenError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert "port 25 needs root" in done.stdout
 

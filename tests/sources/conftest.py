@@ -17,6 +17,7 @@ from bridge.config.settings import SmtpSettings
 from bridge.sources.smtp.source import SmtpSource
 from tests.conftest import Line
 from tests.loops import pytest_asyncio_loop_factories
+from tests.patience import PATIENCE
 from tests.sources.peer import Accept, Peer, Taken, make_source
 
 __all__ = ["pytest_asyncio_loop_factories"]
@@ -59,13 +60,13 @@ async def start(taken: Taken) -> AsyncIterator[Start]:
         more = {} if memory is None else {"memory": memory}
         source = make_source(SmtpSettings.model_validate(options), accept, **more)
         running.append((source, asyncio.create_task(source.run())))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await source.listening.wait()
         return source
 
     yield begin
     for source, run in running:
-        await source.drain(5)
+        await source.drain(PATIENCE)
         run.cancel()
         await asyncio.wait([run])
         assert source._desk.sessions == set()
@@ -101,7 +102,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
                 "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem",
             ],
-            check=True, capture_output=True, timeout=30,
+            check=True, capture_output=True, timeout=PATIENCE,
         )  # fmt: skip
     return folder
 

@@ -13,6 +13,7 @@ import pytest
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Receipt, Trust, Unreadable
+from tests.patience import PATIENCE
 from tests.servers.opendkim import opendkim
 from tests.servers.postfix import Postfix
 from tests.sources.conftest import Start
@@ -78,7 +79,7 @@ async def test_the_place_tells_who_stamped(
             postfix.inject(("x@y.example", [f"{to}@bridge.test"], mails[to]) for to in mails)
             assert arrived.wait(30), postfix.lines()[-10:]
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.to_thread(work)
     found = {each.recipients[0].partition("@")[0]: each for each in taken.arrivals}
     stamps = {name: each.raw.count(STAMP) for name, each in found.items()}

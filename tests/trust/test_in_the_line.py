@@ -16,6 +16,7 @@ from bridge.model import Arrival, Ignored, Reason, Unreadable
 from bridge.reader import Reader, Reading
 from bridge.trust.base import UnansweredError
 from tests.origins import IMAP
+from tests.patience import PATIENCE
 from tests.trust.signing import Signer
 from tests.trust.test_authserv_id import BORDER, OWN, SIGNATURE, mail_of, stamp
 
@@ -56,7 +57,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 assert trust.names_for([TrustSettings(anyone=True), TrustSettings(dkim=("a.example",))], 0)
 assert heavy <= set(sys.modules)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE)
 
 
 BODY = b"From: +393301234567\r\nTo: +393331234333\r\nDate/Time: 20260408143052\r\nBody: News\r\n"

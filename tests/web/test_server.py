@@ -16,6 +16,7 @@ from bridge import metrics
 from bridge.errors import ListenError, StoreUnavailable
 from bridge.formats import sms_received
 from bridge.web import Health, WebServer, pages, server
+from tests.patience import PATIENCE
 
 
 async def nothing() -> None:
@@ -49,7 +50,7 @@ async def connected(
     """Connect, and close properly, which the server may have done already."""
     reader, writer = await asyncio.open_connection(*address)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             yield reader, writer
     finally:
         writer.close()
@@ -161,6 +162,7 @@ async def test_metrics_survive_a_store_that_is_away() -> None:
     assert "smsbridge_store_up 0.0" in answer.body
 
 
+@pytest.mark.unhurried
 async def test_metrics_do_not_wait_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapes of a store that hangs are answered at the deadline and share one refresh."""
     monkeypatch.setattr(pages, "_REFRESH_SECONDS", 0.05)

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapTooBig, ImapUnavailable
 from bridge.sources.imap.client import ImapClient
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import (
     FULL,
     SECRET,
@@ -19,7 +20,7 @@ from tests.servers.scripted_imap import (
 )
 
 LIMIT = 100_000
-SHORT = 0.3  # the deadline where one is to be missed
+SHORT = 0.3  # seconds; the deadline where one is to be missed, on the unhurried loop
 
 Connect = Callable[..., Coroutine[None, None, ImapClient]]
 
@@ -35,7 +36,7 @@ async def connect(server: ScriptedImap) -> AsyncIterator[Connect]:
     """Make clients, logged in and with the folder open."""
     clients: list[ImapClient] = []
 
-    async def begin(deadline: float = 5.0, *, enter: bool = True) -> ImapClient:
+    async def begin(deadline: float = PATIENCE, *, enter: bool = True) -> ImapClient:
         client = await ImapClient.connect(
             "127.0.0.1", server.port, None, deadline, max_literal=LIMIT
         )
@@ -81,13 +82,14 @@ async def test_a_lost_connection_ends_every_command(
     client = await connect()
     server.add(b"mail")
     server.instead[name] = hang_up
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match="closed the connection"):
             await COMMANDS[name](client)
     assert client.lost
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.unhurried
 async def test_every_command_has_a_deadline(
     server: ScriptedImap, connect: Connect, name: str
 ) -> None:
@@ -95,7 +97,7 @@ async def test_every_command_has_a_deadline(
     client = await connect(SHORT)
     server.add(b"mail")
     server.instead[name] = never
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match=r"within 0\.3 s"):
             await COMMANDS[name](client)
     assert client.lost
@@ -103,6 +105,7 @@ async def test_every_command_has_a_deadline(
         await client.noop()
 
 
+@pytest.mark.unhurried
 async def test_a_silent_port_has_a_deadline(server: ScriptedImap, connect: Connect) -> None:
     """A server that does not even greet is given up."""
     server.instead["greeting"] = never
@@ -150,15 +153,16 @@ async def test_a_server_that_lets_us_in_unasked(
 async def test_a_host_that_is_no_name(host: str) -> None:
     """It is a sentence for the operator, and no bug."""
     with pytest.raises(ImapRefused, match="the host's name is none"):
-        await ImapClient.connect(host, 993, None, 5, max_literal=100)
+        await ImapClient.connect(host, 993, None, PATIENCE, max_literal=100)
 
 
 async def test_nobody_there() -> None:
     """A refused connection is told as such."""
     with pytest.raises(ImapUnavailable, match="cannot connect: Connection refused"):
-        await ImapClient.connect("127.0.0.1", 1, None, 5, max_literal=1)
+        await ImapClient.connect("127.0.0.1", 1, None, PATIENCE, max_literal=1)
 
 
+@pytest.mark.unhurried
 async def test_a_late_reply_answers_nobody(server: ScriptedImap, connect: Connect) -> None:
     """After a missed deadline the connection is gone, so its late OK is not the next one's."""
     client = await connect(SHORT)
@@ -219,6 +223,7 @@ async def test_idle_hears_a_push(server: ScriptedImap, connect: Connect) -> None
     assert not client.pushed
 
 
+@pytest.mark.unhurried
 async def test_idle_ends_without_a_push(connect: Connect) -> None:
     """The time is over, nothing came, and the connection is fit for more."""
     client = await connect()
@@ -247,7 +252,7 @@ async def test_exists_in_the_segment_of_the_idle_ok(server: ScriptedImap, connec
         return "OK done"
 
     server.instead["IDLE"] = idle
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         assert await client.idle(60)
 
 
@@ -263,7 +268,7 @@ async def test_exists_during_a_search(server: ScriptedImap, connect: Connect, wh
 
     server.instead["UID SEARCH"] = search
     assert await client.search("ALL") == []
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         assert await client.idle(60)
 
 
@@ -299,11 +304,12 @@ async def test_bye_in_idle(server: ScriptedImap, connect: Connect, cut: bool) ->
     session.say("* BYE shutting down")
     if cut:
         session.writer.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match="BYE"):
             await idling
 
 
+@pytest.mark.unhurried
 async def test_a_black_hole_after_idle(server: ScriptedImap, connect: Connect) -> None:
     """A connection that died without a word is found out when IDLE is renewed."""
     client = await connect(SHORT)
@@ -313,7 +319,7 @@ async def test_a_black_hole_after_idle(server: ScriptedImap, connect: Connect) -
         await session.line()
 
     server.instead["IDLE"] = deaf
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match="no end of IDLE"):
             await client.idle(0.05)
     assert client.lost
@@ -442,7 +448,7 @@ async def test_xoauth2(server: ScriptedImap, connect: Connect, initial: bool, go
         await client.authenticate_xoauth2(USER, SECRET)
         await client.select("INBOX", readonly=True)
     else:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(ImapRefused, match="AUTHENTICATIONFAILED") as refused:
                 await client.authenticate_xoauth2(USER, "badtoken")
         assert "badtoken" not in str(refused.value)
@@ -576,6 +582,7 @@ async def test_imap4rev2_has_it_all(server: ScriptedImap, connect: Connect) -> N
     assert not client.has("LOGINDISABLED")
 
 
+@pytest.mark.unhurried
 async def test_logout_is_polite_and_short(server: ScriptedImap, connect: Connect) -> None:
     """LOGOUT is said, its BYE is no trouble, and a silent server is not waited for."""
     client = await connect()
@@ -583,6 +590,6 @@ async def test_logout_is_polite_and_short(server: ScriptedImap, connect: Connect
     assert "LOGOUT" in server.heard
     client = await connect(SHORT)
     server.instead["LOGOUT"] = never
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         await client.logout()
     assert client.lost

@@ -36,6 +36,7 @@ def logins(server: ScriptedImap) -> int:
     return sum(words.startswith("LOGIN") for words in server.heard)
 
 
+@pytest.mark.unhurried
 async def test_a_commit_that_is_under_way_is_not_begun_again(
     server: ScriptedImap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +74,7 @@ async def test_a_commit_that_is_under_way_is_not_begun_again(
     assert logins(server) == 2
 
 
+@pytest.mark.unhurried
 async def test_idle_is_renewed_before_a_firewall_cuts_it(
     server: ScriptedImap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +123,7 @@ async def drip(session: Session, tag: str, words: str) -> str:
     return "OK done"
 
 
+@pytest.mark.unhurried
 async def test_a_big_mail_may_come_slowly(
     server: ScriptedImap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +140,7 @@ async def test_a_big_mail_may_come_slowly(
     assert logins(server) == 2  # one each
 
 
+@pytest.mark.unhurried
 async def test_a_mail_that_comes_too_slowly_is_given_up(
     server: ScriptedImap, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from bridge.model import Cursor
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.source import ImapSource
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.dovecot import PASSWORD, DovecotServer, dovecot, running_dovecot
 from tests.sources.imap.parts import Ledger, make_source
 
@@ -49,7 +50,7 @@ async def begin(ledger: Ledger) -> AsyncIterator[Begin]:
     yield start
     for source, run in running:
         source.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await run
 
 
@@ -261,7 +262,7 @@ async def test_a_certificate_that_nobody_vouches_for(
 ) -> None:
     """It is an alarm, and no password is sent."""
     source = begin(dovecot, dovecot.new_user(), port=dovecot.imaps_port, tls=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while source.state.problem is None:
             await asyncio.sleep(0.01)
     assert "certificate is not trusted" in source.state.problem

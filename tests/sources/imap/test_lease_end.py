@@ -11,10 +11,13 @@ import pytest
 from bridge.errors import StoreUnavailable
 from bridge.model import Arrival, Report
 from bridge.sources.imap.lease import LedSource
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import ScriptedImap, Session, scripted_imap
 from tests.sources.imap.parts import Ledger, make_source
 
-LEASE = 0.9  # seconds; a third of it is for a machine that is busy
+pytestmark = pytest.mark.unhurried
+
+LEASE = 0.9  # seconds
 
 
 class Leases:
@@ -84,7 +87,7 @@ async def run(*sources: LedSource) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.01)

@@ -10,6 +10,7 @@ import pytest
 
 from bridge import metrics
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
 from tests.sources.peer import MAIL, NOON, Peer, Taken
 from tests.sources.smtp.test_data import FALSE_ENDS
@@ -398,7 +399,7 @@ def _count(code: str) -> float:
 
 
 async def _all_gone(source: object) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await source._desk.deserted.wait()  # type: ignore[attr-defined]
 
 
