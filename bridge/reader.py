@@ -30,7 +30,7 @@ from bridge.model import (
     Trust,
     Unreadable,
 )
-from bridge.providers.base import Provider
+from bridge.providers.base import Provider, headers_read
 
 log = logs.logger("reader")
 
@@ -119,22 +119,24 @@ class Reader:
         if isinstance(provider, Unreadable):
             return provider
         believed = self._vouched
+        uncovered = ""
         if believed is None and self._policies is not None:
             weighed = await trust.weigh(arrival, email, self._policies[provider.name], self._names)
             if isinstance(weighed, Unreadable):
                 return Unreadable(weighed.reason, weighed.detail, provider.name)
             believed = weighed
-            email = trust.covered(email, believed)
+            uncovered = trust.uncovered(email, believed, headers_read(provider))
+            email = trust.only_covered(email, believed)
             if not provider.matches(email):
                 return Unreadable(
                     Reason.UNTRUSTED,
-                    "only headers without evidence say that the mail is this provider's"
-                    + trust.missed(email),
+                    "only headers that the evidence doesn't cover mark the mail as this "
+                    f"provider's{uncovered}",
                     provider.name,
                 )
         result = provider.read_email(email)
         if isinstance(result, Unreadable):
-            return replace(result, detail=result.detail + trust.missed(email))
+            return replace(result, detail=result.detail + uncovered)
         if isinstance(result, Ignored):
             return result
         found = (result,) if isinstance(result, SmsMessage) else result

@@ -33,9 +33,9 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
 
     All that needs no network is built as `run` would build it: secrets, certificates, providers.
     Exits 1 if something is wrong; warnings alone are 0. JSON: {"ok", "problems"} and, if the
-    config is right, {"config", "store", "smtp", "imap", "http", "providers", "endpoints",
-    "warnings"}; with --mailboxes also {"mailboxes": [{"name", "problem", "mails", "first_start",
-    "idle", "move", "uidplus", "missing_folders"}]}.
+    config is right, {"config", "store", "smtp", "imap", "http", "providers", "evidence",
+    "endpoints", "warnings"}; with --mailboxes also {"mailboxes": [{"name", "problem", "mails",
+    "first_start", "idle", "move", "uidplus", "missing_folders"}]}.
     """
     try:
         file = require_config(config)
@@ -115,6 +115,9 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
     as_list(
         ("name", "preset", "time_zone", "region", "senders", "trust"), plan["providers"], "none"
     )
+    if plan["evidence"]:
+        heading("evidence")
+        as_list(("kind", "proves", "providers"), plan["evidence"], "none")
     heading("endpoints")
     as_list(
         ("name", "url", "secrets", "providers", "to", "concurrency", "timeout"),

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from bridge.config.settings import Settings
+from bridge.config.settings import Settings, TrustSettings
 from bridge.config.values import nearest
 
 Path = tuple[str | int, ...]
@@ -18,7 +18,8 @@ Path = tuple[str | int, ...]
 _MISSING: Final[Mapping[tuple[str, ...], str]] = {
     ("providers", "name"): 'name = "agile"',
     ("providers", "trust"): (
-        "a [providers.trust] table with networks, recipients, dkim, authserv_id or "
+        "a [providers.trust] table with "
+        f"{', '.join(name for name in TrustSettings.model_fields if name != 'anyone')} or "
         "anyone = true: no mail is believed without evidence"
     ),
     ("providers", "trust", "authserv_id", "id"): 'id = "mx.example.com"',

@@ -154,21 +154,23 @@ class DeliverySettings(Strict):
 
 
 class TrustSettings(Strict):
-    """`[providers.trust]`: the evidence that makes a provider's mail believed; any one suffices."""
+    """`[providers.trust]`: the evidence that makes a provider's mail believed; any one suffices.
 
-    networks: tuple[Network, ...] = ()  # the peer's address is in one of these
-    recipients: tuple[FullAddress, ...] = ()  # the mail came to this secret address
+    Only the keys are typed here. What each kind checks, needs and warns of is declared in
+    `bridge.trust`, one file per kind.
+    """
+
+    networks: tuple[Network, ...] = ()  # the SMTP client's address is in one of these
+    recipients: tuple[FullAddress, ...] = ()  # the mail was sent to this secret address
     dkim: tuple[Domain, ...] = ()  # signed by one of these domains; we verify it
-    authserv_id: AuthservSettings | None = None  # your own mail server says so
-    anyone: StrictBool = False  # believe everybody: said out loud, `check` warns
+    authserv_id: AuthservSettings | None = None  # your own mail server verified it
+    anyone: StrictBool = False  # believe everyone: explicit, and `check` warns
 
     @model_validator(mode="after")
     def _some_evidence(self) -> Self:
         if not any(getattr(self, kind) for kind in type(self).model_fields):
-            raise ValueError(
-                "name at least one kind of evidence: networks, recipients, dkim, authserv_id, "
-                "or anyone = true"
-            )
+            kinds = ", ".join(name for name in type(self).model_fields if name != "anyone")
+            raise ValueError(f"name at least one kind of evidence: {kinds}, or anyone = true")
         return self
 
 

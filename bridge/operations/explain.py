@@ -10,7 +10,7 @@ from bridge import mail, providers
 from bridge.formats import sms_received
 from bridge.model import Email, Unreadable
 from bridge.operations.documents import Document, when
-from bridge.providers.base import Explains, Explanation, Provider, Trace
+from bridge.providers.base import Explains, Explanation, FieldLocation, Provider
 from bridge.reader import Reading, Result
 
 _KEYS: Final = (
@@ -93,11 +93,11 @@ def _explained(
     return provider, Explanation("the provider matched the mail", (), ())
 
 
-def _found(email: Email, trace: Trace) -> Document:
-    placed = trace.start is not None
+def _found(email: Email, location: FieldLocation) -> Document:
+    placed = location.start is not None
     return {
-        "field": trace.field,
-        "where": trace.where,
-        "line": email.text.count("\n", 0, trace.start) + 1 if placed else None,
-        "value": email.text[trace.start : trace.end] if placed else None,
+        "field": location.field,
+        "where": location.where,
+        "line": email.text.count("\n", 0, location.start) + 1 if placed else None,
+        "value": email.text[location.start : location.end] if placed else None,
     }

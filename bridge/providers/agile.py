@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
-from bridge.providers.base import LabelledProvider, Provider, Senders, more_labels
+from bridge.providers.base import LabelledProvider, Provider, Senders, extra_labels
 from bridge.providers.labels import Field, Labels
 from bridge.providers.times import local_time
 
@@ -32,7 +32,7 @@ _SUBJECT: Final = re.compile(
 
 
 def build(settings: ProviderSettings, key: str) -> Provider:
-    """Make the provider from its table; `key` is the table's path in the config."""
+    """Build the provider from its table; `key` is the table's path in the config."""
     if settings.time_zone is None:
         raise ConfigError(
             f"{key}.time_zone",
@@ -43,7 +43,7 @@ def build(settings: ProviderSettings, key: str) -> Provider:
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders or SENDERS),
-        labels=LABELS.extended(more_labels(settings), settings.footers),
+        labels=LABELS.extended(extra_labels(settings), settings.footers),
         read_time=local_time(ZoneInfo(settings.time_zone)),
         region=settings.region,
         expects_subject=lambda text: (own or _SUBJECT).search(text) is not None,

@@ -88,7 +88,7 @@ def test_several_wrong_secrets_are_told_at_once(smsbridge: Smsbridge, config: Pa
                 "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\n"
                 "trust = { authserv_id = { id = 'mx', dkim = ['a.example'] } }"
             ),
-            "authserv_id without networks believes mails of a mailbox only",
+            "mailbox-only evidence (authserv_id) isn't available for SMTP",
         ),
         (
             (
@@ -197,7 +197,7 @@ def test_mailboxes_are_a_way_in(smsbridge: Smsbridge, config: Path) -> None:
 def test_evidence_that_a_mailbox_never_has_is_warned_of(smsbridge: Smsbridge, config: Path) -> None:
     """A provider that is believed by its peer alone gets a warning beside [[imap]]."""
     text = config.read_text() + MAILBOXES
-    wanted = "what is read from a mailbox has none"
+    wanted = "SMTP-only evidence (networks) isn't available for mailboxes"
     config.write_text(text)
     assert wanted not in " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
     config.write_text(text.replace("anyone = true", 'networks = ["127.0.0.1/32"]'))
