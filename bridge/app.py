@@ -30,7 +30,6 @@ from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, DeliveryState, Receipt, Trust
 from bridge.net import loop
 from bridge.reader import Reader
-from bridge.signing import standard_webhooks
 from bridge.sources.imap.folder import Cursors
 from bridge.sources.imap.lease import LedSource
 from bridge.sources.imap.mailbox import OpenMailbox
@@ -67,7 +66,6 @@ def run(settings: Settings) -> int:
     Raises BridgeError with a sentence if it cannot start or go on.
     """
     logs.configure(settings.log)
-    standard_webhooks.self_test()
     sockets = systemd.listen_sockets()
     # What is imported stays. Else each full collection would look through all of it, and
     # everybody would wait for 25 ms: five times what a mail's 250 takes.

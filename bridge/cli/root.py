@@ -34,7 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "audit": ("audit", "Prove that the ledger adds up."),
     "import": ("import_mail", "Take in mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
-    "secret": ("secret", "Make a new signing secret."),
+    "secret": ("secret", "Generate a signing secret."),
 }
 
 DONE: Final = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AnyHttpUrl,
@@ -132,6 +132,9 @@ DEFAULT_SCHEDULE: tuple[float, ...] = (
 )  # fmt: skip
 
 
+DEFAULT_SCHEME: Final = "standard-webhooks"
+
+
 class DeliverySettings(Strict):
     """`[delivery]`: how webhooks are sent, for every endpoint that does not say otherwise."""
 
@@ -198,6 +201,7 @@ class EndpointSettings(Strict):
     url: AnyHttpUrl
     secret: Secret | None = None
     secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+    scheme: str = DEFAULT_SCHEME  # how webhooks are signed; one of bridge.signing.SCHEMES
     providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
     to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
     concurrency: Count | None = None  # else [delivery]'s

@@ -64,6 +64,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "name": each.name,
                 "url": _bare(each.url),
                 "secrets": len(each.signing_secrets),
+                "scheme": each.scheme,
                 "providers": list(each.providers),
                 "to": [mask(number) for number in each.to],
                 "concurrency": each.concurrency or settings.delivery.concurrency,

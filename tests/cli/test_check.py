@@ -40,6 +40,11 @@ def test_a_right_config_says_what_would_run(smsbridge: Smsbridge, config: Path) 
         (SECRET, "hunter2", "line 12: endpoints.crm.secret: a signing secret begins with whsec_"),
         ('time_zone = "Europe/Rome"', "", "line 4: providers.agile.time_zone: "),
         ('name = "agile"', 'name = "agil"', "line 5: providers.agil.name: 'agil' is no built-in"),
+        (
+            "[[endpoints]]",
+            '[[endpoints]]\nscheme = "hmac"',
+            "line 10: endpoints.crm.scheme: 'hmac' is not a signing scheme",
+        ),
         ("min_free = 0", "min_fre = 0", "line 3: store.min_fre: unknown key"),
         (
             "[store]",

@@ -90,6 +90,9 @@ def test_a_new_secret_is_one_that_works(smsbridge: Smsbridge) -> None:
     assert len(parse_secret(first.removesuffix("\n"))) >= 24
     assert len(parse_secret(second)) >= 24
     assert first.strip() != second
+    ran = smsbridge("secret", "--scheme", "standard-webhooks")
+    assert len(parse_secret(ran.out.strip())) >= 24
+    assert smsbridge("secret", "--scheme", "hmac").code == 2
 
 
 def test_a_bug_is_a_sentence(
