@@ -242,6 +242,8 @@ def test_a_pinned_ca_that_is_none_is_refused(
     ("table", "key"),
     [
         ('[smtp]\nhostname = "bad host!"\n', "smtp.hostname"),
+        ('[http]\nlisten = "localhost"\n', "http.listen"),
+        ('[http]\nlisten = "crm.internal:8080"\n', "http.listen"),
         ('[smtp]\ntls_certificate = "no.pem"\ntls_key = "no.key"\n', "smtp.tls_certificate"),
         (MAILBOXES.replace("start =", "tls_ca = 'ca.pem'\nstart =", 1), "imap.inbox.tls_ca"),
         (
