@@ -45,7 +45,7 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
             raise  # nothing was checked
         return _refuse(error.lines, as_json)
     found = app.problems(file.settings)
-    problems = [line for error in found for line in file.explain(error).lines]
+    problems = [line for error in found for line in file.locate(error).lines]
     if problems:
         return _refuse(problems, as_json)
     mailboxes = loop.run(_look_into(file.settings.imap)) if look else []

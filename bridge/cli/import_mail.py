@@ -27,7 +27,7 @@ from bridge.store import Store
 )
 @with_config
 @with_json
-def import_(paths: tuple[Path, ...], trusted: bool, config: Path | None, as_json: bool) -> int:
+def import_mail(paths: tuple[Path, ...], trusted: bool, config: Path | None, as_json: bool) -> int:
     """Take in mails from files: mbox, Maildir, .eml, and folders of them.
 
     What becomes a message is sent like any other. A mail that came in before, by any way, is a

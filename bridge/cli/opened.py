@@ -38,7 +38,7 @@ def run(config: Path | None, work: Callable[[Store, ConfigFile], Awaitable[T]]) 
     try:
         return asyncio.run(do())
     except ConfigError as error:
-        raise file.explain(error) from None
+        raise file.locate(error) from None
 
 
 @contextmanager

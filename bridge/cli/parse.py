@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.explanation import print_explanation
+from bridge.cli.annotated_mail import print_explanation
 from bridge.cli.messages import as_data
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, heading
@@ -17,7 +17,7 @@ from bridge.cli.stand_ins import TRUST_NOTE, known_providers
 from bridge.errors import NotPossible
 from bridge.model import Arrival, MailFile
 from bridge.operations.documents import result_document
-from bridge.operations.explain import explain
+from bridge.operations.explain import explain_mail
 from bridge.operations.mail_files import read_one
 from bridge.reader import Reader, Reading
 
@@ -44,7 +44,7 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     arrival = Arrival(MailFile(), str(file), raw, now())
     result = asyncio.run(Reader(known, None, now).read(arrival))
     document = result_document(result)
-    explained = explain(known, raw, result)
+    explained = explain_mail(known, raw, result)
     if as_json:
         as_document({**document, "explain": explained.document})
     else:

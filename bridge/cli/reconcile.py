@@ -17,8 +17,7 @@ from bridge.config.load import ConfigFile
 from bridge.config.settings import Settings
 from bridge.config.values import nearest
 from bridge.errors import NotPossible
-from bridge.operations import reconcile as operation
-from bridge.operations.reconcile import Comparison
+from bridge.operations.reconcile import Comparison, reconcile_mailbox
 from bridge.store import Store
 
 
@@ -53,7 +52,7 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
                 bar.update(done - bar.pos)
 
             async with app.open_mailbox(settings) as mailbox:
-                return await operation.reconcile(
+                return await reconcile_mailbox(
                     mailbox, settings, store, intake, now,
                     fix=fix, everything=everything, progress=progress,
                 )  # fmt: skip

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ import click
 from bridge import __version__
 from bridge.errors import BridgeError
 
-# Name → the module in bridge.cli, whose command has the same name, and what --help says of it.
+# Name → the module in bridge.cli, whose command has the module's name, and its line in --help.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("run", "Run the bridge until it is told to stop."),
     "check": ("check", "Check the config and say what would run."),
@@ -59,9 +58,8 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"bridge.cli.{COMMANDS[cmd_name][0]}")
-        # Python keeps some words to itself: `import` is import_ there.
-        command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
+        name, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(f"bridge.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -35,7 +35,7 @@ def run(config: Path | None) -> int:
     try:
         return app.run(file.settings)
     except ConfigError as error:
-        raise file.explain(error) from None
+        raise file.locate(error) from None
     except BridgeError:
         raise
     except Exception:

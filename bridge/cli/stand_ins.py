@@ -36,5 +36,5 @@ def known_providers(config: Path | None) -> tuple[Sequence[Provider], Sequence[s
             try:
                 return providers.build(file.settings.providers), ()
             except ConfigError as error:
-                raise file.explain(error) from None
+                raise file.locate(error) from None
     return providers.build(_STAND_INS), (_NOTE,)

@@ -45,7 +45,7 @@ class Afterwards:
         return self.step.value if self.folder is None else f"{self.step.value}:{self.folder}"
 
 
-Start = date | Literal["unseen", "all", "new"]
+InitialSync = date | Literal["unseen", "all", "new"]
 
 
 def _afterwards(value: object) -> object:
@@ -107,7 +107,9 @@ class ImapSettings(Strict):
     on_message: What = Afterwards(Step.SEEN)
     on_quarantine: What = Afterwards(Step.SEEN)
     on_ignored: What = Afterwards(Step.SEEN)
-    start: Annotated[Start, BeforeValidator(_start)] = "unseen"  # what the first start takes in
+    start: Annotated[InitialSync, BeforeValidator(_start)] = (
+        "unseen"  # what the first start takes in
+    )
     poll: PositiveSeconds = 60.0  # the mailbox is looked through at least this often
     idle: StrictBool = True  # and at once when the server says that there is something
     max_message: PositiveSize = ByteSize(25 * 1024**2)

@@ -12,10 +12,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from bridge.config.explain import path_of, problem_of, unknown_key
 from bridge.config.folder import beside
 from bridge.config.lines import key_lines, line_of
 from bridge.config.settings import Settings
+from bridge.config.validation_errors import path_of, problem_of, unknown_key
 from bridge.errors import ConfigError, ConfigErrors
 
 ENVIRONMENT: Final = "SMSBRIDGE_CONFIG"
@@ -44,8 +44,8 @@ class ConfigFile:
     data: Mapping[str, object]  # the TOML as it stands: secrets are not read from their places
     text: str
 
-    def explain(self, error: ConfigError) -> ConfigErrors:
-        """Put file and line in front of an error that was found after loading.
+    def locate(self, error: ConfigError) -> ConfigErrors:
+        """Prefix an error that was found after loading with its file and line.
 
         In its key, one of several tables is named by its place or by its name.
         """

@@ -31,7 +31,7 @@ class Explained:
     spans: tuple[tuple[int, int, str], ...] = ()
 
 
-def explain(known: Sequence[Provider], raw: bytes, result: Result) -> Explained:
+def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Explained:
     """Explain how a mail was read, beside what it became; what was not reached is None.
 
     The document is {"provider", "matched", "found": [{"field", "where", "line", "value"}],

@@ -11,9 +11,9 @@ from typing import Final
 from bridge.errors import StoreUnavailable
 from bridge.intake import Intake
 from bridge.model import Arrival, ArrivalOutcome, MailFile, Receipt
+from bridge.operations.batch import MAX_ARRIVALS, MAX_BYTES, ingest_batch
 from bridge.operations.documents import Document
 from bridge.operations.mail_files import FileMail, read_mails
-from bridge.operations.take_in import AT_ONCE, BYTES_AT_ONCE, take_in
 
 MAX_PROBLEMS: Final = 20  # mails that are named; the counts are of all
 OUTCOMES: Final = ("message", "duplicate", "ignored", "quarantine")
@@ -82,7 +82,7 @@ async def import_files(
                 continue
             batch.append(mail)
             size += len(mail.raw)
-            if len(batch) >= AT_ONCE or size >= BYTES_AT_ONCE:
+            if len(batch) >= MAX_ARRIVALS or size >= MAX_BYTES:
                 await _take(batch, intake, tally, clock)
                 batch, size = [], 0
     await _take(batch, intake, tally, clock)
@@ -97,12 +97,12 @@ async def _take(
         if mail.raw is not None
     ]
     stopped: StoreUnavailable | None = None
-    for mail, taken in zip(batch, await take_in(intake, arrivals), strict=True):
-        if isinstance(taken.receipt, Receipt):
-            tally.take(mail.name, taken.receipt, taken.detail)
-        elif isinstance(taken.receipt, StoreUnavailable):
-            stopped = stopped or taken.receipt
+    for mail, ingested in zip(batch, await ingest_batch(intake, arrivals), strict=True):
+        if isinstance(ingested.receipt, Receipt):
+            tally.take(mail.name, ingested.receipt, ingested.detail)
+        elif isinstance(ingested.receipt, StoreUnavailable):
+            stopped = stopped or ingested.receipt
         else:
-            tally.fail(mail.name, taken.detail)
+            tally.fail(mail.name, ingested.detail)
     if stopped is not None:
         raise stopped

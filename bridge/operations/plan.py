@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from bridge import trust
 from bridge.config.address import Address, parse_listen
-from bridge.config.imap import ImapSettings, Start
+from bridge.config.imap import ImapSettings, InitialSync
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
 from bridge.config.settings import Settings
@@ -175,7 +175,7 @@ def _login(settings: ImapSettings) -> str:
     return f"token of {urlsplit(oauth.endpoint or '').hostname} by {grant}"
 
 
-def _first_start(start: Start) -> str:
+def _first_start(start: InitialSync) -> str:
     """Say what the first start takes of the mails that are in the mailbox already."""
     match start:
         case "unseen":

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from bridge.errors import StoreUnavailable
 from bridge.intake import Intake
 from bridge.model import Arrival, Receipt, Unreadable
+from bridge.operations.batch import MAX_ARRIVALS, MAX_BYTES, Ingested, ingest_batch
 from bridge.operations.documents import Document, arrival_document
-from bridge.operations.take_in import AT_ONCE, BYTES_AT_ONCE, Taken, take_in
 from bridge.store import Store, queries
 
 
@@ -58,8 +58,8 @@ async def reparse(
     await store.read(partial(_require, arrival_ids=arrival_ids))
     documents: list[Document] = []
     async for batch in _batches(store, arrival_ids):
-        taken = await take_in(intake, batch)
-        for (_, arrival_id), each in zip(batch, taken, strict=True):
+        ingested = await ingest_batch(intake, batch)
+        for (_, arrival_id), each in zip(batch, ingested, strict=True):
             if isinstance(each.receipt, StoreUnavailable):
                 raise each.receipt
             documents.append(_document(arrival_id, each))
@@ -81,7 +81,7 @@ async def _batches(
         arrival = await _stored(store, each)
         batch.append((arrival, each))
         size += len(arrival.raw)
-        if len(batch) >= AT_ONCE or size >= BYTES_AT_ONCE:
+        if len(batch) >= MAX_ARRIVALS or size >= MAX_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -93,17 +93,17 @@ async def _stored(store: Store, arrival_id: int) -> Arrival:
     return found.arrival
 
 
-def _document(arrival_id: int, taken: Taken) -> Document:
-    receipt, result = taken.receipt, taken.result
+def _document(arrival_id: int, ingested: Ingested) -> Document:
+    receipt, result = ingested.receipt, ingested.result
     if not isinstance(receipt, Receipt):
         return {
             "arrival_id": arrival_id, "outcome": "refused", "message_id": None, "reason": None,
-            "detail": taken.detail,
+            "detail": ingested.detail,
         }  # fmt: skip
     return {
         "arrival_id": arrival_id,
         "outcome": receipt.outcome.value,
         "message_id": receipt.message_id,
         "reason": result.reason.value if isinstance(result, Unreadable) else None,
-        "detail": taken.detail or None,
+        "detail": ingested.detail or None,
     }

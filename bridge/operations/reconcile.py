@@ -56,7 +56,7 @@ class Comparison:
         }
 
 
-async def reconcile(
+async def reconcile_mailbox(
     mailbox: OpenMailbox,
     settings: ImapSettings,
     store: Store,

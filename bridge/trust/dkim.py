@@ -94,7 +94,7 @@ class _Mail:
             if isinstance(records, BaseException):
                 raise records
             try:
-                await asyncio.to_thread(verify.check, read, records, self._fields)
+                await asyncio.to_thread(verify.verify_signature, read, records, self._fields)
                 await self._check_content(read)
             except UnusableError as error:
                 absent = absent or Absent(f"the signature of {read.domain}: {error}")

@@ -87,7 +87,9 @@ def _without_ends(lines: bytes) -> bytes:
     return lines[:end]
 
 
-def check(signature: Signature, records: Sequence[bytes], fields: Sequence[HeaderField]) -> None:
+def verify_signature(
+    signature: Signature, records: Sequence[bytes], fields: Sequence[HeaderField]
+) -> None:
     """Verify a signature with its key's TXT records; raises UnusableError."""
     key = read_key(records, signature.algorithm)
     if not key.whole_domain and signature.identity != signature.domain:

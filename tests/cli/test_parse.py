@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bridge.cli.explanation import _pieces
+from bridge.cli.annotated_mail import _pieces
 from tests.cli.conftest import NUMBER, Ran, mail
 
 Smsbridge = Callable[..., Ran]

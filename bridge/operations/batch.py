@@ -16,12 +16,12 @@ from bridge.intake import Intake
 from bridge.model import Arrival, Receipt
 from bridge.reader import Reading, Result
 
-AT_ONCE: Final = 100  # arrivals that are read before they are stored: they share a sync
-BYTES_AT_ONCE: Final = 8 * 1024**2  # of their raw bytes in memory; one arrival's more at most
+MAX_ARRIVALS: Final = 100  # arrivals that are read before they are stored: they share a sync
+MAX_BYTES: Final = 8 * 1024**2  # of their raw bytes in memory; one arrival's more at most
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Ingested:
     """What became of one arrival: its receipt, or the error that is its own.
 
     `result` is None if its evidence could not be weighed now.
@@ -38,7 +38,9 @@ class Taken:
         return "" if self.result is None or isinstance(self.result, Reading) else self.result.detail
 
 
-async def take_in(intake: Intake, arrivals: Sequence[tuple[Arrival, int | None]]) -> list[Taken]:
+async def ingest_batch(
+    intake: Intake, arrivals: Sequence[tuple[Arrival, int | None]]
+) -> list[Ingested]:
     """Read and store arrivals, each with the id of the stored one that it is read from again.
 
     An error of the store is each arrival's own: those before it may have been committed.
@@ -62,10 +64,10 @@ async def _read(intake: Intake, arrival: Arrival) -> Result | TrustUnavailable:
 
 async def _store(
     intake: Intake, arrival: Arrival, result: Result | TrustUnavailable, reparse_of: int | None
-) -> Taken:
+) -> Ingested:
     if isinstance(result, TrustUnavailable):
-        return Taken(result, None)
+        return Ingested(result, None)
     try:
-        return Taken(await intake.store(arrival, result, reparse_of=reparse_of), result)
+        return Ingested(await intake.store(arrival, result, reparse_of=reparse_of), result)
     except BridgeError as error:
-        return Taken(error, result)
+        return Ingested(error, result)
