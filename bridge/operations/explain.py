@@ -1,4 +1,4 @@
-"""Why a mail became what it became: the provider that matched, and where each value is."""
+"""Explains how a mail was parsed: the provider that matched, and where each value is."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """How a mail was read: the document, and the mail's text with the places of what was found.
+    """How a mail was parsed: the document, and the mail's text with the values' spans.
 
-    `spans` are (start, end, field) in `text`, which is None where the mail could not be decoded.
+    `spans` are (start, end, field) in `text`, which is None if the mail couldn't be decoded.
     """
 
     document: Document
@@ -32,7 +32,7 @@ class Explained:
 
 
 def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Explained:
-    """Explain how a mail was read, beside what it became; what was not reached is None.
+    """Explain how a mail was parsed to `result`; values that don't apply are None.
 
     The document is {"provider", "matched", "found": [{"field", "where", "line", "value"}],
     "missing", "charset": {"used", "declared"}, "from_html", "warnings", "mail": {"from",

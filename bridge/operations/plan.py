@@ -163,7 +163,7 @@ def _tables(file: ConfigFile, table: str, keys: tuple[str, ...]) -> Iterator[tup
 
 
 def _login(settings: ImapSettings) -> str:
-    """Say how we log in, without anything secret."""
+    """Describe the login, without any secret."""
     oauth = settings.oauth
     if oauth is None:
         return "password"
@@ -176,7 +176,7 @@ def _login(settings: ImapSettings) -> str:
 
 
 def _first_start(start: InitialSync) -> str:
-    """Say what the first start takes of the mails that are in the mailbox already."""
+    """Describe which existing mails the first start reads."""
     match start:
         case "unseen":
             return "takes the unseen mails that are there"
@@ -202,7 +202,7 @@ def _evidence(settings: Settings, kinds: Kinds) -> list[dict[str, Any]]:
 
 
 def _bare(url: AnyHttpUrl) -> str:
-    """Write a URL without what may be secret in it: userinfo and query."""
+    """Return a URL without its userinfo and query, which may be secret."""
     parts = urlsplit(str(url))
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"

@@ -1,4 +1,4 @@
-"""Arrivals that became no message: looking at them, and reading them again after a fix."""
+"""Lists, shows and reparses quarantined mail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bridge.store import Store, queries
 async def list_quarantine(
     store: Store, *, limit: int, before: int | None = None, reason: str | None = None
 ) -> list[Document]:
-    """List the arrivals in quarantine, newest first, without their addresses."""
+    """List quarantined mail, newest first, without envelope addresses."""
     found = await store.read(
         partial(queries.list_quarantine, limit=limit, before=before, reason=reason)
     )
@@ -26,19 +26,19 @@ async def list_quarantine(
 
 
 async def show_arrival(store: Store, arrival_id: int) -> Document:
-    """Show one arrival, whatever it became, with its addresses."""
+    """Return one arrival in any state, with its envelope addresses."""
     found = await store.read(partial(queries.show_arrival, arrival_id=arrival_id))
     return arrival_document(found.row, reveal=True)
 
 
 async def raw_arrival(store: Store, arrival_id: int) -> bytes:
-    """Return an arrival's raw bytes; raises NotPossible once they were purged."""
+    """Return an arrival's raw bytes; raises NotPossible if they were purged."""
     await store.read(partial(_require, arrival_ids=[arrival_id]))
     return (await _stored(store, arrival_id)).raw
 
 
 async def quarantined(store: Store) -> list[int]:
-    """Return the ids of all in quarantine that can be read again, oldest first."""
+    """Return the ids of all quarantined mail that can be reparsed, oldest first."""
     return await store.read(queries.quarantined_ids)
 
 
@@ -48,12 +48,12 @@ async def reparse(
     arrival_ids: Sequence[int],
     progress: Callable[[int], None],
 ) -> list[Document]:
-    """Read stored arrivals again with the present config, and store what they are now.
+    """Read stored arrivals again with the current config, and store the results.
 
-    What is read now becomes the message that it would have been, with the same id, and is
-    delivered. Raises NotFound or NotPossible, and changes nothing, if one of the ids cannot be
-    reparsed; StoreUnavailable or StoreFull when the store takes no more. `progress` is told of
-    arrivals that are done.
+    A mail that can now be parsed becomes the message it would have been, with the same id, and is
+    delivered. Raises NotFound or NotPossible, and changes nothing, if one of the ids can't be
+    reparsed; StoreUnavailable or StoreFull when the store accepts no more. `progress` is called
+    with the number of arrivals done.
     """
     await store.read(partial(_require, arrival_ids=arrival_ids))
     documents: list[Document] = []

@@ -1,9 +1,8 @@
 """Agile Telecom (Italy): one label a line, local time without a zone.
 
-The separator, the charset and the zone are published nowhere, so the labels are read leniently
-(those of their HTTP post too, which is said to hold the same fields) and the zone is the
-operator's to name. Shared numbers put a code in front of the text; it is part
-of the text and stays there.
+The separator, the charset and the zone are undocumented, so the labels are read leniently (those
+of their HTTP post too, which has the same fields) and the operator names the zone. Shared numbers
+put a code in front of the text, which stays part of it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""URL Networks (Australia): the fallback mail that comes when their POST was not taken.
+"""URL Networks (Australia): the fallback mail that is sent when their POST fails.
 
-Its layout is published nowhere. What is published are the POST's field names, so these are the
-labels that are read, with the obvious other words for each. In the POST the body stands in the
-middle, so fields that are missing in front of it are also looked for at the mail's end.
+Its layout is undocumented. The POST's field names are documented, so these are the labels that are
+read, with obvious synonyms. In the POST the body is in the middle, so fields that are missing
+before it are also looked for at the end of the mail.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def test_the_text_says_with_what_it_was_read(smsbridge: Smsbridge, file: Path) -
     ran = smsbridge("parse", file)
     assert ran.code == 0
     assert "Europe/Rome" in ran.err
-    assert "evidence was not asked for" in ran.err
+    assert "evidence was not checked" in ran.err
     assert "News ON" in ran.out
 
 
