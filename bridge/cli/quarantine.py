@@ -1,4 +1,4 @@
-"""`smsbridge quarantine`: arrivals that became no message, and parsing them again."""
+"""`smsbridge quarantine`: lists, shows and reparses quarantined mail."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ from bridge.store import Store
 
 @click.group()
 def quarantine() -> None:
-    """Look at what became no message, and parse it again."""
+    """List, show and reparse quarantined mail."""
 
 
 @quarantine.command("list")
 @with_config
 @with_limit
-@click.option("--before", type=int, help="Go on from this id, which is left out.")
-@click.option("--reason", type=click.Choice([each.value for each in Reason]), help="Only these.")
+@click.option("--before", type=int, help="Only those with a lower id: the next page.")
+@click.option(
+    "--reason", type=click.Choice([each.value for each in Reason]), help="Only with this reason."
+)
 @with_json
 def list_(
     config: Path | None, limit: int, before: int | None, reason: str | None, as_json: bool
 ) -> None:
-    """List the arrivals in quarantine, newest first.
+    """List quarantined mail, newest first.
 
-    Their addresses, which may be secret, are shown by `show` only. JSON: a list of {"id",
+    Envelope addresses may be secret, so only `show` prints them. JSON: a list of {"id",
     "source", "source_name", "received_at", "outcome", "reason", "detail", "provider",
     "message_id", "trust", "reparsed_at", "peer", "size"}.
     """
@@ -57,13 +59,13 @@ def list_(
 
 @quarantine.command()
 @click.argument("arrival_id", type=int)
-@click.option("--raw", is_flag=True, help="Write the raw bytes and nothing else.")
+@click.option("--raw", is_flag=True, help="Write only the raw bytes.")
 @with_config
 @with_json
 def show(arrival_id: int, raw: bool, config: Path | None, as_json: bool) -> None:
-    """Show one arrival, whatever it became, its addresses included.
+    """Show one arrival in any state, with its envelope addresses.
 
-    `smsbridge quarantine show ID --raw > mail.eml` gives the mail as it came. JSON: as in the
+    `smsbridge quarantine show ID --raw > mail.eml` saves the original mail. JSON: as in the
     list, and "envelope_from", "recipients".
     """
     if raw:
@@ -80,28 +82,28 @@ def show(arrival_id: int, raw: bool, config: Path | None, as_json: bool) -> None
 
 @quarantine.command()
 @click.argument("arrival_ids", type=int, nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that is in quarantine, oldest first.")
+@click.option("--all", "everything", is_flag=True, help="All quarantined mail, oldest first.")
 @with_config
 @with_json
 def reparse(
     arrival_ids: tuple[int, ...], everything: bool, config: Path | None, as_json: bool
 ) -> int:
-    """Parse arrivals again, after the config or smsbridge itself was mended.
+    """Parse quarantined mail again, after a fix to the config or an upgrade of smsbridge.
 
-    What is read now becomes the message that it would have been, with the same id, and is
-    delivered. Exits 1 if something stays in quarantine. JSON: a list of {"arrival_id", "outcome",
+    A mail that can now be parsed becomes the message it would have been, with the same id, and is
+    delivered. Exits 1 if anything stays in quarantine. JSON: a list of {"arrival_id", "outcome",
     "message_id", "reason", "detail"}.
     """
     if bool(arrival_ids) == everything:
         raise click.UsageError("name either ids, or --all")
 
-    async def again(store: Store, file: ConfigFile) -> list[Document]:
+    async def reparse_all(store: Store, file: ConfigFile) -> list[Document]:
         intake = app.intake_of(file.settings, store)
         ids = await operations.quarantined(store) if everything else arrival_ids
         with progress_bar(len(ids), "reparsing") as progress:
             return await operations.reparse(store, intake, ids, progress)
 
-    results = run(config, again)
+    results = run(config, reparse_all)
     if as_json:
         as_document(results)
     else:
@@ -110,5 +112,5 @@ def reparse(
             results,
             "nothing is in quarantine",
         )
-    stayed = any(each["outcome"] in ("quarantine", "refused") for each in results)
-    return FOUND_WRONG if stayed else DONE
+    remaining = any(each["outcome"] in ("quarantine", "refused") for each in results)
+    return FOUND_WRONG if remaining else DONE

@@ -212,7 +212,7 @@ def test_an_import_that_is_stopped_goes_on(
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130, err
-    assert "the same command goes on" in err
+    assert "run the same command again to continue" in err
     whole = tmp_path / "whole.mbox"
     whole.write_bytes(b"".join(mails))
     document = smsbridge("import", whole, "-c", filled.config, "--json").document

@@ -152,5 +152,5 @@ def test_how_far_it_is_is_drawn_on_a_terminal_alone(
         timeout=PATIENCE,
     )  # fmt: skip
     assert piped.returncode == 0
-    assert piped.stderr == "note: what came in before is not sent again\n"
+    assert piped.stderr == "note: mails that were received before are not delivered again\n"
     assert "importing" not in piped.stdout

@@ -385,9 +385,9 @@ def test_an_error_found_later_is_explained_with_its_line(tmp_path: Path) -> None
     """A ConfigError of another room gets the file and the line of its key."""
     path = write(tmp_path, PROVIDER + ENDPOINT)
     file = load_file(path)
-    told = file.explain(ConfigError("providers.0.time_zone", "is missing"))
+    told = file.locate(ConfigError("providers.0.time_zone", "is missing"))
     assert str(told) == f"{path}: line 1: providers.agile.time_zone: is missing"
-    told = file.explain(ConfigError("endpoints.0.secret", "is too short"))
+    told = file.locate(ConfigError("endpoints.0.secret", "is too short"))
     assert str(told) == f"{path}: line 8: endpoints.crm.secret: is too short"
 
 

@@ -38,7 +38,7 @@ def load_and_build(path: Path) -> None:
     try:
         build(file.settings.providers)
     except ConfigError as error:
-        raise file.explain(error) from None
+        raise file.locate(error) from None
 
 
 @pytest.mark.parametrize(

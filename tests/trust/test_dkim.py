@@ -321,7 +321,7 @@ async def test_the_work_is_done_outside_the_loop(names: DnsNames, monkeypatch: p
 
         return noted
 
-    for name in ("body_digest", "check"):
+    for name in ("body_digest", "verify_signature"):
         monkeypatch.setattr(verify, name, noting(getattr(verify, name)))
     assert isinstance(await weigh(GOOD, names), Trust)
     assert len(seen) == 2

@@ -1,7 +1,7 @@
-"""Takes in a batch of arrivals by the line that sources use: read, plan, store.
+"""Ingests a batch of arrivals through the pipeline that sources use: read, plan, store.
 
-For import and reparse; reconcile takes in one mail at a time, by the same intake. So there is one
-check of free space and one isolation of poison: the store's.
+For import and reparse; reconcile ingests one mail at a time, through the same intake. So there is
+one check of free space and one isolation of poison rows: the store's.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from bridge.intake import Intake
 from bridge.model import Arrival, Receipt
 from bridge.reader import Reading, Result
 
-AT_ONCE: Final = 100  # arrivals that are read before they are stored: they share a sync
-BYTES_AT_ONCE: Final = 8 * 1024**2  # of their raw bytes in memory; one arrival's more at most
+MAX_ARRIVALS: Final = 100  # read before they are stored: they share a sync
+MAX_BYTES: Final = 8 * 1024**2  # raw bytes in memory, plus one arrival at most
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of one arrival: its receipt, or the error that is its own.
+class Ingested:
+    """The outcome of one arrival: its receipt, or its own error.
 
-    `result` is None if its evidence could not be weighed now.
+    `result` is None if its evidence couldn't be checked now.
     """
 
     receipt: Receipt | BridgeError
@@ -32,19 +32,21 @@ class Taken:
 
     @property
     def detail(self) -> str:
-        """Why it became no message; empty if it became one."""
+        """Why it isn't a message; empty if it is one."""
         if isinstance(self.receipt, BridgeError):
             return str(self.receipt)
         return "" if self.result is None or isinstance(self.result, Reading) else self.result.detail
 
 
-async def take_in(intake: Intake, arrivals: Sequence[tuple[Arrival, int | None]]) -> list[Taken]:
-    """Read and store arrivals, each with the id of the stored one that it is read from again.
+async def ingest_batch(
+    intake: Intake, arrivals: Sequence[tuple[Arrival, int | None]]
+) -> list[Ingested]:
+    """Read and store arrivals, each with the id of the arrival that it reparses, or None.
 
-    An error of the store is each arrival's own: those before it may have been committed.
+    Store errors are per arrival: earlier ones may have been committed.
     """
     read = [await _read(intake, arrival) for arrival, _ in arrivals]
-    # At once, so that they share their transactions.
+    # Concurrently, so that they share transactions.
     return await asyncio.gather(
         *(
             _store(intake, arrival, result, reparse_of)
@@ -62,10 +64,10 @@ async def _read(intake: Intake, arrival: Arrival) -> Result | TrustUnavailable:
 
 async def _store(
     intake: Intake, arrival: Arrival, result: Result | TrustUnavailable, reparse_of: int | None
-) -> Taken:
+) -> Ingested:
     if isinstance(result, TrustUnavailable):
-        return Taken(result, None)
+        return Ingested(result, None)
     try:
-        return Taken(await intake.store(arrival, result, reparse_of=reparse_of), result)
+        return Ingested(await intake.store(arrival, result, reparse_of=reparse_of), result)
     except BridgeError as error:
-        return Taken(error, result)
+        return Ingested(error, result)
