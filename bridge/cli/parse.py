@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from bridge.cli.annotated_mail import print_explanation
+from bridge.cli.default_providers import TRUST_NOTE, known_providers
 from bridge.cli.messages import as_data
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, heading
 from bridge.cli.root import DONE, FOUND_WRONG
-from bridge.cli.stand_ins import TRUST_NOTE, known_providers
 from bridge.errors import NotPossible
 from bridge.model import Arrival, MailFile
 from bridge.operations.documents import result_document

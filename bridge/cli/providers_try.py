@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from bridge.cli.default_providers import TRUST_NOTE, known_providers
 from bridge.cli.opened import progress_bar
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_table, heading
 from bridge.cli.root import DONE, FOUND_WRONG
-from bridge.cli.stand_ins import TRUST_NOTE, known_providers
 from bridge.operations.documents import Document
 from bridge.operations.mail_files import find_files, total_size
 from bridge.operations.trial import Trial

@@ -142,9 +142,11 @@ class ImapSettings(Strict):
         if (self.password is None) == (self.oauth is None):
             raise ValueError("set password, or an [imap.oauth] table, and not both")
         if not self.tls and not is_loopback(self.host):
-            raise ValueError("tls = false sends the password readable: for 127.0.0.1 or ::1 only")
+            raise ValueError(
+                "tls = false sends the password in clear text: only for 127.0.0.1 or ::1"
+            )
         if not self.tls and self.tls_ca is not None:
-            raise ValueError("tls_ca without tls says nothing: leave one out")
+            raise ValueError("tls_ca has no effect without tls: remove one")
         for name, target in self.targets.items():
             if target == self.place:
                 raise ValueError(f"{name} names the folder that is read: name another one")

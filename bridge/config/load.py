@@ -25,11 +25,11 @@ _MAX_BYTES: Final = 1024**2
 _POSITION: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|(end of document))\)")
 # Parser messages that aren't clear to an operator.
 _SYNTAX: Final[Mapping[str, str]] = {
-    "Invalid value": "a value is expected here; texts stand in quotes",
+    "Invalid value": "a value is expected here; strings need quotes",
     "Cannot overwrite a value": "this key is there twice",
     "Invalid statement": "a key, a [table] or a # comment is expected here",
     "Expected newline or end of document after a statement": (
-        "the line should end here; texts stand in quotes, comments begin with #"
+        "the line should end here; strings need quotes, comments begin with #"
     ),
 }
 _DECLARED_TWICE: Final = re.compile(r"Cannot declare \((.*?),?\) twice")

@@ -24,7 +24,7 @@ def _command(value: object) -> object:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError('must be a list: ["/path/of/program", "argument"]')
     if not all(isinstance(word, str) and word and "\0" not in word for word in value):
-        raise ValueError("must be a list of texts in quotes")
+        raise ValueError("must be a list of strings")
     if not str(value[0]).startswith("/"):
         raise ValueError(f"{value[0]!r} must be the program's whole path")
     return tuple(value)
@@ -38,7 +38,7 @@ def _tenant(tenant: str) -> str:
 
 def _scope(scope: str) -> str:
     if not scope.strip() or not scope.isascii() or not scope.isprintable():
-        raise ValueError("must be words parted by spaces")
+        raise ValueError("must be words separated by spaces")
     return scope
 
 

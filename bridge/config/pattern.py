@@ -18,7 +18,7 @@ _MAX_LENGTH: Final = 1000  # characters
 _MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
 _VALUE: Final = "value"
 # Added where RE2's own message doesn't help an operator.
-_LOOKING: Final = "look-ahead, look-behind and back-references do not exist here"
+_LOOKING: Final = "look-ahead, look-behind and back-references are not supported"
 
 
 class Match(NamedTuple):
@@ -67,7 +67,7 @@ def _whole(text: str) -> str:
 def compile_pattern(text: str) -> SearchPattern:
     """Compile a pattern; raises ValueError with what is wrong with it."""
     if not text:
-        raise ValueError("is empty: a pattern that matches everything says nothing")
+        raise ValueError("is empty, so it matches everything")
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"is longer than {_MAX_LENGTH} characters")
     options = re2.Options()
@@ -79,7 +79,9 @@ def compile_pattern(text: str) -> SearchPattern:
         reason = error.args[0]
         why = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         more = f"; {_LOOKING}" if "perl operator" in why or "escape sequence: \\" in why else ""
-        raise ValueError(f"is no pattern (RE2 syntax): {why.replace('(?im)', '')}{more}") from None
+        raise ValueError(
+            f"is not a valid pattern (RE2 syntax): {why.replace('(?im)', '')}{more}"
+        ) from None
     group = compiled.groupindex.get(_VALUE, 1 if compiled.groups == 1 else 0)
     return SearchPattern(text, compiled.groups, group, compiled)
 
@@ -97,7 +99,7 @@ def _finder(value: object) -> object:
     assert isinstance(pattern, SearchPattern)
     if pattern.groups > 1 and not pattern.group:
         raise ValueError(
-            "has several groups: call the one that counts (?P<value>…), or begin the others (?:"
+            "has several groups: name the value's group (?P<value>…), or begin the others with (?:"
         )
     return pattern
 

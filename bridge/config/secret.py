@@ -49,11 +49,11 @@ def _credential(name: str) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise ValueError(
-            f"credential {name!r}: systemd handed over no credentials "
+            f"credential {name!r}: systemd passed no credentials "
             f"(LoadCredential={name}:/path in the unit)"
         )
     if "/" in name or name in {".", ".."}:
-        raise ValueError(f"credential {name!r}: a credential's name has no slash")
+        raise ValueError(f"credential {name!r}: a credential's name can't contain a slash")
     # systemd sets owner and mode of its own folder: nobody else can read it.
     return _text(Path(folder) / name, f"credential {name!r}")
 
@@ -97,5 +97,5 @@ def _text(path: Path, called: str) -> str:
 
 
 def _why(error: OSError | ValueError) -> str:
-    told = error.strerror if isinstance(error, OSError) else None
-    return (told or "cannot be opened").lower()
+    reason = error.strerror if isinstance(error, OSError) else None
+    return (reason or "cannot be opened").lower()

@@ -306,4 +306,4 @@ class Settings(BaseSettings):
 def _unique(names: Sequence[str]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
-            raise ValueError(f"the name {name!r} is used {count} times: names tell them apart")
+            raise ValueError(f"the name {name!r} is used {count} times: names must be unique")

@@ -108,7 +108,7 @@ class PlaceSettings(Strict):
         kinds = [name for name in KINDS if getattr(self, name) is not None]
         named = ", ".join("json" if name == "pointer" else name for name in KINDS)
         if len(kinds) != 1:
-            raise ValueError(f"must say one place, and only one: {named}")
+            raise ValueError(f"must name exactly one place: {named}")
         if self.pattern is not None and kinds[0] in {"subject", "text", "value"}:
             raise ValueError(f"needs no pattern beside {kinds[0]}")
         return self
@@ -138,7 +138,7 @@ class IgnoreSettings(Strict):
     @model_validator(mode="after")
     def _some_sign(self) -> Self:
         if not (self.sender or self.subject or self.text or self.headers):
-            raise ValueError("say by what such a mail is known: sender, subject, text or headers")
+            raise ValueError("set what identifies such a mail: sender, subject, text or headers")
         return self
 
 

@@ -125,7 +125,7 @@ def _network(value: object) -> object:
 
 def _label(text: str) -> str:
     if not text.strip() or "\n" in text or len(text) > _MAX_LABEL:
-        raise ValueError(f"must be what stands in the mail: one line, 1 to {_MAX_LABEL} characters")
+        raise ValueError(f"must be text from the mail: one line, 1 to {_MAX_LABEL} characters")
     return text
 
 

@@ -55,11 +55,11 @@ class LabelledFields:
 
 
 class Labels:
-    """The labels of one format, each in all its spellings; case and blanks do not matter.
+    """The labels of one format in all their spellings; case and whitespace are ignored.
 
-    `after_body`: fields that are missing in front of the body may also stand behind it, as the
-    very last lines of the mail. `footers`: the last line that begins with one of these, and all
-    after it, is no part of the body.
+    `after_body`: fields that are missing before the body may also follow it, as the very last
+    lines of the mail. `footers`: the last line that begins with one of these, and everything after
+    it, isn't part of the body.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Labels:
         )
         self._fields = [(which, name) for which, names in spellings.items() for name in names]
         names = "|".join(f"({_words(name)})" for _, name in self._fields)
-        # One blank after the colon is the layout's, any further one is the value's. The asterisks
-        # are what mail programs make of bold print.
+        # One space after the colon belongs to the layout, any further one to the value. Mail
+        # programs render bold text with asterisks.
         self._label = re.compile(
             rf"^{_BLANKS}(\*\*?)?(?:{names})(?(1)\*{{0,2}})"
             rf"(?:[ \xa0]*+{_COLON}(?(1)\*{{0,2}})[ \t\xa0]?|[ \xa0]*+\t|{_BLANKS}(?=\n|\Z))",
@@ -100,10 +100,10 @@ class Labels:
     def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> LabelledFields:
         """Read each field up to the body's label; the body takes the rest of the text.
 
-        The body is kept character for character, less the one line end that every mail has at
-        its end; what looks like a label in it is its own. The other values end with their line
-        and lose the blanks around them. Lines without a label in front of the body are passed
-        over. A value in a table's cell ends with its cell, the body too.
+        The body is kept character for character, less the one line end at the end of every mail;
+        what looks like a label inside it is text. Other values end with their line and are
+        stripped. Lines without a label before the body are skipped. Any value in a table cell ends
+        with the cell.
         """
         return _Reading(text, cells, self._label, self._fields).read(
             self._footer, after_body=self._after_body
@@ -127,7 +127,7 @@ class _Reading:
         self._names: dict[Field, str] = {}
         self._spans: dict[Field, Span] = {}
         self._repeated: str | None = None
-        self._below = 0  # how many lines below its label the last value stood that was not beside
+        self._below = 0  # lines between a label and its value below it, for the last such value
         self._aligned = False  # some label was followed by tabs and a colon
         self._blank = False  # some label was followed by a blank and its value
 

@@ -34,7 +34,7 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
     if not (marks.subject or marks.beside_subject):
         raise ConfigError(
             f"{key}.senders",
-            "nothing says by what this provider's mails are known: set senders, as in "
+            "nothing identifies this provider's mails: set senders, as in "
             'senders = ["sms@example.com"], or subject, or the template\'s recipient or headers',
         )
     places = _places(template, settings, key)

@@ -58,7 +58,7 @@ def _judge(
     for each in found:
         if each.method in _CHECKS and each.result in _FAILED:
             return Absent(f"the server says {each.method}={each.result}")
-    absent = Absent("the server says of no listed domain that it passed")
+    absent = Absent("the server reports a pass for no listed domain")
     for verdict in _verdicts(found, fields, email, wanted):
         if isinstance(verdict, Trust):
             return verdict
@@ -123,7 +123,7 @@ def _verdicts(
         if all_passed := _passed(found, "dkim", domain):
             yield _by_signature(f"{by}: dkim={domain}", domain, fields, _may_sign, need=True)
         elif all_passed is False:
-            yield Absent(f"the server does not say of all signatures of {domain} that they passed")
+            yield Absent(f"the server does not report a pass for every signature of {domain}")
     for domain in wanted.dmarc:
         if not _passed(found, "dmarc", domain):
             continue

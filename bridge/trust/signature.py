@@ -81,7 +81,7 @@ def tags(text: str) -> Mapping[str, str]:
 
 
 def signer(field: HeaderField) -> str | None:
-    """Say whose signature a header claims to be; None if that cannot be read."""
+    """Return the domain that a signature claims; None if it can't be parsed."""
     try:
         return tags(field.value.decode("ascii")).get("d", "").lower() or None
     except (UnusableError, UnicodeDecodeError):
