@@ -94,6 +94,7 @@ class TestMake:
     """`make` says what is wrong in a sentence, and lists what it can do."""
 
     @pytest.mark.parametrize("version", ["3.10", "nothing that runs"])
+    @pytest.mark.processes
     def test_refuses_an_old_python(self, version: str, tmp_path: Path) -> None:
         """A Python that is too old, or none at all, is refused by its version."""
         python = tmp_path / "python"
@@ -117,6 +118,7 @@ class TestMake:
         assert version in asked.stderr
         assert "needs Python 3.11 or newer" in asked.stderr
 
+    @pytest.mark.processes
     def test_takes_the_python_it_is_told(self) -> None:
         """PYTHON chooses the interpreter."""
         asked = subprocess.run(
@@ -129,6 +131,7 @@ class TestMake:
 
         assert asked.stdout.strip() == sys.executable
 
+    @pytest.mark.processes
     def test_help_lists_the_targets_of_the_readme(self) -> None:
         """Each `make TARGET` that the README names is in `make help`."""
         listed = subprocess.run(
