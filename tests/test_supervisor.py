@@ -92,6 +92,7 @@ def test_a_mailbox_that_stopped_in_silence_is_a_reason_for_a_restart(lines: list
     assert [line["event"] for line in lines] == ["progress.sick", "progress.well"]
 
 
+@pytest.mark.processes
 def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None:
     """A certificate is renewed while the database is opened: the start goes on."""
     config = Config({"crm": "http://127.0.0.1:1/"}, generate_secret()).write(tmp_path)

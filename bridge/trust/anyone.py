@@ -23,7 +23,7 @@ def _warnings(_anyone: bool) -> Iterator[str]:
 
 KIND: Final[Kind[bool]] = Kind(
     name="anyone",
-    proves="nothing: everyone who can reach us is believed",
+    proves="nothing: everyone who can reach smsbridge, by whatever route, is trusted",
     weigh=_weigh,
     describe=_describe,
     warnings=_warnings,

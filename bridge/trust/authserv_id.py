@@ -222,7 +222,7 @@ def _domains(wanted: AuthservSettings) -> Iterator[str]:
 
 KIND: Final[Kind[AuthservSettings]] = Kind(
     name="authserv_id",
-    proves="your own mail server verified it, and recorded that in the mail",
+    proves="your own mail server verified the mail and recorded that in it",
     weigh=_weigh,
     describe=_describe,
     domains=_domains,

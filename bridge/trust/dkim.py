@@ -148,7 +148,7 @@ def _preload() -> None:
 
 KIND: Final[Kind[Sequence[str]]] = Kind(
     name="dkim",
-    proves="the provider's domain signed it; smsbridge verifies the signature",
+    proves="the provider's domain signed the mail; smsbridge verifies the signature",
     weigh=_weigh,
     describe=_describe,
     domains=iter,

@@ -1,4 +1,4 @@
-"""Evidence: the SMTP client has an address in one of these networks.
+"""Evidence: the machine that delivered the mail has one of these addresses.
 
 Only the peer of the connection counts. A Received header or a host name proves nothing, and the
 peer of a mailbox that we read is not the machine that sent the mail.
@@ -50,7 +50,7 @@ def _describe(networks: _Networks) -> Iterator[str]:
 
 KIND: Final[Kind[_Networks]] = Kind(
     name="networks",
-    proves="the SMTP client has an address in one of these networks",
+    proves="the machine that delivered the mail has one of these addresses",
     weigh=_weigh,
     describe=_describe,
     sources=smtp_only,

@@ -40,7 +40,7 @@ def _describe(secrets: Sequence[str]) -> Iterator[str]:
 
 KIND: Final[Kind[Sequence[str]]] = Kind(
     name="recipients",
-    proves="it was sent to an address that only the provider knows",
+    proves="the mail was sent to an address that only the provider knows",
     weigh=_weigh,
     describe=_describe,
     sources=smtp_only,

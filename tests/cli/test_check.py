@@ -258,6 +258,7 @@ def test_a_pinned_ca_that_is_none_is_refused(
         ),
     ],
 )
+@pytest.mark.processes
 def test_check_refuses_what_run_refuses_in_the_same_words(
     smsbridge: Smsbridge, config: Path, table: str, key: str, environment: dict[str, str]
 ) -> None:

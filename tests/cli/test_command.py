@@ -45,6 +45,7 @@ def test_the_list_of_commands_is_true(name: str) -> None:
     assert (command.help or "").startswith(line.rstrip("."))
 
 
+@pytest.mark.processes
 def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:
     """`smsbridge --help` must not wait for the database and the web server."""
     script = (
@@ -124,6 +125,7 @@ def test_ctrl_c_is_quiet(smsbridge: Smsbridge, monkeypatch: pytest.MonkeyPatch) 
     assert (ran.code, ran.err.strip()) == (130, "")
 
 
+@pytest.mark.processes
 def test_exit_codes_reach_the_shell(shell: Shell, tmp_path: Path) -> None:
     """0 for done, 1 for found wrong, 2 for cannot be done."""
     (tmp_path / "mail.eml").write_bytes(mail())
@@ -134,6 +136,7 @@ def test_exit_codes_reach_the_shell(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["secret"], ["check", "-c", "config.toml"]])
+@pytest.mark.processes
 def test_a_reader_that_is_gone_is_no_fault(
     environment: dict[str, str], config: Path, arguments: list[str]
 ) -> None:
@@ -151,6 +154,7 @@ def test_a_reader_that_is_gone_is_no_fault(
     assert (ran.returncode, ran.stderr) == (141, b"")
 
 
+@pytest.mark.processes
 def test_a_pipe_gets_plain_aligned_text(shell: Shell, filled: Filled) -> None:
     """Into a pipe a table has aligned columns, no frames, no colours, and no cut lines."""
     ran = shell(f"smsbridge deliveries list -c {filled.config} | cat", COLUMNS="20")

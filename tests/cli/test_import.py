@@ -195,6 +195,7 @@ def test_what_cannot_be_done_is_exit_2(smsbridge: Smsbridge, filled: Filled, con
     assert (ran.code, "smsbridge run" in ran.err) == (2, True)
 
 
+@pytest.mark.processes
 def test_an_import_that_is_stopped_goes_on(
     filled: Filled, tmp_path: Path, environment: dict[str, str], smsbridge: Smsbridge
 ) -> None:

@@ -19,10 +19,15 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from bridge.config.load import load
 from bridge.store import Database
 from tests.cli.conftest import Filled, Ran, mail
 from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.processes
+
 
 Smsbridge = Callable[..., Ran]
 SEPARATOR = b"From smsin@agiletelecom.com Wed Apr  8 12:30:52 2026\n"

@@ -57,6 +57,7 @@ def test_a_low_port_without_privilege_says_what_it_needs() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without privilege")
+@pytest.mark.processes
 def test_a_low_port_is_really_refused_to_nobody() -> None:
     """The kernel's own refusal leads to that sentence."""
     start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii")

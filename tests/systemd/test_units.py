@@ -13,6 +13,9 @@ from bridge.config.settings import DeliverySettings
 from tests.patience import PATIENCE
 from tests.servers.programs import need
 
+pytestmark = pytest.mark.processes
+
+
 UNITS = Path(__file__).parents[2] / "systemd"
 BINARY = "/opt/smsbridge/.venv/bin/smsbridge"
 MOST_EXPOSED = 1.5  # of 10; a unit with nothing set scores 9.6

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bridge import mail, providers, trust
-from bridge.config.settings import ProviderSettings, TrustSettings
+from bridge import app, mail, providers, trust
+from bridge.config.settings import ProviderSettings, Settings, TrustSettings
 from bridge.errors import TrustUnavailable
 from bridge.model import Arrival, Email, Ignored, Reason, Trust, Unreadable
 from bridge.reader import Reader, Reading
@@ -27,8 +27,9 @@ AUTHSERV = {"authserv_id": {"id": "mx.example.com", "dkim": ["agiletelecom.com"]
 async def read(raw: bytes, **more: Any) -> Reading | Unreadable | Ignored:
     table = {"name": "agile", "time_zone": "Europe/Rome", "trust": AUTHSERV} | more
     settings = ProviderSettings.model_validate(table)
-    reader = Reader(providers.build([settings]), {settings.name: settings.trust}, lambda: NOW)
-    return await reader.read(Arrival(IMAP, "inbox", raw, NOW))
+    return await app.reader_of(Settings(providers=(settings,))).read(
+        Arrival(IMAP, "inbox", raw, NOW)
+    )
 
 
 async def test_a_mail_that_is_put_off_is_no_bug():
@@ -45,6 +46,7 @@ async def test_a_mail_that_is_put_off_is_no_bug():
         await reader.read(Arrival(IMAP, "inbox", Signer().sign(mail_of(signature="")), NOW))
 
 
+@pytest.mark.processes
 def test_only_who_asks_for_dkim_pays_for_it():
     """Neither dnspython nor cryptography is imported by a config without dkim."""
     program = """

@@ -275,6 +275,7 @@ def own_dovecot() -> Iterator[DovecotServer]:
         yield server
 
 
+@pytest.mark.processes
 async def test_the_server_is_restarted(
     own_dovecot: DovecotServer, ledger: Ledger, begin: Begin
 ) -> None:

@@ -278,6 +278,7 @@ def command(script: str, timeout: float = PATIENCE) -> Tokens:
     return tokens({"token_command": [sys.executable, "-c", script]}, timeout=timeout)
 
 
+@pytest.mark.processes
 async def test_a_command_prints_the_token() -> None:
     """Its output without the line end is the token, and it is run each time."""
     made = command("import time; print(f't{time.monotonic_ns()}')")
@@ -295,6 +296,7 @@ async def test_a_command_prints_the_token() -> None:
         ("print('\\u00e9')", "printed no single token"),
     ],
 )
+@pytest.mark.processes
 async def test_what_a_command_can_do_wrong(script: str, sentence: str) -> None:
     """A command that fails, floods or prints something else is told and ended."""
     with pytest.raises(TokenUnavailable, match=sentence) as caught:
@@ -302,18 +304,21 @@ async def test_what_a_command_can_do_wrong(script: str, sentence: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.processes
 async def test_a_command_that_hangs_is_told_and_ended() -> None:
     """A command has as long as a mail server's answer, and no longer."""
     with pytest.raises(TokenUnavailable, match=r"did not end within 0\.5 s"):
         await command("import time; time.sleep(3600)", 0.5).token()
 
 
+@pytest.mark.processes
 async def test_a_command_that_is_not_there_is_told() -> None:
     """A wrong path is a sentence."""
     with pytest.raises(TokenUnavailable, match="cannot be run: no such file"):
         await tokens({"token_command": ["/nowhere/token"]}).token()
 
 
+@pytest.mark.processes
 async def test_what_a_command_leaves_behind_is_ended(tmp_path: Path) -> None:
     """A child that outlives its parent and keeps the pipe open holds nobody up for ever."""
     fifo, held = tmp_path / "fifo", tmp_path / "held"
@@ -343,6 +348,7 @@ def _is_held(fifo: Path) -> bool:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.processes
 async def test_a_command_that_we_may_not_kill_has_a_deadline() -> None:
     """One that runs as somebody else (sudo) and hangs is left behind, and holds nobody up."""
     script = """

@@ -20,6 +20,9 @@ from tests.patience import PATIENCE
 from tests.servers.scripted_imap import SECRET, USER, ScriptedImap, scripted_imap
 from tests.sources.imap.parts import Ledger, make_source, running, settings
 
+pytestmark = pytest.mark.processes
+
+
 _CA = """
 [ca]
 default_ca = tests

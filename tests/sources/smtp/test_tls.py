@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError
 from bridge.net.tls import server_context
 from bridge.sources.smtp.connection import SmtpConnection
+from tests.certificates import write_key
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
@@ -237,12 +239,8 @@ def test_an_encrypted_key_is_told_and_no_password_asked_for(
 ) -> None:
     """OpenSSL would wait at the terminal for a password."""
     locked = tmp_path / "locked.key"
-    subprocess.run(
-        ["openssl", "ec", "-aes256", "-passout", "pass:x", "-in", certificates / "one.key",
-         "-out", locked],
-        check=True, capture_output=True, timeout=PATIENCE,
-    )  # fmt: skip
-    locked.chmod(0o600)
+    key = ec.generate_private_key(ec.SECP256R1())
+    write_key(locked, key, BestAvailableEncryption(b"x"))
     with pytest.raises(ConfigError, match="is encrypted"):
         server_context(certificates / "one.pem", locked, "smtp")
 
