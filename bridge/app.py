@@ -32,10 +32,10 @@ from bridge.net import loop
 from bridge.reader import Reader
 from bridge.signing import standard_webhooks
 from bridge.sources.imap.folder import Cursors
-from bridge.sources.imap.lease import LedSource
+from bridge.sources.imap.lease import LeasedSource
 from bridge.sources.imap.mailbox import OpenMailbox
 from bridge.sources.imap.oauth import tokens_for
-from bridge.sources.imap.open import look_into
+from bridge.sources.imap.open import open_read_only
 from bridge.sources.imap.source import ImapSource
 from bridge.sources.imap.survey import Survey, survey
 from bridge.sources.smtp.source import SmtpSource
@@ -184,7 +184,7 @@ def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) ->
 
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
     """Open a mailbox's folder to look at it alone: nothing in it is changed."""
-    return look_into(settings, tokens_for(settings, tls_context()))
+    return open_read_only(settings, tokens_for(settings, tls_context()))
 
 
 async def survey_mailbox(settings: ImapSettings) -> Survey:
@@ -233,7 +233,7 @@ def _mailbox(settings: ImapSettings, intake: Intake, mailboxes: Mailboxes) -> So
     """Build the source of one mailbox; of several bridges on one store, one reads it at a time."""
     make = _mailbox_sources(settings, intake.accept, mailboxes)
     lead = partial(mailboxes.lead, settings.name, settings.folder)
-    return LedSource(settings.name, lead, make, LEAD_SECONDS)
+    return LeasedSource(settings.name, lead, make, LEAD_SECONDS)
 
 
 async def _refresh(store: Store, endpoints: Sequence[str]) -> None:
