@@ -132,11 +132,8 @@ class ImapSource:
         """
         self.status.record_disconnected()
         while not self._stopping.is_set():
-            broken_by: Exception | None = await self._retrying(self._use_connection)
-            if broken_by is not None:
-                pause = _short_pause()
-                self._record_failure(broken_by, pause)
-                await self._pause(pause)
+            pause: float = await self._retrying(self._use_connection)
+            await self._pause(pause)
 
     def _wait_after(self, state: RetryCallState) -> float:
         """Return the seconds to wait after a failed attempt."""
@@ -168,15 +165,16 @@ class ImapSource:
                 self.status.bug(error)
                 self.status.record_unavailable(f"a bug ({type(error).__name__})", pause)
 
-    async def _use_connection(self) -> Exception | None:
-        """Connect and read until `stop`; raise what broke the connection, return it if it lasted.
+    async def _use_connection(self) -> float:
+        """Connect and read until `stop` or a failure; return the seconds to wait before the next.
 
-        A server that hangs up at each IDLE syncs well each time: that would be a loop of logins.
-        So one good sync doesn't make a connection one that lasted.
+        Raises what broke the connection, unless it had lasted. One good sync is not enough for
+        that: a server that hangs up at each IDLE syncs well each time, which would be a loop of
+        logins.
         """
         settings = self._settings
         if self._stopping.is_set():
-            return None
+            return 0.0
         client = await open_client(settings, self._tokens, self._tls, self.status.heartbeat)
         self._client = client
         self._no_idle = False
@@ -191,7 +189,9 @@ class ImapSource:
                     await self._wait_for_mail(client, found)
         except Exception as error:
             if synced and asyncio.get_running_loop().time() - opened_at >= _STEADY:
-                return error
+                pause = _short_pause()
+                self._record_failure(error, pause)
+                return pause
             raise
         finally:
             self._client = None
@@ -201,7 +201,7 @@ class ImapSource:
                 await client.logout()
             finally:
                 client.close()
-        return None
+        return 0.0
 
     def _record_sync(self, client: ImapClient) -> None:
         self._refusals = 0
