@@ -34,10 +34,10 @@ from bridge.net import loop
 from bridge.providers import Provider
 from bridge.reader import Reader
 from bridge.sources.imap.folder import Cursors
-from bridge.sources.imap.lease import LedSource
+from bridge.sources.imap.lease import LeasedSource
 from bridge.sources.imap.mailbox import OpenMailbox
 from bridge.sources.imap.oauth import tokens_for
-from bridge.sources.imap.open import look_into
+from bridge.sources.imap.open import open_read_only
 from bridge.sources.imap.source import ImapSource
 from bridge.sources.imap.survey import Survey, survey
 from bridge.sources.smtp.source import SmtpSource
@@ -219,7 +219,7 @@ def _mailbox(settings: ImapSettings, dependencies: _Dependencies) -> Source:
     )
     make()  # refuse unusable settings at start-up, not at the first turn
     lead = partial(dependencies.mailboxes.lead, settings.name, settings.folder)
-    return LedSource(settings.name, lead, make, LEAD_SECONDS)
+    return LeasedSource(settings.name, lead, make, LEAD_SECONDS)
 
 
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
@@ -252,7 +252,7 @@ def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) ->
 
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
     """Open a mailbox's folder read-only."""
-    return look_into(settings, tokens_for(settings, tls_context()))
+    return open_read_only(settings, tokens_for(settings, tls_context()))
 
 
 async def survey_mailbox(settings: ImapSettings) -> Survey:

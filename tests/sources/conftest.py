@@ -68,9 +68,9 @@ async def start(taken: Taken) -> AsyncIterator[Start]:
         await source.drain(PATIENCE)
         run.cancel()
         await asyncio.wait([run])
-        assert source._desk.sessions == set()
-        assert len(source._desk.door) == 0
-        assert source._desk.budget.used == 0
+        assert source._shared.sessions == set()
+        assert len(source._shared.door) == 0
+        assert source._shared.budget.used == 0
         assert source._commits == set()
 
 

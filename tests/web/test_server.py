@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge import metrics
 from bridge.errors import ListenError, StoreUnavailable
 from bridge.formats import sms_received
+from bridge.model import Report
 from bridge.web import Health, WebServer, pages, server
 from tests.patience import PATIENCE
 
@@ -84,7 +85,7 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
             200,
             {"ok": True, "problems": [], "sources": {}},
         )
-        health.show("imap.inbox", lambda: {"state": "connected", "lag_seconds": 1.5})
+        health.show("imap.inbox", lambda: Report("connected", details={"lag_seconds": 1.5}))
         assert health.bad("store", "the database is locked")
         assert not health.bad("store", "the database is still locked")
         answer = await get(address, "/healthz")

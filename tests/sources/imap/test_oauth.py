@@ -19,7 +19,7 @@ import pytest
 from bridge import logs
 from bridge.config.imap import ImapSettings
 from bridge.errors import TokenRefused, TokenUnavailable
-from bridge.sources.imap.oauth import Tokens, tokens_for
+from bridge.sources.imap.oauth import AccessTokens, tokens_for
 from tests.conftest import Line
 from tests.delivery.servers import Answer, Request, closed_port, hangs, receiver, repeats, says
 from tests.patience import PATIENCE
@@ -42,7 +42,7 @@ def tokens(
     oauth: dict[str, Any],
     monotonic: Callable[[], float] | None = None,
     timeout: float = PATIENCE,
-) -> Tokens:
+) -> AccessTokens:
     settings = ImapSettings.model_validate(
         {
             "name": "inbox", "host": "imap.example.com", "username": "sms", "oauth": oauth,
@@ -214,13 +214,15 @@ REFUSING: dict[str, tuple[Answer, type[Exception], str]] = {
     "later, by name": (
         issues({"error": "temporarily_unavailable"}, status=400), TokenUnavailable, "answered 400",
     ),
-    "no JSON": (says(200, body=b"<html>hunter2-token"), TokenUnavailable, "no token"),
-    "a list": (says(200, body=b"[]"), TokenUnavailable, "no token"),
-    "no token": (issues({"expires_in": 1}), TokenUnavailable, "no token"),
-    "a token with a line end": (issues({"access_token": "a\r\nb"}), TokenUnavailable, "no token"),
+    "no JSON": (says(200, body=b"<html>hunter2-token"), TokenUnavailable, "no usable token"),
+    "a list": (says(200, body=b"[]"), TokenUnavailable, "no usable token"),
+    "no token": (issues({"expires_in": 1}), TokenUnavailable, "no usable token"),
+    "a token with a line end": (
+        issues({"access_token": "a\r\nb"}), TokenUnavailable, "no usable token",
+    ),
     "silence": (hangs, TokenUnavailable, "did not answer within 0.5 s"),
     "drops": (repeats(HEAD + b"x", 0.02), TokenUnavailable, "did not answer within"),
-    "a flood": (repeats(HEAD + b"x" * 10_000), TokenUnavailable, "far more than a token"),
+    "a flood": (repeats(HEAD + b"x" * 10_000), TokenUnavailable, "an answer that is far too long"),
 }  # fmt: skip
 
 
@@ -274,7 +276,7 @@ async def test_the_log_holds_no_token(lines: list[Line], monkeypatch: pytest.Mon
     assert not any(secret in json.dumps(lines) + repr(vars(made)) for secret in SECRETS)
 
 
-def command(script: str, timeout: float = PATIENCE) -> Tokens:
+def command(script: str, timeout: float = PATIENCE) -> AccessTokens:
     return tokens({"token_command": [sys.executable, "-c", script]}, timeout=timeout)
 
 
@@ -290,7 +292,7 @@ async def test_a_command_prints_the_token() -> None:
     ("script", "sentence"),
     [
         ("import sys; print('hunter2-token'); sys.exit(3)", "failed with exit code 3"),
-        ("import sys\nwhile True: sys.stdout.write('hunter2-token' * 1000)", "far more than"),
+        ("import sys\nwhile True: sys.stdout.write('hunter2-token' * 1000)", "printed too much"),
         ("print('two tokens')", "printed no single token"),
         ("pass", "printed no single token"),
         ("print('\\u00e9')", "printed no single token"),

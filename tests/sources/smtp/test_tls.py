@@ -102,8 +102,8 @@ async def test_old_tls_is_refused(
 ) -> None:
     """TLS 1.1 gets no connection."""
     source = await start(tls_listen=("127.0.0.1:0",), **tls_settings)
-    assert source._desk.tls is not None
-    assert source._desk.tls.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert source._shared.tls is not None
+    assert source._shared.tls.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize("said", [b"EHLO x\r\n", b"\x16\x03\x01\x00\x05junk!", b""])
@@ -119,7 +119,7 @@ async def test_a_failed_handshake_leaves_nothing(
     await peer.send(said)
     await peer.rest()
     async with asyncio.timeout(PATIENCE):
-        await source._desk.deserted.wait()
+        await source._shared.empty.wait()
     assert len(lines) == 1
     peer.reset()
 
@@ -145,7 +145,7 @@ async def test_a_starttls_that_fails_leaves_nothing(
         case "junk":
             await peer.send(b"MAIL FROM:<a@b>\r\n" * 10)
     async with asyncio.timeout(PATIENCE):
-        await source._desk.deserted.wait()
+        await source._shared.empty.wait()
     assert [line["event"] for line in lines] == ["smtp.tls_failed"]
 
 
@@ -159,7 +159,7 @@ async def test_a_starttls_that_is_followed_by_silence_leaves_nothing(
     await peer.greet()
     assert (await peer.ask(b"STARTTLS")).startswith("220")
     async with asyncio.timeout(1):
-        await source._desk.deserted.wait()
+        await source._shared.empty.wait()
     assert [line["event"] for line in lines] == ["smtp.tls_failed"]
 
 
@@ -253,7 +253,7 @@ async def test_a_bug_in_the_accept_loop_is_no_silence(
     def broken(_session: SmtpConnection) -> bool:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(SmtpConnection, "take_place", broken)
+    monkeypatch.setattr(SmtpConnection, "admit", broken)
     listen = {"listen": (), "tls_listen": ("127.0.0.1:0",), "hostname": "bridge.example"}
     source = make_source(SmtpSettings.model_validate(listen | tls_settings), taken)
     run = asyncio.create_task(source.run())
