@@ -15,9 +15,11 @@ from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.errors import StoreUnavailable
 from bridge.model import Trust
-from bridge.operations.import_files import Tally, import_files
+from bridge.operations.import_files import Tally, import_files, stored_messages
 from bridge.operations.mail_files import find_files, total_size
 from bridge.store import Store
+
+_UNJUDGED = Trust("operator", "only to recognise the mail")  # never stored
 
 
 @click.command("import")
@@ -48,8 +50,9 @@ def import_mail(paths: tuple[Path, ...], trusted: bool, config: Path | None, as_
 
     async def import_all(store: Store, file: ConfigFile) -> None:
         intake = app.intake_of(file.settings, store, vouched)
+        find_stored = stored_messages(store, app.reader_of(file.settings, _UNJUDGED))
         with progress_bar(total_size(files), "importing") as progress:
-            await import_files(files, intake, tally, now, progress)
+            await import_files(files, intake, tally, now, progress, find_stored)
 
     try:
         run(config, import_all)

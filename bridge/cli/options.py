@@ -36,6 +36,24 @@ with_limit = click.option(
 )  # fmt: skip
 
 
+class _Time(click.ParamType[datetime]):
+    """A moment in ISO 8601; without an offset it is the machine's local time."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Parse it, or fail with the ways to write one."""
+        try:
+            return datetime.fromisoformat(str(value)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time; write 2026-04-08 or 2026-04-08T14:30", param, ctx)
+
+
+TIME = _Time()
+
+
 def require_config(explicit: Path | None) -> ConfigFile:
     """Load the config; raises ConfigErrors, naming the places if none is found."""
     path = find_config(explicit)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from bridge import app
 from bridge.cli.opened import progress_bar, run
-from bridge.cli.options import with_config, with_json, with_limit
+from bridge.cli.options import TIME, now, with_config, with_json, with_limit
 from bridge.cli.output import as_document, as_fields, as_list
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
@@ -17,6 +18,9 @@ from bridge.model import Reason
 from bridge.operations import quarantine as operations
 from bridge.operations.documents import Document
 from bridge.store import Store
+from bridge.store.discard import QuarantineFilter
+
+_REASON = click.Choice([each.value for each in Reason])
 
 
 @click.group()
@@ -28,9 +32,7 @@ def quarantine() -> None:
 @with_config
 @with_limit
 @click.option("--before", type=int, help="Only those with a lower id: the next page.")
-@click.option(
-    "--reason", type=click.Choice([each.value for each in Reason]), help="Only with this reason."
-)
+@click.option("--reason", type=_REASON, help="Only with this reason.")
 @with_json
 def list_(
     config: Path | None, limit: int, before: int | None, reason: str | None, as_json: bool
@@ -39,7 +41,7 @@ def list_(
 
     Envelope addresses may be secret, so only `show` prints them. JSON: a list of {"id",
     "source", "source_name", "received_at", "outcome", "reason", "detail", "provider",
-    "message_id", "trust", "reparsed_at", "peer", "size"}.
+    "message_id", "trust", "reparsed_at", "purged_at", "discarded_because", "peer", "size"}.
     """
     documents = run(
         config,
@@ -78,6 +80,54 @@ def show(arrival_id: int, raw: bool, config: Path | None, as_json: bool) -> None
         as_document(document)
     else:
         as_fields(document.items())
+
+
+@quarantine.command()
+@click.argument("arrival_ids", type=int, nargs=-1)
+@click.option("--reason", type=_REASON, help="All quarantined for this reason.")
+@click.option("--provider", help="All of this provider.")
+@click.option("--peer", help="All that this address delivered by SMTP.")
+@click.option("--before", type=TIME, help="All received before this time, as 2026-04-08 or longer.")
+@click.option("--all", "everything", is_flag=True, help="All quarantined mail.")
+@click.option("--because", required=True, metavar="TEXT", help="Why, for the record.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be discarded.")
+@with_config
+@with_json
+def discard(
+    arrival_ids: tuple[int, ...],
+    reason: str | None,
+    provider: str | None,
+    peer: str | None,
+    before: datetime | None,
+    everything: bool,
+    because: str,
+    dry_run: bool,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Discard quarantined mail for good: the raw mail is deleted, the record says why.
+
+    Name ids, or filters that must all match. A discarded mail that is read again from a mailbox or
+    a file stays discarded. JSON: {"discarded"}, or with --dry-run {"mails", "bytes"}.
+    """
+    if not because.strip():
+        raise click.UsageError("--because needs a reason")
+    filters = (reason, provider, peer, before)
+    if sum((bool(arrival_ids), any(filters), everything)) != 1:
+        raise click.UsageError("name either ids, or filters (--reason, --before, …), or --all")
+    which = QuarantineFilter(
+        arrival_ids, Reason(reason) if reason else None, provider, peer, before
+    )
+    if dry_run:
+        document = run(config, lambda store, _: operations.match(store, which))
+        line = f"{document['mails']} mails, {document['bytes']} bytes, would be discarded"
+    else:
+        document = run(config, lambda store, _: operations.discard(store, which, because, now))
+        line = f"{document['discarded']} mails are discarded"
+    if as_json:
+        as_document(document)
+    else:
+        click.echo(line)
 
 
 @quarantine.command()

@@ -14,6 +14,7 @@ class ArrivalOutcome(StrEnum):
     MESSAGE = "message"
     DUPLICATE = "duplicate"
     QUARANTINE = "quarantine"
+    DISCARDED = "discarded"  # it was in quarantine until an operator or its age ended it
     IGNORED = "ignored"
 
 

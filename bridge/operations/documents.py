@@ -86,6 +86,8 @@ def arrival_document(row: ArrivalRow, *, reveal: bool) -> Document:
         "message_id": row.message_id,
         "trust": None if row.trust_by is None else {"by": row.trust_by, "detail": row.trust_detail},
         "reparsed_at": when(row.reparsed_at),
+        "purged_at": when(row.purged_at),
+        "discarded_because": row.discarded_because,
         "peer": None if envelope is None else envelope.peer,
         "size": row.size,
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -13,6 +15,10 @@ from bridge.model import Arrival, Receipt, Unreadable
 from bridge.operations.batch import MAX_ARRIVALS, MAX_BYTES, Ingested, ingest_batch
 from bridge.operations.documents import Document, arrival_document
 from bridge.store import Store, queries
+from bridge.store import discard as discarding
+from bridge.store.discard import QuarantineFilter
+
+_DISCARDS_AT_ONCE: Final = 200
 
 
 async def list_quarantine(
@@ -40,6 +46,39 @@ async def raw_arrival(store: Store, arrival_id: int) -> bytes:
 async def quarantined(store: Store) -> list[int]:
     """Return the ids of all quarantined mail that can be reparsed, oldest first."""
     return await store.read(queries.quarantined_ids)
+
+
+async def match(store: Store, which: QuarantineFilter) -> Document:
+    """Count what `discard` would discard: {"mails", "bytes"}; raises NotFound or NotPossible."""
+    found = await store.read(partial(discarding.match, which=which))
+    return {"mails": found.mails, "bytes": found.size}
+
+
+async def discard(
+    store: Store,
+    which: QuarantineFilter,
+    because: str,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Document:
+    """Discard quarantined arrivals: their raw mails are removed, their rows say why.
+
+    In pieces, so that mail that comes in meanwhile does not wait; an interrupted one goes on when
+    it is called again. Returns {"discarded"}. Raises NotFound or NotPossible, and changes nothing,
+    if one of the ids is not in quarantine; StoreUnavailable. `progress` is called with the number
+    of arrivals discarded.
+    """
+    await store.read(partial(discarding.match, which=which))
+    done = 0
+    while True:
+        change = partial(
+            discarding.discard, which=which, because=because, now=clock(), most=_DISCARDS_AT_ONCE
+        )
+        discarded = await store.change(change)
+        done += discarded
+        progress(discarded)
+        if discarded < _DISCARDS_AT_ONCE:
+            return {"discarded": done}
 
 
 async def reparse(

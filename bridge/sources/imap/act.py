@@ -38,5 +38,6 @@ def actions_of(settings: ImapSettings) -> Mapping[ArrivalOutcome, Afterwards]:
         ArrivalOutcome.MESSAGE: settings.on_message,
         ArrivalOutcome.DUPLICATE: settings.on_message,
         ArrivalOutcome.QUARANTINE: settings.on_quarantine,
+        ArrivalOutcome.DISCARDED: settings.on_quarantine,  # it came once more
         ArrivalOutcome.IGNORED: settings.on_ignored,
     }
