@@ -24,11 +24,12 @@ from bridge.config.settings import EndpointSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.planner import Planner
-from bridge.delivery.transport import open_transport, tls_context
+from bridge.delivery.transport import open_transport
 from bridge.errors import BridgeError, ConfigError
 from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, DeliveryState, Receipt, Trust
 from bridge.net import loop
+from bridge.net.tls import client_context
 from bridge.reader import Reader
 from bridge.signing import standard_webhooks
 from bridge.sources.imap.folder import Cursors
@@ -150,7 +151,7 @@ def _mailbox_sources(
     settings: ImapSettings, accept: Accept, cursors: Cursors
 ) -> Callable[[], ImapSource]:
     """Give what makes a mailbox's source for each turn, all of them with the same tokens."""
-    tokens = tokens_for(settings, tls_context())
+    tokens = tokens_for(settings, client_context())
     make = partial(ImapSource, settings, accept, cursors, tokens, clock=now)
     make()  # what cannot be used is refused at the start, not at the first turn
     return make
@@ -184,12 +185,12 @@ def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) ->
 
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
     """Open a mailbox's folder to look at it alone: nothing in it is changed."""
-    return look_into(settings, tokens_for(settings, tls_context()))
+    return look_into(settings, tokens_for(settings, client_context()))
 
 
 async def survey_mailbox(settings: ImapSettings) -> Survey:
     """Get into a mailbox as the daemon would, and say what it is like; raises BridgeError."""
-    return await survey(settings, tokens_for(settings, tls_context()), now().date())
+    return await survey(settings, tokens_for(settings, client_context()), now().date())
 
 
 async def _run(settings: Settings, sockets: Sockets) -> None:
@@ -213,7 +214,7 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
             endpoints,
             settings.delivery,
             store,
-            partial(open_transport, verify=tls_context()),
+            partial(open_transport, verify=client_context()),
             clock=now,
             rng=random.SystemRandom().random,
         )
