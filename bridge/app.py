@@ -26,11 +26,12 @@ from bridge.config.settings import Settings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.planner import Planner
-from bridge.delivery.transport import open_transport, tls_context
+from bridge.delivery.transport import open_transport
 from bridge.errors import BridgeError, ConfigError
 from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, DeliveryState, Receipt, Trust
 from bridge.net import loop
+from bridge.net.tls import client_context
 from bridge.providers import Provider
 from bridge.reader import Reader
 from bridge.sources.imap.folder import Cursors
@@ -213,7 +214,7 @@ def _mailbox(settings: ImapSettings, dependencies: _Dependencies) -> Source:
 
     Each turn gets a new source, all of them with the same tokens: a rotated refresh token is kept.
     """
-    tokens = tokens_for(settings, tls_context())
+    tokens = tokens_for(settings, client_context())
     make = partial(
         ImapSource, settings, dependencies.accept, dependencies.mailboxes, tokens, clock=now
     )
@@ -252,12 +253,12 @@ def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) ->
 
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
     """Open a mailbox's folder read-only."""
-    return open_read_only(settings, tokens_for(settings, tls_context()))
+    return open_read_only(settings, tokens_for(settings, client_context()))
 
 
 async def survey_mailbox(settings: ImapSettings) -> Survey:
     """Log in to a mailbox as the daemon would, and report its state; raises BridgeError."""
-    return await survey(settings, tokens_for(settings, tls_context()), now().date())
+    return await survey(settings, tokens_for(settings, client_context()), now().date())
 
 
 async def _run(settings: Settings, sockets: Sockets) -> None:
@@ -281,7 +282,7 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
             endpoints,
             settings.delivery,
             store,
-            partial(open_transport, verify=tls_context()),
+            partial(open_transport, verify=client_context()),
             clock=now,
             rng=random.SystemRandom().random,
         )

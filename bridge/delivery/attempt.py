@@ -55,7 +55,7 @@ async def attempt(
         failure = http.Failure("timeout", f"no whole answer within {endpoint.timeout:g} s")
     except Exception as error:
         # A bug in one attempt must not end the lane: the delivery is tried again.
-        known = http.explain(error)
+        known = http.failure_of(error)
         if known is None:
             log.error(
                 "delivery.bug", delivery=claim.delivery_id, endpoint=endpoint.name, exc_info=error

@@ -13,7 +13,6 @@ import socket
 import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final, cast
 
 import aiohttp
@@ -90,24 +89,11 @@ def _as_written(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
     return (send,)
 
 
-def tls_context() -> ssl.SSLContext:
-    """Make the context that verifies servers: one is enough for all endpoints.
+def failure_of(error: Exception) -> Failure | None:
+    """Return the failure behind an exception of the transport; None if it is a bug instead.
 
-    Trusts what the system trusts (so a company's own CA works once it is installed), and the
-    CAs that come with httpx where the system has none.
-    """
-    paths = ssl.get_default_verify_paths()
-    folder = Path(paths.capath) if paths.capath else None
-    if paths.cafile or (folder is not None and any(folder.iterdir())):
-        return ssl.create_default_context()
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def explain(error: Exception) -> Failure | None:
-    """Translate what the transport raised; None if it is none of its errors, but a bug.
-
-    Looks at aiohttp's own exception where httpx-aiohttp has wrapped it: its names are coarser,
-    and call a connection that broke a timeout.
+    Looks at aiohttp's own exception where httpx-aiohttp has wrapped it: httpx's classes are
+    coarser, and name a broken connection a timeout.
     """
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
     match cause:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import Final
 
 
 class Door:
@@ -81,3 +83,21 @@ class Share:
         """Give all back; a second time does nothing."""
         self._budget.give(self._taken)
         self._taken = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """The most that clients of one server may use."""
+
+    connections: int = 64
+    connections_per_peer: int = 64
+    headers: int = 64
+    header_bytes: int = 8 * 1024  # of each header, and of the request line
+    body_bytes: int = 64 * 1024
+    first_seconds: float = 10.0  # for a TLS handshake, and then for the first request's head
+    seconds: float = 60.0  # of a connection; a client that wants more connects again
+    closing_seconds: float = 5.0  # after that, for requests that have already begun to arrive
+    stopping_seconds: float = 2.0  # the same when the server stops
+
+
+HTTP_LIMITS: Final = HttpLimits()

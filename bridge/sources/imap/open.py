@@ -19,11 +19,7 @@ def tls_context(settings: ImapSettings) -> ssl.SSLContext | None:
     """Build the context that verifies the server; ConfigError if the CA cannot be used."""
     if not settings.tls:
         return None
-    if settings.tls_ca is not None:
-        return client_context(settings.tls_ca, f"imap.{settings.name}.tls_ca")
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    return client_context(settings.tls_ca, f"imap.{settings.name}.tls_ca")
 
 
 async def open_client(

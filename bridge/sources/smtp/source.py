@@ -161,8 +161,8 @@ class SmtpSource:
         """Open all sockets before serving the first."""
         loop = asyncio.get_running_loop()
         with ExitStack() as opened:
-            plain = self._open(self._settings.listen, opened)
-            tls = self._open(self._settings.tls_listen, opened)
+            plain = self._open("smtp.listen", self._settings.listen, opened)
+            tls = self._open("smtp.tls_listen", self._settings.tls_listen, opened)
             for listening, session in plain:
                 server = await loop.create_server(
                     partial(session, implicit_tls=False), sock=listening, backlog=BACKLOG
@@ -177,12 +177,12 @@ class SmtpSource:
         self.tls_addresses = tuple(shown(listening) for listening, _ in tls)
 
     def _open(
-        self, addresses: Sequence[str], opened: ExitStack
+        self, key: str, addresses: Sequence[str], opened: ExitStack
     ) -> list[tuple[socket.socket, partial[SmtpSession]]]:
         loop = asyncio.get_running_loop()
         found = []
         for address in addresses:
-            for listening in open_sockets(address, self._handed_over):
+            for listening in open_sockets(address, self._handed_over, key):
                 opened.callback(listening.close)
                 found.append((listening, partial(SmtpSession, self._shared, address, loop)))
         return found
