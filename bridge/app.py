@@ -29,7 +29,7 @@ from bridge.delivery.planner import Planner
 from bridge.delivery.transport import open_transport
 from bridge.errors import BridgeError, ConfigError
 from bridge.intake import Intake
-from bridge.model import Arrival, Cursor, DeliveryState, Receipt, Trust
+from bridge.model import Arrival, Cursor, Receipt, Trust
 from bridge.net import loop
 from bridge.net.tls import client_context
 from bridge.providers import Provider
@@ -42,9 +42,9 @@ from bridge.sources.imap.open import open_read_only
 from bridge.sources.imap.source import ImapSource
 from bridge.sources.imap.survey import Survey, survey
 from bridge.sources.smtp.source import SmtpSource
-from bridge.store import LEAD_SECONDS, Mailboxes, Store, take_snapshot
+from bridge.store import LEAD_SECONDS, Mailboxes, Store
 from bridge.supervisor import Parts, Source, serve
-from bridge.web import Health, WebServer
+from bridge.web import Gauges, Health, WebServer
 
 # A lease outlives the attempt and its record, so that no other bridge sends an in-flight delivery.
 _LEASE_MARGIN: Final = 30.0
@@ -56,8 +56,6 @@ _T = TypeVar("_T")
 
 Accept = Callable[[Arrival], Awaitable[Receipt]]
 Sockets = Mapping[str, Sequence[socket.socket]]
-
-_OPEN_STATES: Final = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
 
 
 def now() -> datetime:
@@ -287,40 +285,20 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
             rng=random.SystemRandom().random,
         )
         intake = Intake(reader, store, dispatcher)
-        refresh = partial(_refresh, store, [each.name for each in endpoints])
+        names = [each.name for each in endpoints]
+        metrics.start_at_zero([each.name for each in settings.providers])
+        refresh = Gauges(store, names, now).refresh
         dependent = _Dependent.of(
             settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets)
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
-        await serve(Parts(store, dispatcher, sources, web, health, settings.delivery.grace))
+        await serve(
+            Parts(store, dispatcher, sources, web, health, settings.delivery.grace, names, now)
+        )
     finally:
         await mailboxes.step_down()
         await store.close()
-
-
-async def _refresh(store: Store, endpoints: Sequence[str]) -> None:
-    """Update the gauges that show the store; raises StoreError if it doesn't answer."""
-    snapshot = await store.read(take_snapshot)
-    moment = now()
-    # Cleared first, so that series that left the store leave the page too.
-    metrics.DELIVERIES.clear()
-    metrics.OLDEST_DUE_SECONDS.clear()
-    metrics.QUARANTINED.clear()
-    for endpoint in endpoints:
-        for state in _OPEN_STATES:
-            metrics.DELIVERIES.labels(endpoint, state.value).set(0)
-        metrics.OLDEST_DUE_SECONDS.labels(endpoint).set(0)
-    for (endpoint, state), count in snapshot.deliveries.items():
-        metrics.DELIVERIES.labels(endpoint, state.value).set(count)
-    for endpoint, due in snapshot.oldest_due.items():
-        waited = max(0.0, (moment - due).total_seconds())
-        metrics.OLDEST_DUE_SECONDS.labels(endpoint).set(waited)
-    for reason, count in snapshot.quarantine.items():
-        metrics.QUARANTINED.labels(reason.value).set(count)
-    free = await store.free_bytes()
-    if free is not None:
-        metrics.FREE_BYTES.set(free)
 
 
 def _first_bridge_error(error: BaseException) -> BridgeError | None:

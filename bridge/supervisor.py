@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from bridge import __version__, logs, systemd
@@ -20,12 +22,14 @@ from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.model import Report
 from bridge.store import Store
+from bridge.store.snapshot import oldest_undelivered
 from bridge.web import Condition, Health, WebServer
 
 log = logs.logger("supervisor")
 
 _PROBE_INTERVAL: Final = 5.0  # seconds between two probes of the store and the sources
 _PROBE_DEADLINE: Final = 10.0
+_LONG_WAIT: Final = timedelta(minutes=5)  # of a delivery, until /healthz says so
 _KILLED_BY_USER: Final = 130
 
 
@@ -58,6 +62,8 @@ class Parts:
     web: WebServer
     health: Health
     grace: float  # seconds for in-flight deliveries to finish on shutdown
+    endpoints: Sequence[str]
+    clock: Callable[[], datetime]
 
 
 async def serve(parts: Parts) -> None:
@@ -113,6 +119,7 @@ async def _probe(parts: Parts) -> None:
     pause = _PROBE_INTERVAL if wanted is None else min(_PROBE_INTERVAL, wanted / 3)
     while True:
         running = await _check_store(parts.store, parts.health)
+        await _check_deliveries(parts)
         for source in parts.sources:
             running &= _check_source(source, parts.health)
         if running:
@@ -135,6 +142,29 @@ async def _check_store(store: Store, health: Health) -> bool:
         problem, restart_helps = str(error), True
     _record(health, "store", problem)
     return not restart_helps
+
+
+async def _check_deliveries(parts: Parts) -> None:
+    """Record which endpoints have waited for too long; a restart would not help."""
+    try:
+        oldest = await parts.store.read(partial(oldest_undelivered, endpoints=parts.endpoints))
+    except StoreError:
+        return  # the store's own condition says so
+    now = parts.clock()
+    for endpoint in parts.endpoints:
+        since = oldest.get(endpoint, now)
+        _record(parts.health, "delivery", _waiting(endpoint, since, now), endpoint)
+
+
+def _waiting(endpoint: str, since: datetime, now: datetime) -> str | None:
+    """Say what is wrong if an endpoint's oldest delivery has waited since then; None: nothing."""
+    if now - since < _LONG_WAIT:
+        return None
+    return (
+        f"endpoints.{endpoint}: a delivery has been waiting since "
+        f"{since.isoformat(timespec='seconds')}; `smsbridge deliveries list --endpoint {endpoint}` "
+        "shows why"
+    )
 
 
 def _check_source(source: Source, health: Health) -> bool:

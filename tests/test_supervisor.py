@@ -7,17 +7,20 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from bridge.errors import StoreFull, StoreUnavailable
 from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
-from bridge.supervisor import _check_source, _check_store
+from bridge.supervisor import Parts, _check_deliveries, _check_source, _check_store
 from bridge.web import Health
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
+from tests.store.making import Clock, attempt, opened, plan, sms, sqlite_settings
 
 
 class _Probed:
@@ -111,3 +114,28 @@ def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None
         daemon.wait_until_listening()
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
+
+
+async def test_a_delivery_that_waits_is_red_after_five_minutes(tmp_path: Path) -> None:
+    """Held or waiting for a retry: somebody did not get an SMS, and /healthz says who."""
+    clock = Clock()
+    health = Health()
+    async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=clock) as store:
+        parts = cast(
+            "Parts", SimpleNamespace(store=store, health=health, endpoints=["crm"], clock=clock)
+        )
+        (claim,) = (await store.ingest(sms(deliveries=plan("crm", claimed=True)))).claims
+        seen = []
+        for seconds in (0, 299, 1):
+            clock.forward(seconds)
+            await _check_deliveries(parts)
+            seen.append(health.problems)
+        assert seen[:2] == [(), ()]
+        ((problem,),) = seen[2:]
+        assert problem == (
+            "delivery: endpoints.crm: a delivery has been waiting since "
+            "2026-04-08T12:30:52+00:00; `smsbridge deliveries list --endpoint crm` shows why"
+        )
+        await store.record(attempt(claim))
+        await _check_deliveries(parts)
+        assert health.problems == ()

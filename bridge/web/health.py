@@ -7,8 +7,9 @@ from typing import Literal
 
 from bridge.model import Details, Report
 
-# The store accepts a write; a source takes mail in; a source has not stalled.
-Condition = Literal["store", "source", "progress"]
+# The store accepts a write; a source takes mail in; a source has not stalled; an endpoint takes
+# what it is due.
+Condition = Literal["store", "source", "progress", "delivery"]
 
 
 class Health:
