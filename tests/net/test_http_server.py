@@ -134,7 +134,7 @@ async def serving(
         yield server
     finally:
         await server.stop()
-    assert len(server._door) == 0
+    assert len(server._places) == 0
     assert not server._serving
     assert not server._connections
 
@@ -142,7 +142,7 @@ async def serving(
 async def until_free(server: HttpServer) -> None:
     """Wait until no connection takes a place."""
     async with asyncio.timeout(PATIENCE):
-        while len(server._door):
+        while len(server._places):
             await asyncio.sleep(0.01)
 
 

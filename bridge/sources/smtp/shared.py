@@ -13,7 +13,7 @@ from aiosmtpd.smtp import MISSING, Envelope, Session
 
 from bridge import logs, metrics
 from bridge.model import Arrival
-from bridge.net.limits import Budget, Door, Share
+from bridge.net.limits import Budget, ConnectionLimiter, Share
 from bridge.sources.smtp.syntax import Recipients
 from bridge.sources.throttled_log import SeldomLog
 
@@ -36,7 +36,7 @@ class Desk:
 
     hostname: str
     recipients: Recipients
-    door: Door
+    door: ConnectionLimiter
     budget: Budget
     max_message: int
     max_line: int
@@ -64,7 +64,7 @@ class Desk:
 
     def seat(self, session: Seated) -> bool:
         """Take a connection in; False if there is no room for it."""
-        if self.draining or not self.door.enter(session.peer):
+        if self.draining or not self.door.acquire(session.peer):
             return False
         self.sessions.add(session)
         self.deserted.clear()
@@ -74,7 +74,7 @@ class Desk:
     def unseat(self, session: Seated) -> None:
         """Count out a connection that was taken in."""
         self.sessions.discard(session)
-        self.door.leave(session.peer)
+        self.door.release(session.peer)
         metrics.SMTP_CONNECTIONS.dec()
         if not self.sessions:
             self.deserted.set()
