@@ -4,7 +4,7 @@
 # KEEP=1              `make demo` stays up
 # CONFIG=config.toml  the config of `make run`
 # TESTS=tests/store   a part of the tests
-# ARGS="--help"       more arguments for the command of `make run`, `bench`, `test`, `lock`
+# ARGS="--help"       more arguments for the command of `make run`, `bench`, `test`, `test-quick`, `lock`
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/sh
@@ -16,7 +16,7 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test check servers bench bench-parse fuzz lock clean
+.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ test: $(READY) servers ## everything that must hold: check, and all tests with r
 	@$(MAKE) check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(ARGS)
 
+test-quick: $(READY) ## the tests that start no process, in less than a minute
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --quick $(TESTS) $(ARGS)
+
 check: $(READY) ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,7 +49,7 @@ check: $(READY) ## format, lint, types, and which room may import which
 servers: $(READY) # the real servers that the tests talk to, as far as they can be installed
 	@$(BIN)/python -m tests.servers.install
 
-bench: $(READY) ## the figures of the README, measured on this machine
+bench: $(READY) ## the figures of benchmarks/README.md, measured on this machine
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 bench-parse: $(READY) ## reading one mail, as a ratio to the standard library

@@ -46,6 +46,10 @@ class StoreFull(StoreUnavailable):
     """Free space is under the low-water mark, or the disk is full: take nothing more in."""
 
 
+class QuarantineFull(StoreFull):
+    """Strangers' mails have filled their part of the store; believed mail is still taken."""
+
+
 class StoreUnusable(StoreError):
     """The database is newer than this program, damaged, or not ours: do not start on it."""
 

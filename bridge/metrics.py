@@ -37,107 +37,116 @@ _BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 ARRIVALS: Final = Counter(
     "smsbridge_arrivals",
-    "Arrivals that were stored, by source and by what they became.",
+    "Stored arrivals, by source and outcome.",
     ("source", "outcome"),
     registry=REGISTRY,
 )
 QUARANTINE: Final = Counter(
     "smsbridge_quarantine",
-    "Arrivals that became no message, by reason and provider (empty: none was found).",
+    "Arrivals put into quarantine, by reason and provider (empty if none matched).",
     ("reason", "provider"),
     registry=REGISTRY,
 )
 DNS_LOOKUPS: Final = Counter(
     "smsbridge_dns_lookups",
-    "Look-ups of keys for evidence by dkim, by outcome: answered, none (no such key), unanswered.",
+    "DNS lookups of DKIM keys, by outcome: answered, none (no such key) or unanswered.",
     ("outcome",),
     registry=REGISTRY,
 )
 ATTEMPTS: Final = Counter(
     "smsbridge_attempts",
-    "HTTP calls to an endpoint, by how they were judged: delivered, retry, held or dead.",
+    "HTTP calls to an endpoint, by result: delivered, retry, held or dead.",
     ("endpoint", "result"),
     registry=REGISTRY,
 )
 ATTEMPT_SECONDS: Final = Histogram(
     "smsbridge_attempt_seconds",
-    "How long an HTTP call to an endpoint took, connecting included.",
+    "Duration of an HTTP call to an endpoint, including the connection.",
     ("endpoint",),
     buckets=_ATTEMPT_BUCKETS,
     registry=REGISTRY,
 )
 COMMIT_SECONDS: Final = Histogram(
     "smsbridge_commit_seconds",
-    "How long a committed and synced transaction took.",
+    "Duration of a transaction, including the sync to disk.",
     buckets=_COMMIT_BUCKETS,
     registry=REGISTRY,
 )
 COMMIT_BATCH: Final = Histogram(
     "smsbridge_commit_batch",
-    "How many items shared one transaction.",
+    "Number of items committed in one transaction.",
     buckets=_BATCH_BUCKETS,
     registry=REGISTRY,
 )
 ACCEPT_SECONDS: Final = Histogram(
     "smsbridge_accept_seconds",
-    "From having an arrival whole to having its receipt: what a sender waits for.",
+    "Time from receiving a mail completely to its commit: how long a sender waits.",
     ("source",),
     buckets=_COMMIT_BUCKETS,
     registry=REGISTRY,
 )
 SMTP_CONNECTIONS: Final = Gauge(
     "smsbridge_smtp_connections",
-    "SMTP connections that are open now.",
+    "Open SMTP connections.",
     registry=REGISTRY,
 )
 SMTP_REJECTED: Final = Counter(
     "smsbridge_smtp_rejected",
-    "SMTP replies that turned a sender away, by code.",
+    "SMTP replies that refused something, by code.",
     ("code",),
     registry=REGISTRY,
 )
 IMAP_CONNECTED: Final = Gauge(
     "smsbridge_imap_connected",
-    "1 while the mailbox is open and watched, else 0.",
+    "1 while the mailbox is open and monitored, else 0.",
     ("mailbox",),
     registry=REGISTRY,
 )
 IMAP_LAST_SYNC: Final = Gauge(
     "smsbridge_imap_last_sync_timestamp_seconds",
-    "When the mailbox was last looked through to its end.",
+    "When the last full check of the mailbox ended.",
     ("mailbox",),
     registry=REGISTRY,
 )
 IMAP_LAST_PUSH: Final = Gauge(
     "smsbridge_imap_last_push_timestamp_seconds",
-    "When the mail server last spoke of new mail by itself.",
+    "When the mail server last announced new mail.",
     ("mailbox",),
     registry=REGISTRY,
 )
 IMAP_LAG_SECONDS: Final = Histogram(
     "smsbridge_imap_lag_seconds",
-    "From a mail's coming into the mailbox to our commit; the server's clock tells whole seconds.",
+    "Time from a mail's arrival in the mailbox to its commit; the server's clock is in seconds.",
     ("mailbox",),
     buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 86400),
     registry=REGISTRY,
 )
 IMAP_ALARMS: Final = Counter(
     "smsbridge_imap_alarms",
-    "What an operator must see to in a mailbox, by kind; the log's imap.<kind> says more.",
+    "Problems in a mailbox that need an operator, by kind; the log event imap.<kind> has details.",
     ("mailbox", "kind"),
     registry=REGISTRY,
 )
 
+QUARANTINE_REFUSED: Final = Counter(
+    "smsbridge_quarantine_refused",
+    "Strangers' mails that were deferred because quarantine is full, by whose limit: all or peer.",
+    ("limit",),
+    registry=REGISTRY,
+)
+for _limit in ("all", "peer"):
+    QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
+
 # Read from the store at each scrape.
 DELIVERIES: Final = Gauge(
     "smsbridge_deliveries",
-    "Deliveries in the store now, by endpoint and state.",
+    "Deliveries in the store, by endpoint and state.",
     ("endpoint", "state"),
     registry=REGISTRY,
 )
 OLDEST_DUE_SECONDS: Final = Gauge(
     "smsbridge_oldest_due_seconds",
-    "How long the oldest due delivery of an endpoint has been waiting to be tried.",
+    "How long the oldest due delivery of an endpoint has been waiting for its attempt.",
     ("endpoint",),
     registry=REGISTRY,
 )
@@ -148,12 +157,12 @@ FREE_BYTES: Final = Gauge(
 )
 QUARANTINED: Final = Gauge(
     "smsbridge_quarantined",
-    "Arrivals that are in quarantine now, by reason.",
+    "Arrivals in quarantine, by reason.",
     ("reason",),
     registry=REGISTRY,
 )
 STORE_UP: Final = Gauge(
     "smsbridge_store_up",
-    "1 when the store answered at this scrape, else 0; the gauges above are then old.",
+    "1 if the store answered this scrape, else 0: the other gauges read from it are then stale.",
     registry=REGISTRY,
 )

@@ -17,6 +17,7 @@ import pytest
 from bridge import logs
 from bridge.config.settings import LogSettings
 from bridge.errors import StoreUnavailable
+from tests.patience import PATIENCE
 
 NUMBER = "+393301234567"
 
@@ -178,6 +179,7 @@ def test_a_broken_stream_does_not_stop_the_daemon(lines: io.StringIO) -> None:
     logs.configure(LogSettings(format="json"), io.StringIO())
 
 
+@pytest.mark.processes
 def test_level_and_form_of_a_fresh_process() -> None:
     """Below the level nothing is written; before configure only warnings are, on stderr."""
     script = (
@@ -190,7 +192,7 @@ def test_level_and_form_of_a_fresh_process() -> None:
         "import logging; logging.getLogger('x').warning('%d', 'no number')\n"
     )
     ran = subprocess.run(  # the script is ours
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     events = [json.loads(line)["event"] for line in ran.stderr.splitlines()]
     assert (ran.stdout, events) == ("", ["before.warning", "after.error", "library"])

@@ -23,6 +23,7 @@ LABELS = {
     "smsbridge_imap_last_push_timestamp_seconds": ("mailbox",),
     "smsbridge_imap_lag_seconds": ("mailbox",),
     "smsbridge_imap_alarms": ("mailbox", "kind"),
+    "smsbridge_quarantine_refused": ("limit",),
     "smsbridge_deliveries": ("endpoint", "state"),
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_free_bytes": (),

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import StoreFull, StoreUnavailable
+from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
-from bridge.supervisor import _look_at, _prove
+from bridge.supervisor import _check_source, _check_store
 from bridge.web import Health
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 
 
@@ -44,7 +46,7 @@ async def test_the_store_is_proven_and_a_full_disk_is_no_reason_for_a_restart(
 ) -> None:
     """A full disk is red in /healthz, and no reason to be killed and started every minute."""
     health = Health()
-    assert await _prove(_Probed(error), health) is not restart_helps  # type: ignore[arg-type]
+    assert await _check_store(_Probed(error), health) is not restart_helps  # type: ignore[arg-type]
     assert (not health.problems) is healthy
 
 
@@ -52,16 +54,12 @@ class _Mailbox:
     """A source that does as it is told."""
 
     name = "inbox"
-    in_trouble: str | None = None
-    stopped: str | None = None
+    problem: str | None = None
+    stalled: str | None = None
 
-    def trouble(self) -> str | None:
-        """Say it."""
-        return self.in_trouble
-
-    def stuck(self) -> str | None:
-        """Say it."""
-        return self.stopped
+    def report(self) -> Report:
+        """Report it."""
+        return Report("connected", problem=self.problem, stalled=self.stalled)
 
 
 def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_restart(
@@ -71,8 +69,8 @@ def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_r
     health, mailbox = Health(), _Mailbox()
     seen = []
     for sentence in (None, "imap.inbox: not read for 5 min", "imap.inbox: refused", None):
-        mailbox.in_trouble = sentence
-        assert _look_at(mailbox, health)  # type: ignore[arg-type]
+        mailbox.problem = sentence
+        assert _check_source(mailbox, health)  # type: ignore[arg-type]
         seen.append(health.problems)
     assert [bool(problems) for problems in seen] == [False, True, True, False]
     assert seen[2] == ("source: imap.inbox: refused",)
@@ -82,15 +80,16 @@ def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_r
 def test_a_mailbox_that_stopped_in_silence_is_a_reason_for_a_restart(lines: list[Line]) -> None:
     """Nothing but a restart brings it back; if it comes back by itself, all is well again."""
     health, mailbox = Health(), _Mailbox()
-    mailbox.stopped = "imap.inbox: its source has done nothing"
-    assert not _look_at(mailbox, health)  # type: ignore[arg-type]
+    mailbox.stalled = "imap.inbox: its source has done nothing"
+    assert not _check_source(mailbox, health)  # type: ignore[arg-type]
     assert health.problems == ("progress: imap.inbox: its source has done nothing",)
-    mailbox.stopped = None
-    assert _look_at(mailbox, health)  # type: ignore[arg-type]
+    mailbox.stalled = None
+    assert _check_source(mailbox, health)  # type: ignore[arg-type]
     assert health.problems == ()
     assert [line["event"] for line in lines] == ["progress.sick", "progress.well"]
 
 
+@pytest.mark.processes
 def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None:
     """A certificate is renewed while the database is opened: the start goes on."""
     config = Config({"crm": "http://127.0.0.1:1/"}, generate_secret()).write(tmp_path)
@@ -102,7 +101,7 @@ def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None
         with closing(sqlite3.connect(tmp_path / "bridge.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")  # the start waits for it
             daemon.spawn()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not lock.read_text():  # it is opening the database
                 assert time.monotonic() < deadline
                 time.sleep(0.01)

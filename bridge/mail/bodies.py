@@ -10,14 +10,16 @@ from typing import Final
 
 from bridge.mail.charsets import decode as decode_charset
 from bridge.mail.html_text import to_text
+from bridge.mail.limits import MAX_TEXT, NotReadError
 from bridge.mail.mime import Group, Leaf
 from bridge.mail.repairs import Repair
 
 _PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
-_BAD_QUOTED: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
+_BAD_QUOTED: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*+(?:\r?\n|\Z))")
 # Blanks behind a soft line end are none of the text (RFC 2045, 6.7), and binascii keeps them.
-_SOFT_END: Final = re.compile(rb"=[ \t]+(?=\r?\n|\Z)")
+_SOFT_END: Final = re.compile(rb"=[ \t]++(?=\r?\n|\Z)")
 _BLANKS: Final = b" \t\r\n"
+_NOT_BLANK: Final = re.compile(rb"\S")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -33,18 +35,25 @@ class Body:
     cells: Mapping[int, int] = field(default_factory=dict)  # as in Email
 
 
-def choose(groups: Sequence[Group]) -> Body:
+def choose(raw: bytes, groups: Sequence[Group]) -> Body:
     """Take the first text that is not blank, plain before HTML where it comes in versions.
 
-    Raises NotReadError where an HTML text that is needed is over its bound.
+    Raises NotReadError where the texts that had to be read are over their bound.
     """
     blank: Body | None = None
+    size = 0
     for index, versions in enumerate(groups):
         for leaf in versions:
-            body = _read(leaf)
+            start, end = leaf.span
+            size += end - start
+            if size > MAX_TEXT:
+                raise NotReadError(f"the text is longer than {MAX_TEXT} bytes")
+            body = _read(leaf, raw[start:end])
             if body.text.strip():
                 more = any(
-                    other.content.strip() for group in groups[index + 1 :] for other in group
+                    _NOT_BLANK.search(raw, *other.span) is not None
+                    for group in groups[index + 1 :]
+                    for other in group
                 )
                 skipped = (Repair.TEXT_PARTS_SKIPPED,) if more else ()
                 return replace(body, repairs=body.repairs + skipped) if skipped else body
@@ -52,9 +61,9 @@ def choose(groups: Sequence[Group]) -> Body:
     return blank or Body("", "us-ascii", from_html=False, repairs=(Repair.NO_TEXT,))
 
 
-def _read(leaf: Leaf) -> Body:
+def _read(leaf: Leaf, content: bytes) -> Body:
     repairs: list[Repair] = []
-    data = _undo_transfer(leaf, repairs)
+    data = _undo_transfer(leaf.encoding, content, repairs)
     text, charset, repair = decode_charset(data, leaf.charset)
     if repair is not None:
         repairs.append(repair)
@@ -76,17 +85,17 @@ def _read(leaf: Leaf) -> Body:
     return Body(text, charset, False, tuple(repairs), leaf.charset)
 
 
-def _undo_transfer(leaf: Leaf, repairs: list[Repair]) -> bytes:
-    if leaf.encoding in _PLAIN_ENCODINGS:
-        return leaf.content
-    if leaf.encoding == "quoted-printable":
-        if _BAD_QUOTED.search(leaf.content):
+def _undo_transfer(encoding: str, content: bytes, repairs: list[Repair]) -> bytes:
+    if encoding in _PLAIN_ENCODINGS:
+        return content
+    if encoding == "quoted-printable":
+        if _BAD_QUOTED.search(content):
             repairs.append(Repair.QUOTED_PRINTABLE_DEFECT)
-        return binascii.a2b_qp(_SOFT_END.sub(b"=", leaf.content))
-    if leaf.encoding == "base64":
-        return _undo_base64(leaf.content, repairs)
+        return binascii.a2b_qp(_SOFT_END.sub(b"=", content))
+    if encoding == "base64":
+        return _undo_base64(content, repairs)
     repairs.append(Repair.ENCODING_UNKNOWN)
-    return leaf.content
+    return content
 
 
 def _undo_base64(content: bytes, repairs: list[Repair]) -> bytes:

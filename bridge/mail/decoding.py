@@ -8,7 +8,7 @@ from typing import Final
 
 from bridge.mail import bodies
 from bridge.mail.fingerprint import of_content
-from bridge.mail.headers import HeaderBlock, Headers, decode_value, split
+from bridge.mail.headers import HeaderBlock, Headers, decode_value, decode_with_repairs, split
 from bridge.mail.limits import MAX_STRUCTURED, MAX_SUBJECT, NotReadError
 from bridge.mail.mime import Splitter
 from bridge.mail.repairs import Repair
@@ -50,24 +50,26 @@ def _decode(raw: bytes) -> Email | Unreadable:
     if any(len(block.fields.get(name, ())) > 1 for name in _ONCE):
         repairs.append(Repair.HEADER_REPEATED)
     splitter = Splitter(raw)
-    body = bodies.choose(splitter.groups(block, content, len(raw)))
+    body = bodies.choose(raw, splitter.groups(block, content, len(raw)))
     sender, sender_defect = read_sender(block)
     message_id = _message_id(block)
     date = _date(block)
+    subject, subject_repairs = decode_with_repairs(block.first("subject"))
     repairs += splitter.repairs
     repairs += body.repairs
+    repairs += subject_repairs
     if date is None and block.first("date"):
         repairs.append(Repair.DATE_UNREADABLE)
     return Email(
         sender=sender,
         sender_defect=sender_defect,
-        subject=decode_value(block.first("subject")),
+        subject=subject,
         message_id=message_id,
         date=date,
         text=body.text,
         charset=body.charset,
         from_html=body.from_html,
-        fingerprint=message_id or of_content(block, raw[content:]),
+        fingerprint=message_id or of_content(block, raw, content),
         headers=Headers(block.fields),
         declared_charset=body.declared,
         cells=body.cells,

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.mail.charsets import Decoded
 from bridge.mail.charsets import decode as decode_charset
 from bridge.mail.limits import MAX_HEADER_BYTES, MAX_HEADERS, NotReadError
+from bridge.mail.repairs import Repair
 
 _END: Final = re.compile(rb"\n\r?\n")
 # A part's headers end at any line that looks blank. Its blanks are not seen by a signature with
@@ -20,7 +22,7 @@ _BLANK_LINE: Final = re.compile(rb"[ \t]*\r?\n")
 _FIELD: Final = re.compile(rb"([!-9;-~]+):([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
 _JUNK: Final = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)")
 _MBOX_LINE: Final = re.compile(rb"From [^\s:]\S* [^\n]*\n")
-_ENCODED_WORD: Final = re.compile(r"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?=")
+_ENCODED_WORD: Final = re.compile(rb"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?=")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -142,53 +144,63 @@ def _defect(block: bytes, *, malformed: bool) -> str | None:
 
 def decode_value(raw: bytes) -> str:
     """Decode a header for people: encoded words read, no line end or other control in it."""
-    text = decode_charset(raw, None).text
-    if "=?" in text:
-        text = _decode_words(text)
-    return _CONTROL.sub(" ", text).strip()
+    return decode_with_repairs(raw)[0]
+
+
+def decode_with_repairs(raw: bytes) -> tuple[str, tuple[Repair, ...]]:
+    """Decode a header as `decode_value` does, and say what was wrong with its charsets."""
+    found = list(_decoded(raw))
+    text = _CONTROL.sub(" ", "".join(each.text for each in found)).strip()
+    return text, tuple(each.repair for each in found if each.repair is not None)
 
 
 def decodes_to_control(raw: bytes) -> bool:
     """Tell if a header holds a control character, in the open or inside an encoded word."""
-    text = decode_charset(raw, None).text.replace("\t", " ")
-    return _CONTROL.search(_decode_words(text)) is not None
+    text = "".join(each.text for each in _decoded(raw.replace(b"\t", b" ")))
+    return _CONTROL.search(text) is not None
 
 
-def _decode_words(text: str) -> str:
-    """Read the encoded words of RFC 2047.
+def _decoded(raw: bytes) -> Iterator[Decoded]:
+    """Read a header's text and the encoded words of RFC 2047 in it.
 
     Blanks between two of them vanish, and neighbours of one charset are joined before they are
-    decoded: programs split long words in the middle of a character.
+    decoded: programs split long words in the middle of a character. Bytes that are not ASCII are
+    taken as they are, also inside a word: there they are in the word's own charset.
     """
-    out: list[str] = []
     pending = b""
     charset = ""
     end = 0
-    for word in _ENCODED_WORD.finditer(text):
+    for word in _ENCODED_WORD.finditer(raw) if b"=?" in raw else ():
         data = _word_bytes(word[2], word[3])
         if data is None:  # not an encoded word after all
             continue
-        between = text[end : word.start()]
-        neighbour = bool(charset) and not between.strip(" \t")
-        if not (neighbour and word[1].lower() == charset):
-            out.append(decode_charset(pending, charset).text)
+        between = raw[end : word.start()]
+        neighbour = bool(charset) and not between.strip(b" \t")
+        its_charset = word[1].decode("ascii", "replace").lower()
+        if not (neighbour and its_charset == charset):
+            if charset:
+                yield decode_charset(pending, charset)
             pending = b""
             if not neighbour:
-                out.append(between)
+                yield _plain(between)
         pending += data
-        charset = word[1].lower()
+        charset = its_charset
         end = word.end()
-    out.append(decode_charset(pending, charset).text)
-    out.append(text[end:])
-    return "".join(out)
+    if charset:
+        yield decode_charset(pending, charset)
+    yield _plain(raw[end:])
 
 
-def _word_bytes(encoding: str, payload: str) -> bytes | None:
-    data = payload.encode("utf-8")
+def _plain(raw: bytes) -> Decoded:
+    found = decode_charset(raw, None)
+    return found._replace(repair=None) if found.charset == "utf-8" else found  # RFC 6532
+
+
+def _word_bytes(encoding: bytes, payload: bytes) -> bytes | None:
     try:
-        if encoding in "qQ":
-            return binascii.a2b_qp(data, header=True)
-        return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
+        if encoding in b"qQ":
+            return binascii.a2b_qp(payload, header=True)
+        return binascii.a2b_base64(payload + b"=" * (-len(payload) % 4))
     except ValueError:
         return None
 

@@ -17,13 +17,15 @@ from bridge.mail.repairs import Repair
 _BLANK: Final = r"[ \t\n\r\f]"
 _SPACE: Final = re.compile(rf"{_BLANK}+")  # HTML's own list; a no-break space is text
 # Possessive throughout: a failing match has looked at each character once. A `>` in a quoted
-# attribute does not end its tag.
+# attribute does not end its tag; a quote inside an unquoted one is a character like any other.
 _TAG: Final = re.compile(
     r"<(/?)([a-zA-Z][^ \t\n\r\f/>]*+)"
-    rf"(?:[^>=]++|={_BLANK}*+(?:\"[^\"]*+\"|'[^']*+'|(?![\"'])))*+>"
+    rf"(?:[^>=]++|={_BLANK}*+(?:\"[^\"]*+\"|'[^']*+'|[^ \t\n\r\f>\"'][^ \t\n\r\f>]*+|(?=>)))*+>"
 )
 _MARKUP: Final = re.compile(r"<(?:/?(?=[a-zA-Z])|(!--|[!?/]))")  # `<3` is text
-_REFERENCE: Final = re.compile(r"&(?:#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-zA-Z0-9]{2,32}));")
+_REFERENCE: Final = re.compile(
+    r"&(?:#([0-9]{1,7}+)(?![0-9]);?|#[xX]([0-9a-fA-F]{1,6}+)(?![0-9a-fA-F]);?|([a-zA-Z0-9]{2,32});)"
+)
 _BREAKS: Final = re.compile(
     r"<(?:br|p|div|pre|t[dhr]|table|li|[dou]l|d[dt]|h[1-6r]|blockquote|section|article|center)\b",
     re.IGNORECASE,
@@ -108,7 +110,7 @@ def _after(html: str, tag: re.Match[str], writer: _Writer) -> int:
 
 
 def unescape(text: str) -> str:
-    """Un-escape the references that end with a semicolon, once.
+    """Un-escape the numeric references, and the named ones that end with a semicolon, once.
 
     Browsers also take `&copy` and the start of `&timestamp=` for references. No program writes
     them so on purpose, but many put an address with such parameters into a page as it is.

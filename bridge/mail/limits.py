@@ -12,9 +12,12 @@ MAX_HEADER_BYTES: Final = 128 * 1024  # one header block, the mail's or a part's
 MAX_HEADERS: Final = 1000  # in one block
 MAX_STRUCTURED: Final = 2 * 1024  # From, Date, Message-ID and the Content- headers
 MAX_SUBJECT: Final = 8 * 1024  # some providers put the SMS's text here
+MAX_TEXT: Final = 512 * 1024  # all text parts that are read, as they came
 MAX_HTML: Final = 128 * 1024  # characters, nearly all of it style; the worst takes 0.1 s
 MAX_DEPTH: Final = 20  # multiparts in multiparts
 MAX_PARTS: Final = 200  # in the whole mail
+MAX_BOUNDARIES: Final = 2000  # lines that begin like one, in all multiparts
+MAX_SEARCHED: Final = 96 * 1024**2  # for boundaries: a multipart's size, for each one around it
 
 
 class NotReadError(Exception):

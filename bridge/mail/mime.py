@@ -9,14 +9,29 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from bridge.mail.headers import HeaderBlock, split
-from bridge.mail.limits import MAX_DEPTH, MAX_PARTS, MAX_STRUCTURED, NotReadError
+from bridge.mail.limits import (
+    MAX_BOUNDARIES,
+    MAX_DEPTH,
+    MAX_PARTS,
+    MAX_SEARCHED,
+    MAX_STRUCTURED,
+    NotReadError,
+)
 from bridge.mail.repairs import Repair
 
-_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
-_PARAMETER: Final = re.compile(r';\s*([^\s=;*"]+)(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
+_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+", re.ASCII)
+# A name, the number of its piece and whether it is percent-encoded (RFC 2231), and its value.
+_PARAMETER: Final = re.compile(
+    r';\s*([^\s=;*"]+)(?:\*([0-9]{1,2}))?(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)'
+)
+_COMMENT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\((?:[^()\\]|\\.)*+\)')
+_BEHIND_TOKEN: Final = re.compile(r"[\s;(]")
 _BLANKS: Final = re.compile(rb"[ \t]+")
+_AFTER_BOUNDARY: Final = re.compile(rb"(--)?+[ \t\r]*+")
 _CR: Final = 0x0D
 _LF: Final = 0x0A
+_NESTED_COMMENTS: Final = 5
+_AT_ONCE: Final = 1024**2
 _STRUCTURED: Final = ("content-type", "content-transfer-encoding", "content-disposition")
 
 
@@ -29,7 +44,7 @@ class Leaf:
     flowed: bool
     delsp: bool
     encoding: str
-    content: bytes
+    span: Span  # of its content
 
 
 Span = tuple[int, int]  # from, to, in the mail's raw bytes
@@ -46,8 +61,17 @@ class Splitter:
         self.repairs: list[Repair] = []
         self._raw = raw
         self._parts = 0
+        self._markers_seen = 0
+        self._searched = 0
 
-    def groups(self, block: HeaderBlock, start: int, end: int, depth: int = 0) -> list[Group]:
+    def groups(
+        self,
+        block: HeaderBlock,
+        start: int,
+        end: int,
+        depth: int = 0,
+        default: str = "text/plain",
+    ) -> list[Group]:
         """Give the mail's texts in order, each in all its versions; attachments are left out.
 
         Raises NotReadError where the nesting or the number of parts is over its bound.
@@ -60,12 +84,12 @@ class Splitter:
                 raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
         if block.first("content-disposition").lower().startswith(b"attachment"):
             return []
-        kind, parameters = self._content_type(block.first("content-type"))
+        kind, parameters = self._content_type(block.first("content-type"), default)
         if kind.startswith("multipart/"):
             return self._children(block, kind, parameters, (start, end), depth)
         if kind not in {"text/plain", "text/html"}:
             return []
-        return [[_leaf(block, kind, parameters, self._raw[start:end])]]
+        return [[_leaf(block, kind, parameters, (start, end))]]
 
     def _children(
         self,
@@ -80,11 +104,13 @@ class Splitter:
         children = self._pieces(span, parameters.get("boundary", ""))
         if not children:  # some programs say multipart and send plain text
             self.repairs.append(Repair.MULTIPART_BROKEN)
-            return [[_leaf(block, "text/plain", parameters, self._raw[slice(*span)])]]
+            return [[_leaf(block, "text/plain", parameters, span)]]
+        # In a digest a part without a type is a mail (RFC 2046, 5.1.5).
+        default = "message/rfc822" if kind == "multipart/digest" else "text/plain"
         found: list[Group] = []
         for start, end in children:
             inner, content = split(self._raw, start, end)
-            found += self.groups(inner, content, end, depth + 1)
+            found += self.groups(inner, content, end, depth + 1, default)
         if kind != "multipart/alternative":
             return found
         versions = sorted((leaf for group in found for leaf in group), key=lambda x: x.is_html)
@@ -95,38 +121,55 @@ class Splitter:
         if not boundary:
             return []
         raw, (begin, end) = self._raw, span
+        self._searched += end - begin
+        if self._searched > MAX_SEARCHED:
+            raise NotReadError("multiparts are nested too deep for their size")
         pieces: list[Span] = []
         start = -1
         for at, after in self._markers(boundary, begin, end):
-            if at == begin or raw[at - 1] == _LF:  # at the start of a line
-                line_end = raw.find(b"\n", after, end)
-                line_end = end if line_end < 0 else line_end
-                rest = raw[after:line_end].rstrip(b" \t\r")
-                if rest in {b"", b"--"}:
-                    if start >= 0:
-                        pieces.append((start, self._before_line_end(start, at)))
-                    if rest:
-                        return pieces
-                    if len(pieces) > MAX_PARTS:
-                        raise NotReadError(f"the mail has more than {MAX_PARTS} parts")
-                    start = min(line_end + 1, end)
+            line_end = self._raw.find(b"\n", after, end)
+            line_end = end if line_end < 0 else line_end
+            rest = _AFTER_BOUNDARY.match(raw, after, line_end)
+            if rest is None or rest.end() != line_end:
+                continue
+            if start >= 0:
+                pieces.append((start, self._before_line_end(start, at)))
+            if rest[1]:
+                return pieces
+            if len(pieces) > MAX_PARTS:
+                raise NotReadError(f"the mail has more than {MAX_PARTS} parts")
+            start = min(line_end + 1, end)
         if start >= 0:
             self.repairs.append(Repair.MULTIPART_UNCLOSED)
             pieces.append((start, end))
         return pieces
 
     def _markers(self, boundary: str, begin: int, end: int) -> Iterator[Span]:
-        marker = b"--" + boundary.encode("utf-8", "surrogateescape")
-        words = _BLANKS.split(marker)
-        if len(words) > 1:
-            # However many blanks: a relaxed signature does not see it, here or in the header.
-            blanks = re.compile(rb"[ \t]+".join(map(re.escape, words)))
-            yield from (found.span() for found in blanks.finditer(self._raw, begin, end))
-            return
-        at = self._raw.find(marker, begin, end)
-        while at >= 0:
-            yield at, at + len(marker)
-            at = self._raw.find(marker, at + len(marker), end)
+        """Find the lines that begin like a boundary."""
+        words = _BLANKS.split(b"--" + boundary.encode("utf-8", "surrogateescape"))
+        # However many blanks: a relaxed signature does not see it, here or in the header.
+        marker = re.compile(rb"[ \t]++".join(map(re.escape, words)))
+        for line in self._lines(words[0], begin, end):
+            found = marker.match(self._raw, line, end)
+            if found is None:
+                continue
+            self._markers_seen += 1
+            if self._markers_seen > MAX_BOUNDARIES:
+                raise NotReadError(f"more than {MAX_BOUNDARIES} lines look like a boundary")
+            yield found.span()
+
+    def _lines(self, start: bytes, begin: int, end: int) -> Iterator[int]:
+        """Find where lines begin with these bytes."""
+        if self._raw.startswith(start, begin, end):
+            yield begin
+        needle = b"\n" + start
+        # In pieces: no other thread runs while one is searched.
+        for piece in range(begin, end, _AT_ONCE):
+            last = min(piece + _AT_ONCE + len(start), end)
+            at = self._raw.find(needle, piece, last)
+            while at >= 0:
+                yield at + 1
+                at = self._raw.find(needle, at + 1, last)
 
     def _before_line_end(self, start: int, at: int) -> int:
         # The line end in front of a boundary belongs to the boundary.
@@ -136,10 +179,10 @@ class Splitter:
                 at -= 1
         return at
 
-    def _content_type(self, raw: bytes) -> tuple[str, Mapping[str, str]]:
+    def _content_type(self, raw: bytes, default: str) -> tuple[str, Mapping[str, str]]:
         if not raw:
-            return "text/plain", {}
-        text = raw.decode("utf-8", "surrogateescape")
+            return default, {}
+        text = _without_comments(raw.decode("utf-8", "surrogateescape"))
         kind, semicolon, rest = text.partition(";")
         kind = kind.strip().lower()
         if _TYPE.fullmatch(kind) is None:
@@ -148,21 +191,31 @@ class Splitter:
         return kind, _parameters(semicolon + rest)
 
 
+def _without_comments(text: str) -> str:
+    """Take out the comments of RFC 5322, the innermost of nested ones first."""
+    for _ in range(_NESTED_COMMENTS):
+        if "(" not in text:
+            break
+        text = _COMMENT.sub(lambda found: found[0] if found[0].startswith('"') else " ", text)
+    return text
+
+
 def _parameters(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, extended, value in _PARAMETER.findall(text):
+    """Read the parameters of a header, the pieces of RFC 2231 put together in their order."""
+    pieces: dict[str, dict[int, str]] = {}
+    for name, number, extended, value in _PARAMETER.findall(text):
         if value.startswith('"'):
             plain = re.sub(r"\\(.)", r"\1", value[1:-1])
-        elif extended:  # RFC 2231: charset'language'percent-encoded
+        elif extended:  # charset'language'percent-encoded, the first two in the first piece
             quoted = value.rpartition("'")[2].strip().encode("utf-8", "surrogateescape")
             plain = unquote_to_bytes(quoted).decode("utf-8", "replace")
         else:
             plain = value.split("(", 1)[0].strip()  # a comment may follow
-        found.setdefault(name.lower(), plain)
-    return found
+        pieces.setdefault(name.lower(), {}).setdefault(int(number or 0), plain)
+    return {name: "".join(found[n] for n in sorted(found)) for name, found in pieces.items()}
 
 
-def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], content: bytes) -> Leaf:
+def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], span: Span) -> Leaf:
     encoding = block.first("content-transfer-encoding").decode("ascii", "replace")
     charset = parameters.get("charset")
     if charset is not None and not charset.isascii():  # a byte that is no text, and no name
@@ -172,6 +225,6 @@ def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], content:
         charset=charset,
         flowed=parameters.get("format", "").lower() == "flowed",
         delsp=parameters.get("delsp", "").lower() == "yes",
-        encoding=encoding.split("(", 1)[0].strip().lower(),
-        content=content,
+        encoding=_BEHIND_TOKEN.split(encoding.strip().lower(), maxsplit=1)[0],
+        span=span,
     )

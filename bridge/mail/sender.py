@@ -11,12 +11,16 @@ from typing import Final
 
 from bridge.mail.headers import HeaderBlock, decodes_to_control
 
-_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_ADDRESS: Final = rf"({_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)"
+# Beyond ASCII: the addresses of RFC 6531, whose senders SMTPUTF8 lets in.
+_BEYOND: Final = r"[^\x00-\x7f\s\N{REPLACEMENT CHARACTER}]"
+_ATOM: Final = rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]|{_BEYOND})++"
+_LABEL: Final = rf"(?:[A-Za-z0-9_-]|{_BEYOND})++"
+_ADDRESS: Final = rf"({_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*)"
+_COMMENT: Final = r"(?:[ \t]*\([^()\\]*\))?"
 # A display name: quoted strings and anything that means nothing to an address parser. Each
 # alternative begins with another character, so matching is linear.
 _NAME: Final = r'(?:[^\x00-\x1f\x7f"(),:;<>@\[\\\]]|"(?:[^"\\]|\\.)*")*'
-_MAILBOX: Final = re.compile(rf"{_NAME}<{_ADDRESS}>|{_ADDRESS}(?:[ \t]*\([^()\\]*\))?")
+_MAILBOX: Final = re.compile(rf"{_NAME}<{_ADDRESS}>{_COMMENT}|{_ADDRESS}{_COMMENT}")
 
 
 def read_sender(block: HeaderBlock) -> tuple[str | None, str | None]:
@@ -36,4 +40,9 @@ def read_sender(block: HeaderBlock) -> tuple[str | None, str | None]:
     mailbox = _MAILBOX.fullmatch(text)
     if mailbox is None:
         return None, "the From header is not one plain mailbox (an address, or a name <address>)"
-    return (mailbox[1] or mailbox[2]).lower(), None
+    return _lower(mailbox[1] or mailbox[2]), None
+
+
+def _lower(address: str) -> str:
+    """Lower ASCII alone: Unicode's rules turn a Kelvin sign into the k of another address."""
+    return address.encode().lower().decode()

@@ -13,7 +13,7 @@ import aiohappyeyeballs
 _ATTEMPT_DELAY: Final = 0.25  # seconds before the next address is tried in parallel
 
 
-async def connected(host: str, port: int) -> socket.socket:
+async def connect(host: str, port: int) -> socket.socket:
     """Return a socket connected to the first of a host's addresses that accepts.
 
     Raises OSError if none does. `create_connection` would resolve the name in libuv's pool of two
@@ -35,7 +35,7 @@ async def connected(host: str, port: int) -> socket.socket:
     return made
 
 
-def why_not(error: OSError) -> str:
+def connect_problem(error: OSError) -> str:
     """Return a short reason why a connection failed, without an address in it."""
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or 'protocol error'})"

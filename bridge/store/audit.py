@@ -90,6 +90,13 @@ def _no_reason() -> Select[object]:
     )
 
 
+def _discarded_without_words() -> Select[object]:
+    return select(arrivals.c.id).where(
+        (arrivals.c.outcome == ArrivalOutcome.DISCARDED)
+        != arrivals.c.discarded_because.is_not(None)
+    )
+
+
 def _unknown_message() -> Select[object]:
     return select(arrivals.c.id).where(
         arrivals.c.message_id.is_not(None),
@@ -200,6 +207,7 @@ _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "every arrival has an outcome": _unknown_outcome,
     "messages and duplicates name a message, nothing else does": _outcome_and_message,
     "every quarantined arrival has a reason": _no_reason,
+    "every discarded arrival says why, and no other does": _discarded_without_words,
     "the message that an arrival names is there": _unknown_message,
     "every message was brought by one arrival": _not_brought_once,
     "every message has its event": _no_event,

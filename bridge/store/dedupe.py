@@ -15,20 +15,39 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Final, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
-from bridge.model import Arrival, ArrivalOutcome, Identity, MailboxPlace, SourceKind
+from bridge.model import (
+    Arrival,
+    ArrivalOutcome,
+    Identity,
+    MailboxPlace,
+    Message,
+    Receipt,
+    SourceKind,
+)
+from bridge.store.statements import Statement
 from bridge.store.tables import arrivals, messages
 
 _KNOWN = select(
     messages.c.id, messages.c.content_key, messages.c.email_key, messages.c.provider_key
 )
-_ADOPT = (
+_ADOPT: Final = Statement(
     update(messages)
     .where(messages.c.id == bindparam("known"))
     .values(email_key=bindparam("new_email"), provider_key=bindparam("new_provider"))
@@ -70,25 +89,21 @@ class KnownMessages:
 
     @classmethod
     def load(cls, connection: Connection, identities: Iterable[Identity]) -> Self:
-        """Find the messages that these identities may repeat, in one statement."""
-        emails, providers, ids = [], [], []
-        contents: defaultdict[tuple[bool, bool], list[str]] = defaultdict(list)
+        """Find the messages that these identities may repeat, 256 of them in one statement."""
+        wanted: defaultdict[str, list[str]] = defaultdict(list)
         for each in identities:
-            ids.append(each.message_id)
+            wanted[_IDS].append(each.message_id)
             if each.email is not None:
-                emails.append(each.email)
+                wanted[_EMAILS].append(each.email)
             if each.provider is not None:
-                providers.append(each.provider)
-            contents[each.email is not None, each.provider is not None].append(each.content)
-        query = _lookup(
-            emails=bool(emails), providers=bool(providers), kinds=tuple(sorted(contents))
-        )
-        wanted = {_name(*kind): keys for kind, keys in contents.items()}
-        wanted |= {"ids": ids, "emails": emails, "providers": providers}
-        return cls(
-            Known(row[0], row[1], row[2], row[3], written=True)
-            for row in connection.execute(query, wanted)
-        )
+                wanted[_PROVIDERS].append(each.provider)
+            wanted[_contents(each)].append(each.content)
+        found: dict[str, Known] = {}
+        for start in range(0, len(wanted[_IDS]), _KEYS_AT_ONCE):
+            part = {kind: keys[start : start + _KEYS_AT_ONCE] for kind, keys in wanted.items()}
+            for row in _look_up(connection, {kind: keys for kind, keys in part.items() if keys}):
+                found[row[0]] = Known(*row, written=True)
+        return cls(found[key] for key in sorted(found))
 
     def find(self, arriving: Identity) -> Known | None:
         """Return the message that this identity repeats, with its keys added, or None."""
@@ -119,8 +134,8 @@ class KnownMessages:
     def write_changes(self, connection: Connection) -> None:
         """Write the keys that messages of earlier batches have been given."""
         if self._changed:
-            connection.execute(
-                _ADOPT,
+            _ADOPT.change(
+                connection,
                 [
                     {"known": each.id, "new_email": each.email, "new_provider": each.provider}
                     for each in self._changed.values()
@@ -149,57 +164,115 @@ class KnownMessages:
             self._by_provider[known.provider] = known
 
 
+# What is looked for: messages of these ids and keys, and of these contents that could still take an
+# arrival. By content alone a thousand mails of equal content would each fetch all those before.
+_IDS: Final = "ids"
+_EMAILS: Final = "emails"
+_PROVIDERS: Final = "providers"
+_KEYS_AT_ONCE: Final = 256  # SQLite takes 32,766 parameters in a statement
+
+
+def _contents(arriving: Identity) -> str:
+    return f"contents{arriving.email is not None:d}{arriving.provider is not None:d}"
+
+
+_FREE: Final = {
+    f"contents{email:d}{provider:d}": [
+        column.is_(None)
+        for column, brought in ((messages.c.email_key, email), (messages.c.provider_key, provider))
+        if brought
+    ]
+    for email in (False, True)
+    for provider in (False, True)
+}
+_COLUMNS: Final = {
+    _IDS: messages.c.id,
+    _EMAILS: messages.c.email_key,
+    _PROVIDERS: messages.c.provider_key,
+    **dict.fromkeys(_FREE, messages.c.content_key),
+}
+
+
+def _look_up(
+    connection: Connection, wanted: Mapping[str, Sequence[str]]
+) -> Sequence[tuple[str, str, str | None, str | None]]:
+    # Keys are repeated to fill the next power of two, so that there are few different statements.
+    size = 1 << (max(map(len, wanted.values())) - 1).bit_length()
+    last = [(kind, keys, len(keys) - 1) for kind, keys in wanted.items()]
+    filled = {f"{k}_{n}": keys[min(n, end)] for k, keys, end in last for n in range(size)}
+    return _lookup(tuple(sorted(wanted)), size).select(connection, **filled)
+
+
 @cache
-def _lookup(
-    *, emails: bool, providers: bool, kinds: tuple[tuple[bool, bool], ...]
-) -> Select[str, str, str | None, str | None]:
-    """Make the statement that finds what a batch may repeat; each part seeks in its own index.
-
-    By content alone it finds only messages that could still take the arrival: a thousand mails of
-    equal content would otherwise each fetch all those before.
-    """
-    columns = messages.c
-    parts: list[ColumnElement[bool]] = [columns.id.in_(bindparam("ids", expanding=True))]
-    if emails:
-        parts.append(columns.email_key.in_(bindparam("emails", expanding=True)))
-    if providers:
-        parts.append(columns.provider_key.in_(bindparam("providers", expanding=True)))
-    for by_email, by_provider in kinds:
-        equal: list[ColumnElement[bool]] = [
-            columns.content_key.in_(bindparam(_name(by_email, by_provider), expanding=True))
-        ]
-        if by_email:
-            equal.append(columns.email_key.is_(None))
-        if by_provider:
-            equal.append(columns.provider_key.is_(None))
-        parts.append(and_(*equal))
-    return _KNOWN.where(or_(*parts)).order_by(columns.id)
-
-
-def _name(by_email: bool, by_provider: bool) -> str:
-    return f"contents_{by_email:d}{by_provider:d}"
+def _lookup(kinds: tuple[str, ...], size: int) -> Statement:
+    """Make the statement for `size` keys of each kind; each part seeks in its own index."""
+    parts = [
+        and_(
+            _COLUMNS[kind].in_([bindparam(f"{kind}_{n}") for n in range(size)]),
+            *_FREE.get(kind, ()),
+        )
+        for kind in kinds
+    ]
+    return Statement(_KNOWN.where(or_(*parts)))
 
 
 # Sources that may bring the very same bytes once more.
 _READ_AGAIN: Final = frozenset({SourceKind.IMAP, SourceKind.FILE})
 _STORED: Final = (
-    select(arrivals.c.digest, arrivals.c.outcome, arrivals.c.id)
+    select(arrivals.c.digest, arrivals.c.outcome, arrivals.c.source, arrivals.c.id)
     .where(arrivals.c.digest.in_(bindparam("digests", expanding=True)))
     .order_by(arrivals.c.id.desc())
 )
+_SETTLED: Final = Statement(
+    update(arrivals)
+    .where(
+        arrivals.c.digest == bindparam("bytes"),
+        arrivals.c.outcome.in_([literal_column("'quarantine'"), literal_column("'ignored'")]),
+    )
+    .values(
+        outcome=literal_column("'duplicate'"),
+        message_id=bindparam("message"),
+        provider=bindparam("its_provider"),
+        reason=null(),
+        detail=null(),
+        reparsed_at=bindparam("now"),
+    )
+)
 _PLACE: Final = ("mailbox", "folder", "uidvalidity", "uid")
-_MOVED: Final = (
+_MOVED: Final = Statement(
     update(arrivals)
     .where(arrivals.c.id == bindparam("arrival"))
     .values({name: bindparam(f"new_{name}") for name in _PLACE})
 )
 
 
-def digest_of(arrival: Arrival) -> bytes | None:
-    """Hash the raw bytes, if the source may bring the same mail once more."""
-    if arrival.source not in _READ_AGAIN:
-        return None
+def digest_of(arrival: Arrival) -> bytes:
+    """Hash the raw bytes, by which a mail that became no message is recognised."""
     return hashlib.sha256(arrival.raw).digest()
+
+
+def is_read_again(arrival: Arrival) -> bool:
+    """Tell whether its source may bring the very same bytes once more."""
+    return arrival.source in _READ_AGAIN
+
+
+def settle(connection: Connection, read: Iterable[tuple[Message, str]], now: datetime) -> None:
+    """Make duplicates of the arrivals that are in quarantine with the bytes of these messages.
+
+    For mails that were stored without the evidence that they have now. Each message is given with
+    the id under which the ledger has it.
+    """
+    rows = [
+        {
+            "bytes": bytes.fromhex(message.sha256),
+            "message": known_as,
+            "its_provider": message.sms.provider,
+            "now": now,
+        }
+        for message, known_as in read
+    ]
+    if rows:
+        _SETTLED.change(connection, rows)
 
 
 def place_columns(place: MailboxPlace | None) -> dict[str, object]:
@@ -210,8 +283,13 @@ def place_columns(place: MailboxPlace | None) -> dict[str, object]:
 class KnownBytes:
     """The arrivals without a message that a batch may repeat, those of the batch included."""
 
-    def __init__(self, found: Iterable[tuple[bytes, str, int]] = ()) -> None:
-        self._known = {(bytes(digest), outcome): arrival for digest, outcome, arrival in found}
+    def __init__(self, found: Iterable[tuple[bytes, str, str, int]] = ()) -> None:
+        self._known: dict[tuple[bytes, str], int] = {}
+        self._not_by_smtp: dict[tuple[bytes, str], int] = {}
+        for digest, outcome, source, arrival in found:
+            # One that was discarded stays so: nobody wants it back in quarantine.
+            was = "quarantine" if outcome == ArrivalOutcome.DISCARDED else outcome
+            self._note((bytes(digest), was), arrival, by_smtp=source == SourceKind.SMTP)
         self._moved: list[dict[str, object]] = []
 
     @classmethod
@@ -221,19 +299,29 @@ class KnownBytes:
         if not wanted:
             return cls()
         rows = connection.execute(_STORED, {"digests": wanted})
-        return cls((row.digest, row.outcome, row.id) for row in rows)
+        return cls((row.digest, row.outcome, row.source, row.id) for row in rows)
 
-    def add(self, digest: bytes, outcome: ArrivalOutcome, arrival: int) -> None:
+    def add(self, digest: bytes, outcome: ArrivalOutcome, arrived: Arrival, arrival: int) -> None:
         """Remember one that this batch brings."""
-        self._known[digest, outcome.value] = arrival
+        by_smtp = arrived.source is SourceKind.SMTP
+        self._note((digest, outcome.value), arrival, by_smtp=by_smtp)
+
+    def _note(self, key: tuple[bytes, str], arrival: int, *, by_smtp: bool) -> None:
+        self._known[key] = arrival
+        if not by_smtp:
+            self._not_by_smtp[key] = arrival
 
     def find(
         self, digest: bytes | None, outcome: ArrivalOutcome, place: MailboxPlace | None
     ) -> int | None:
-        """Return the arrival that is repeated, and note where it lies now; None if it is new."""
+        """Return the arrival that is repeated, and note where it lies now; None if it is new.
+
+        A mail in a mailbox never repeats one that came by SMTP: that one lies in no mailbox.
+        """
         if digest is None:
             return None
-        arrival = self._known.get((digest, outcome.value))
+        known = self._known if place is None else self._not_by_smtp
+        arrival = known.get((digest, outcome.value))
         if arrival is not None and place is not None:
             named = {f"new_{name}": value for name, value in place_columns(place).items()}
             self._moved.append({"arrival": arrival, **named})
@@ -242,16 +330,31 @@ class KnownBytes:
     def write_changes(self, connection: Connection) -> None:
         """Write the places that have changed."""
         if self._moved:
-            connection.execute(_MOVED, self._moved)
+            _MOVED.change(connection, self._moved)
+
+
+def find_stored_message(connection: Connection, identities: Iterable[Identity]) -> Receipt | None:
+    """Return the receipt of the message that an arrival with these identities is, if all are known.
+
+    Of several the first; it writes nothing.
+    """
+    wanted = list(identities)
+    known = KnownMessages.load(connection, wanted)
+    found = [known.find(each) for each in wanted]
+    if not found or None in found or found[0] is None:
+        return None
+    brought = select(arrivals.c.id).where(
+        arrivals.c.message_id == found[0].id, arrivals.c.outcome == ArrivalOutcome.MESSAGE
+    )
+    arrival = connection.execute(brought.limit(1)).scalar_one()
+    return Receipt(arrival, ArrivalOutcome.DUPLICATE, found[0].id, repeated=True)
 
 
 def is_known(connection: Connection, raw: bytes, identities: Iterable[Identity]) -> bool:
     """Tell whether the ledger has all these messages, or these bytes; it writes nothing."""
     wanted = list(identities)
-    if wanted:
-        known = KnownMessages.load(connection, wanted)
-        if all(known.find(each) is not None for each in wanted):
-            return True
+    if find_stored_message(connection, wanted) is not None:
+        return True
     digest = hashlib.sha256(raw).digest()
     found = select(arrivals.c.id).where(arrivals.c.digest == digest).limit(1)
     return connection.execute(found).first() is not None

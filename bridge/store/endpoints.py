@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, insert, literal_column, null, 
 
 from bridge.model import DeliveryState
 from bridge.store import postgres
+from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, endpoints
 
 NOT_CONFIGURED: Final = "endpoint is not in the config"
@@ -23,14 +24,14 @@ HELD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_colu
 DEAD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'dead'"))
 UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
 
-_HELD_ENDPOINTS: Final = select(endpoints.c.name, endpoints.c.held_reason).where(
-    endpoints.c.held_reason.is_not(None)
+_HELD_ENDPOINTS: Final = Statement(
+    select(endpoints.c.name, endpoints.c.held_reason).where(endpoints.c.held_reason.is_not(None))
 )
 
 
 def held_endpoints(connection: Connection) -> Mapping[str, str]:
     """Return the endpoints that are held, each with why."""
-    return {row.name: row.held_reason for row in connection.execute(_HELD_ENDPOINTS)}
+    return dict(_HELD_ENDPOINTS.select(connection))
 
 
 def hold_endpoint(connection: Connection, endpoint: str, reason: str, now: datetime) -> int:

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
 from typing import Final
 
-from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
-from bridge.errors import BridgeError, NotFound, NotPossible
+from bridge.errors import BridgeError, NotFound, NotPossible, QuarantineFull
 from bridge.model import (
     Arrival,
     ArrivalOutcome,
@@ -28,14 +27,24 @@ from bridge.model import (
     Unreadable,
 )
 from bridge.store import mailboxes, postgres, rows, tables
-from bridge.store.dedupe import Known, KnownBytes, KnownMessages, digest_of
+from bridge.store.dedupe import (
+    Known,
+    KnownBytes,
+    KnownMessages,
+    digest_of,
+    is_read_again,
+    settle,
+)
 from bridge.store.endpoints import held_endpoints
+from bridge.store.keys import new_keys
 from bridge.store.lease import Lease
+from bridge.store.quota import Quota
 from bridge.store.rows import Row
+from bridge.store.statements import Statement
 
 _REPARSABLE: Final = {ArrivalOutcome.QUARANTINE.value, ArrivalOutcome.IGNORED.value}
 _REPARSED_COLUMNS: Final = (*rows.RESULT, "reparsed_at")
-_REPARSED: Final = (
+_REPARSED: Final = Statement(
     update(tables.arrivals)
     .where(tables.arrivals.c.id == bindparam("arrival"))
     .values({column: bindparam(column) for column in _REPARSED_COLUMNS})
@@ -73,7 +82,10 @@ class Ingest:
 
 
 def ingest_many(
-    connection: Connection, items: Sequence[Ingest], lease: Lease
+    connection: Connection,
+    items: Sequence[Ingest],
+    lease: Lease,
+    quota: Quota | None = None,
 ) -> list[Receipt | BridgeError]:
     """Write the arrivals within the given write transaction; return their receipts in order.
 
@@ -86,14 +98,15 @@ def ingest_many(
     written as leased by `lease.owner`, attempt 1, and are in the receipt. A reparse of an arrival
     that does not exist (NotFound) or is a message already (NotPossible) yields the error as its
     item's result and writes nothing; the other items are not affected. What became no message and
-    was stored before with the same bytes is not written again (`Receipt.repeated`).
+    was stored before with the same bytes is not written again (`Receipt.repeated`). A stranger's
+    mail over the `quota` yields QuarantineFull.
 
     An arrival with several messages is written once for each of them, with its raw bytes, so that
     every message has exactly one arrival that brought it; its receipt names the first new one.
     """
     postgres.lock_ingest(connection)
     postgres.lock_holds(connection, change=False)
-    batch = _Batch(connection, items, lease)
+    batch = _Batch(connection, items, lease, quota)
     receipts = [batch.take(item) for item in items]
     batch.write()
     return receipts
@@ -102,8 +115,15 @@ def ingest_many(
 class _Batch:
     """Decides item by item, then writes table by table."""
 
-    def __init__(self, connection: Connection, items: Sequence[Ingest], lease: Lease) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        items: Sequence[Ingest],
+        lease: Lease,
+        quota: Quota | None,
+    ) -> None:
         self._connection = connection
+        self._quota = quota
         self._lease = lease
         planned = [each for item in items for each in item.messages]
         self._known = (
@@ -113,12 +133,16 @@ class _Batch:
         )
         self._held = held_endpoints(connection) if planned else {}
         self._stored = _stored_outcomes(connection, items)
-        self._known_bytes = KnownBytes.load(connection, [_digest(item) for item in items])
+        self._digests = {id(item): _digest(item) for item in items}
+        self._known_bytes = KnownBytes.load(
+            connection, (self._digests[id(each)] for each in items if is_read_again(each.arrival))
+        )
         new = sum(max(1, len(item.messages)) - (item.reparse_of is not None) for item in items)
         deliveries = sum(len(each.deliveries) for each in planned)
-        self._arrival_keys, self._delivery_keys = _keys(connection, new, deliveries)
+        self._arrival_keys, self._delivery_keys = new_keys(connection, new, deliveries)
         self._settled = _settled(items)
         self._messages: list[tuple[PlannedMessage, Known]] = []
+        self._read: list[tuple[Message, str]] = []  # what may have been in quarantine before
         self._arrivals: list[Row] = []
         self._reparsed: list[Row] = []
         self._deliveries: list[Row] = []
@@ -132,7 +156,10 @@ class _Batch:
         if not isinstance(item.result, tuple):
             return self._take_unread(item, item.result)
         first, *others = item.messages
+        again = item.reparse_of is not None or is_read_again(item.arrival)
         receipt = self._take_message(item.arrival, first, item.reparse_of)
+        if again and receipt.message_id is not None:
+            self._read.append((first.message, receipt.message_id))
         for each in others:
             receipt = _both(receipt, self._take_message(item.arrival, each, None))
         return receipt
@@ -151,18 +178,25 @@ class _Batch:
         arrival_id = self._note_arrival(arrival, result, reparse_of, None)
         return Receipt(arrival_id, outcome, message_id, claims)
 
-    def _take_unread(self, item: Ingest, result: Unreadable | Ignored) -> Receipt:
+    def _take_unread(self, item: Ingest, result: Unreadable | Ignored) -> Receipt | BridgeError:
         quarantined = isinstance(result, Unreadable)
         outcome = ArrivalOutcome.QUARANTINE if quarantined else ArrivalOutcome.IGNORED
-        digest = _digest(item)
+        digest = self._digests[id(item)]
         place = item.arrival.origin if isinstance(item.arrival.origin, MailboxPlace) else None
-        first = self._known_bytes.find(digest, outcome, place)
+        first = (
+            self._known_bytes.find(digest, outcome, place) if is_read_again(item.arrival) else None
+        )
         if first is not None:
             return Receipt(first, outcome, repeated=True)
+        if self._quota and isinstance(result, Unreadable) and item.reparse_of is None:
+            try:
+                self._quota.require(self._connection, item.arrival, result)
+            except QuarantineFull as full:
+                return full
         row = rows.result_without_message(result, outcome)
         arrival_id = self._note_arrival(item.arrival, row, item.reparse_of, digest)
         if digest is not None:
-            self._known_bytes.add(digest, outcome, arrival_id)
+            self._known_bytes.add(digest, outcome, item.arrival, arrival_id)
         return Receipt(arrival_id, outcome)
 
     def write(self) -> None:
@@ -175,14 +209,15 @@ class _Batch:
         self._insert(tables.arrivals, self._arrivals)
         self._insert(tables.deliveries, self._deliveries)
         self._known_bytes.write_changes(self._connection)
+        settle(self._connection, self._read, now)
         for (mailbox, folder, uidvalidity), uid in self._settled.items():
             mailboxes.advance(self._connection, mailbox, folder, Cursor(uidvalidity, uid))
         if self._reparsed:
-            self._connection.execute(_REPARSED, self._reparsed)
+            _REPARSED.change(self._connection, self._reparsed)
 
     def _insert(self, table: Table, new: Sequence[Row]) -> None:
         if new:
-            self._connection.execute(_INSERTS[table.name], new)
+            _INSERTS[table.name].change(self._connection, new)
 
     def _refuse_reparse(self, arrival_id: int) -> BridgeError | None:
         outcome = self._stored.get(arrival_id)
@@ -241,8 +276,13 @@ class _Batch:
         return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, lease.token(1))
 
 
+_LATER: Final = {"reparsed_at", "purged_at", "discarded_because"}  # columns that no insert writes
 _INSERTS: Final = {
-    table.name: insert(table)
+    table.name: Statement(
+        insert(table).values(
+            {each.name: bindparam(each.name) for each in table.c if each.name not in _LATER}
+        )
+    )
     for table in (tables.messages, tables.events, tables.arrivals, tables.deliveries)
 }
 
@@ -258,30 +298,6 @@ def _both(receipt: Receipt, other: Receipt) -> Receipt:
     new = ArrivalOutcome.MESSAGE
     named = other if other.outcome is new and receipt.outcome is not new else receipt
     return replace(named, claims=(*receipt.claims, *other.claims))
-
-
-def _keys(
-    connection: Connection, arrivals: int, deliveries: int
-) -> tuple[Iterator[int], Iterator[int]]:
-    """Draw new keys of both tables, so that every row is known before any is written.
-
-    On SQLite nobody else writes while we hold the write lock, and nothing is ever deleted.
-    """
-    if postgres.is_postgres(connection):
-        return (
-            iter(postgres.next_keys(connection, "arrivals", arrivals)),
-            iter(postgres.next_keys(connection, "deliveries", deliveries)),
-        )
-    last_arrival, last_delivery = connection.execute(_LAST_KEYS).one()
-    return count(last_arrival + 1), count(last_delivery + 1)
-
-
-_LAST_KEYS: Final = select(
-    *(
-        select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery()
-        for table in (tables.arrivals, tables.deliveries)
-    )
-)
 
 
 def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[int, str]:
@@ -309,7 +325,7 @@ def _settled(items: Sequence[Ingest]) -> dict[tuple[str, str, int], int]:
 
 
 def _digest(item: Ingest) -> bytes | None:
-    """Hash a mail that became no message, if the source may bring it once more."""
+    """Hash a mail that became no message and is new."""
     if item.reparse_of is not None or item.messages:
         return None
     return digest_of(item.arrival)

@@ -12,6 +12,7 @@ from bridge.errors import NotPossible
 from bridge.model import Claim, DeliveryState, Event
 from bridge.store.endpoints import DEAD, HELD, NOT_CONFIGURED, PENDING, UNLEASED, again
 from bridge.store.lease import Lease
+from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, events, heartbeat
 
 _IDS_AT_ONCE: Final = 500
@@ -38,7 +39,7 @@ _DUE: Final = (
     # Another bridge's rows are passed by, not waited for; SQLite has one writer and leaves it out.
     .with_for_update(of=deliveries, skip_locked=True)
 )
-_LEASE: Final = (
+_LEASE: Final = Statement(
     update(deliveries)
     .where(deliveries.c.id == bindparam("delivery"))
     .values(
@@ -71,8 +72,8 @@ def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> li
     """
     due = connection.execute(_DUE, {"wanted": endpoint, "now": lease.now, "most": limit}).all()
     if due:
-        connection.execute(
-            _LEASE,
+        _LEASE.change(
+            connection,
             [
                 {
                     "delivery": row.id,

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Final
 
-from sqlalchemy import Connection, Executable, bindparam, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Insert,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from bridge.errors import BridgeError, NotFound
 from bridge.model import Attempt, Dead, Delivered, DeliveryState, Hold, RetryAt
 from bridge.store import postgres
 from bridge.store.endpoints import held_endpoints, hold_endpoint
+from bridge.store.statements import Statement
 from bridge.store.tables import attempts, deliveries
 
 _CURRENT: Final = select(
@@ -25,7 +38,7 @@ _CURRENT: Final = select(
     deliveries.c.due_at,
     deliveries.c.leased_by,
 )
-_CHANGE: Final = (
+_CHANGE: Final = Statement(
     update(deliveries)
     .where(deliveries.c.id == bindparam("delivery"))
     .values(
@@ -33,7 +46,7 @@ _CHANGE: Final = (
         reason=bindparam("new_reason"),
         step=bindparam("new_step"),
         due_at=bindparam("new_due_at"),
-        leased_by=None,
+        leased_by=null(),
         changed_at=bindparam("now"),
     )
 )
@@ -72,6 +85,8 @@ def record_many(
     """
     # Taken in any case: else a retry could be written as pending beside a hold.
     postgres.lock_holds(connection, change=any(map(_holds_endpoint, made)))
+    if all(isinstance(attempt.decision, Delivered) for attempt in made):
+        return _record_delivered(connection, made, now)
     found = _load(connection, made)
     held = dict(held_endpoints(connection))
     for attempt in made:
@@ -83,17 +98,42 @@ def record_many(
     for attempt in made:
         delivery = found.get(attempt.claim.delivery_id)
         if delivery is None:
-            results.append(NotFound(f"there is no delivery {attempt.claim.delivery_id}"))
+            results.append(_not_found(attempt.claim.delivery_id))
             continue
         ours = delivery.leased_as(attempt.claim.lease)
-        rows.append(_attempt_row(attempt, ours=ours))
+        rows.append({**_attempt_row(attempt), "lease_lost": not ours})
         _apply(delivery, attempt, held, ours=ours)
         results.append(None)
     if rows:
-        connection.execute(_insert_once(connection.dialect.name), rows)
+        _INSERT.change(connection, rows)
     if changed := [each for each in found.values() if each.changed]:
-        connection.execute(_CHANGE, [_change_row(each, now) for each in changed])
+        _CHANGE.change(connection, [_change_row(each, now) for each in changed])
     return results
+
+
+def _record_delivered(
+    connection: Connection, made: Sequence[Attempt], now: datetime
+) -> list[BridgeError | None]:
+    """Record attempts that all delivered, as most do: nothing needs to be read for it.
+
+    Delivered is true whoever holds the lease now, so the lease only matters to the attempt's row.
+    """
+    # In this order by every bridge: two that wait for each other's rows would be a deadlock.
+    ordered = sorted(made, key=lambda each: each.claim.delivery_id)
+    rows = [{**_attempt_row(each), "lease": each.claim.lease, "now": now} for each in ordered]
+    written = _INSERT_AS_LEASED.change(connection, rows)
+    _DELIVERED.change(connection, rows)
+    if written == len(made):
+        return [None] * len(made)
+    # Some were recorded before, or have no delivery.
+    there = _load(connection, made)
+    return [
+        None if (wanted := each.claim.delivery_id) in there else _not_found(wanted) for each in made
+    ]
+
+
+def _not_found(delivery: int) -> NotFound:
+    return NotFound(f"there is no delivery {delivery}")
 
 
 def _holds_endpoint(attempt: Attempt) -> str | None:
@@ -135,7 +175,7 @@ def _apply(delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], *, ou
             delivery.become(DeliveryState.DEAD, reason)
 
 
-def _attempt_row(attempt: Attempt, *, ours: bool) -> dict[str, object]:
+def _attempt_row(attempt: Attempt) -> dict[str, object]:
     outcome = attempt.outcome
     return {
         "delivery_id": attempt.claim.delivery_id,
@@ -143,7 +183,6 @@ def _attempt_row(attempt: Attempt, *, ours: bool) -> dict[str, object]:
         "started_at": attempt.started_at,
         "duration": outcome.duration,
         "result": _RESULTS[type(attempt.decision)],
-        "lease_lost": not ours,
         "status": outcome.status,
         "error": outcome.error,
         "detail": outcome.detail,
@@ -165,18 +204,55 @@ def _change_row(delivery: _Delivery, now: datetime) -> dict[str, object]:
     }
 
 
-@cache
-def _insert_once(dialect: str) -> Executable:
+def _insert_once(dialect: Dialect) -> Insert:
     """Make the insert that lets an attempt which is there already stand.
 
     A commit whose answer was lost with the connection is recorded again.
     """
     # Only the dialect that is in use is imported: the other would cost memory.
     index = ["delivery_id", "number"]
-    if dialect == "postgresql":
+    if dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(attempts).on_conflict_do_nothing(index_elements=index)
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert(attempts).on_conflict_do_nothing(index_elements=index)
+
+
+_GIVEN: Final = [column for column in attempts.c if column.name not in {"id", "lease_lost"}]
+_LEASE: Final = func.coalesce(
+    deliveries.c.leased_by + literal_column("':'") + cast(deliveries.c.attempts, Text),
+    literal_column("''"),
+)
+_INSERT: Final = Statement(
+    lambda dialect: _insert_once(dialect).values(
+        {column.name: bindparam(column.name) for column in (*_GIVEN, attempts.c.lease_lost)}
+    )
+)
+# The lease is compared by the database, with the row as it is when the attempt is written.
+_INSERT_AS_LEASED: Final = Statement(
+    lambda dialect: _insert_once(dialect).from_select(
+        [*(column.name for column in _GIVEN), "lease_lost"],
+        select(
+            *(bindparam(column.name, type_=column.type) for column in _GIVEN),
+            bindparam("lease") != _LEASE,
+        ).where(deliveries.c.id == bindparam("delivery_id")),
+    )
+)
+_DELIVERED: Final = Statement(
+    update(deliveries)
+    .where(
+        deliveries.c.id == bindparam("delivery_id"),
+        or_(
+            deliveries.c.state != literal_column("'delivered'"),
+            bindparam("lease") == _LEASE,
+        ),
+    )
+    .values(
+        state=literal_column("'delivered'"),
+        reason=null(),
+        leased_by=null(),
+        changed_at=bindparam("now"),
+    )
+)

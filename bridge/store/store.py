@@ -20,6 +20,7 @@ from bridge.store.database import Database
 from bridge.store.endpoints import match_config
 from bridge.store.ingest import Ingest, ingest_many
 from bridge.store.lease import Lease
+from bridge.store.quota import Quota
 from bridge.store.record import record_many
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
 from bridge.store.writer import Work, Writer
@@ -46,8 +47,10 @@ class Store:
         owner: str,
         lease_seconds: float,
         clock: Callable[[], datetime],
+        quota: Quota | None = None,
     ) -> None:
         self._database = database
+        self._quota = quota
         self._owner = owner
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
@@ -92,7 +95,8 @@ class Store:
             return database
 
         database = await asyncio.to_thread(open_database)
-        return cls(database, owner=owner, lease_seconds=lease_seconds, clock=clock)
+        quota = Quota(settings.quarantine_mails, settings.quarantine_size)
+        return cls(database, owner=owner, lease_seconds=lease_seconds, clock=clock, quota=quota)
 
     @classmethod
     async def beside(
@@ -132,8 +136,9 @@ class Store:
         bytes, from a mailbox or a file, is not stored once more: the receipt is the first one's,
         `repeated`.
 
-        Raises StoreFull under the low-water mark or on a full disk, StoreUnavailable if it cannot
-        be committed now; and for a reparse NotFound or NotPossible.
+        Raises StoreFull under the low-water mark or on a full disk, QuarantineFull for a
+        stranger's mail while those have filled their part of the store, StoreUnavailable if it
+        cannot be committed now; and for a reparse NotFound or NotPossible.
         """
         return await self._writer.submit(IngestWork(item))
 
@@ -236,7 +241,10 @@ class Store:
                 made = [work.attempt for work in records]
                 _set(records, record_many(connection, made, now))
             if ingests:
-                _set(ingests, ingest_many(connection, [work.item for work in ingests], lease))
+                _set(
+                    ingests,
+                    ingest_many(connection, [each.item for each in ingests], lease, self._quota),
+                )
             for change in changes:
                 change.result = change.change(connection)
             for work in works:

@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.chaos.mails import SmsMail
 from tests.chaos.storm import slow
+from tests.patience import PATIENCE
 from tests.servers.daemon import Daemon
 from tests.servers.dovecot import PASSWORD, DovecotServer
 from tests.servers.receiver import Receiver
@@ -27,8 +28,7 @@ ANYONE: Final = ("anyone = true",)  # no envelope comes with a mail that was fet
 _START: Final = 0.9  # seconds that a start takes, about: a kill may fall into it as well
 _WORK: Final = 0.8  # seconds of a life that reads; Dovecot waits 0.5 s before it pushes
 _GAP: Final = 0.03  # seconds between two mails, at most
-_CONNECTED: Final = 5.0  # seconds that a life may need to get into the mailbox
-_PATIENCE: Final = 90.0  # seconds for what is left after the last kill
+_CONNECTED: Final = PATIENCE  # seconds that a life may need to get into the mailbox
 
 
 def mailbox_lines(dovecot: DovecotServer, user: str, *more: str) -> Sequence[str]:
@@ -166,7 +166,7 @@ def rage_in_mailbox(
     restarts.join()
     daemon.start()  # all may be posted by now: who is stopped while he starts has no exit code 0
     daemon.wait_for("imap.connected")
-    assert receiver.wait_for_ids(len(mails), _PATIENCE), (
+    assert receiver.wait_for_ids(len(mails)), (
         f"{receiver.count()} of {len(mails)} arrived; Dovecot took {delivery.done}"
     )
     storm = ImapStorm(
@@ -208,7 +208,7 @@ def cursor_of(database: Path) -> int | None:
 def wait_until_settled(database: Path, dovecot: DovecotServer, user: str) -> None:
     """Wait until the cursor is at the last mail that the mailbox ever got."""
     last = uidnext(dovecot, user) - 1
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while (at := cursor_of(database)) != last:
         assert time.monotonic() < deadline, f"the cursor is at {at}, the last UID is {last}"
         time.sleep(0.05)

@@ -6,9 +6,8 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
-_PATIENCE: Final = 30.0
+from tests.patience import PATIENCE
 
 
 def count_messages(database: Path) -> int:
@@ -25,7 +24,7 @@ def count_deliveries(database: Path) -> dict[str, int]:
 
 def wait_until_delivered(database: Path, number: int) -> None:
     """Wait until this many deliveries are recorded as delivered, and no other is there."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while (counted := count_deliveries(database)) != {"delivered": number}:
         assert time.monotonic() < deadline, f"not all was delivered and recorded: {counted}"
         time.sleep(0.01)

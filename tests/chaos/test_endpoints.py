@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from tests.chaos.mails import sms_mails
-from tests.chaos.nasty import NASTY, RETRY_AFTER
-from tests.chaos.pace import send, slowest
+from tests.chaos.mails import SmsMail, sms_mails
+from tests.chaos.nasty import NASTY, RETRY_AFTER, hang
+from tests.chaos.pace import pass_through
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 from tests.servers.receiver import Receiver, taken
 
-_PATIENCE: Final = 40.0
 _TIMEOUT: Final = 1.0  # seconds that the nasty one is given for an answer
 _STEPS: Final = (2.0, 5.0)  # the schedule's waits after the first and the second try
+_TRY_COST: Final = 0.05  # seconds of processor time that a try at a nasty one may cost
 _MIB: Final = 1024 * 1024
 
 
-def _tries(daemon: Daemon, endpoint: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the log lines of an endpoint's attempts, by message."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for line in daemon.log("delivery.attempt"):
-        if line["endpoint"] == endpoint:
-            found.setdefault(line["webhook_id"], []).append(line)
-    return found
-
-
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", NASTY)
 def test_a_nasty_endpoint_harms_nobody_else(kind: str, tmp_path: Path, secret: str) -> None:
-    """While one endpoint is nasty, the other gets all at its usual pace, and nothing is lost."""
+    """While one endpoint is nasty, the other gets all at little more cost, and nothing is lost."""
     with Receiver(secret) as nasty, Receiver(secret) as healthy:
         config = Config(
             {"nasty": nasty.url, "healthy": healthy.url},
@@ -43,36 +37,55 @@ def test_a_nasty_endpoint_harms_nobody_else(kind: str, tmp_path: Path, secret: s
         )
         with Daemon(config.write(tmp_path)) as daemon:
             daemon.start()
-            usual = slowest(
-                healthy, send(daemon, list(sms_mails("usual", 50)), _PATIENCE), _PATIENCE
-            )
-            assert nasty.wait_for_ids(50, _PATIENCE)
-            memory = daemon.rss()
+            usual = pass_through(daemon, healthy, list(sms_mails("usual", 50)))
+            assert nasty.wait_for_ids(50)
+            memory, tries, spent = daemon.rss(), _tries(daemon), daemon.processor_time()
 
             _turn(nasty, kind)
-            few = send(daemon, list(sms_mails("few", 3)), _PATIENCE)
-            slowest(healthy, few, _PATIENCE)
-            _check_schedule(daemon, nasty, kind, few)
-            slow = slowest(
-                healthy, send(daemon, list(sms_mails("beside", 50)), _PATIENCE), _PATIENCE
-            )
-            assert slow <= 3 * usual + 0.3, f"usual {usual:.3f} s, beside {kind} {slow:.3f} s"
-            growth = daemon.rss() - memory
+            few = list(sms_mails("few", 3))
+            pass_through(daemon, healthy, few)
+            _check_schedule(daemon, healthy, kind, few)
+            pass_through(daemon, healthy, list(sms_mails("beside", 50)))
+            cost = daemon.processor_time() - spent
+            growth, tries = daemon.rss() - memory, _tries(daemon) - tries
             sys.stdout.write(
-                f"{kind}: p99 {usual * 1e3:.0f} -> {slow * 1e3:.0f} ms, +{growth // 1024} KiB\n"
+                f"{kind}: {usual:.2f} -> {cost:.2f} s of processor time, {tries} tries, "
+                f"+{growth // 1024} KiB\n"
+            )
+            assert cost < 3 * usual + 0.5 + _TRY_COST * tries, (
+                f"usual {usual}, beside {kind} {cost}"
             )
             assert growth < 32 * _MIB, f"{growth / _MIB:.0f} MiB more"
 
             _heal(daemon, nasty, kind)
-            assert nasty.wait(
-                lambda got: {each.id for each in got} >= set(healthy.by_id()), _PATIENCE
-            ), "the endpoint that was nasty misses messages"
+            assert nasty.wait(lambda got: {each.id for each in got} >= set(healthy.by_id())), (
+                "the endpoint that was nasty misses messages"
+            )
             for receiver in (nasty, healthy):
                 receiver.assert_honest()
                 assert {each.path for each in receiver.all()} == {"/hooks/sms"}
             assert len(healthy.all()) == healthy.count() == 103, "a repeat without a reason"
             assert daemon.stop() == 0
             daemon.assert_ledger_adds_up()
+
+
+def test_an_endpoint_that_holds_every_attempt_holds_up_no_other(
+    tmp_path: Path, secret: str
+) -> None:
+    """While all attempts at one endpoint hang, and none ends, the other gets every message."""
+    with Receiver(secret, hang) as nasty, Receiver(secret) as healthy:
+        config = Config(
+            {"nasty": nasty.url, "healthy": healthy.url},
+            secret,
+            extra={"nasty": ('timeout = "1h"',)},
+        )
+        with Daemon(config.write(tmp_path)) as daemon:
+            daemon.start()
+            pass_through(daemon, healthy, list(sms_mails("first", 50)))
+            assert nasty.wait(lambda got: len(got) > 1)
+            pass_through(daemon, healthy, list(sms_mails("beside", 50)))
+            assert nasty.busy == len(nasty.all()), "an attempt has ended"
+            assert _tries(daemon) == 0, "an attempt has ended"
 
 
 def _turn(nasty: Receiver, kind: str) -> None:
@@ -95,32 +108,49 @@ def _heal(daemon: Daemon, nasty: Receiver, kind: str) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def _check_schedule(daemon: Daemon, nasty: Receiver, kind: str, texts: dict[str, float]) -> None:
+def _tries(daemon: Daemon) -> int:
+    """Count the nasty endpoint's attempts so far."""
+    return sum(line["endpoint"] == "nasty" for line in daemon.log("delivery.attempt"))
+
+
+def _check_schedule(daemon: Daemon, healthy: Receiver, kind: str, mails: Sequence[SmsMail]) -> None:
     """See the first waits kept: from the end of a try to the next, never shorter than promised."""
     if kind == "410":
         return
     waits = _STEPS if kind == "500" else _STEPS[:1]
     if kind == "429":
         waits = (float(RETRY_AFTER),)
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        tries = {
-            webhook_id: lines
-            for webhook_id, lines in _tries(daemon, "nasty").items()
-            if lines[0]["result"] == "retry"
-        }
-        if len(tries) == len(texts) and all(len(each) > len(waits) for each in tries.values()):
-            break
-        assert time.monotonic() < deadline, f"too few tries: {tries}"
-        time.sleep(0.05)
-    for lines in tries.values():
-        ends = [_seconds(line["ts"]) for line in lines]
-        begins = [end - line["ms"] / 1000 for end, line in zip(ends, lines, strict=True)]
-        assert [line["attempt"] for line in lines] == list(range(1, len(lines) + 1))
-        for number, wait in enumerate(waits):
-            pause = begins[number + 1] - ends[number]
-            # A poll's length late at most, on a machine that is busy with the other tests.
-            assert wait - 0.01 <= pause <= wait * 1.1 + 3, f"{kind}: {pause:.2f} s for {wait} s"
+    texts = {mail.text for mail in mails}
+    ids = [webhook_id for webhook_id, (got, *_) in healthy.by_id().items() if got.text in texts]
+    deadline = time.monotonic() + PATIENCE
+    for webhook_id in ids:
+        while len(tries := _recorded(daemon, webhook_id)) <= len(waits):
+            assert time.monotonic() < deadline, f"too few tries: {tries}"
+            time.sleep(0.05)
+        assert [number for number, *_ in tries] == list(range(1, len(tries) + 1))
+        for wait, (number, _, ended), (_, again, _) in zip(waits, tries, tries[1:], strict=False):
+            assert again - ended >= wait - 0.01, f"{kind}: {again - ended:.2f} s for {wait} s"
+            (line,) = (
+                each
+                for each in daemon.log("delivery.attempt")
+                if (each["endpoint"], each["webhook_id"], each["attempt"])
+                == ("nasty", webhook_id, number)
+            )
+            # What was decided is no longer than promised; how late it is done, the machine decides.
+            planned = _seconds(line["next_at"]) - _seconds(line["ts"])
+            assert planned <= wait * 1.1 + 0.01, f"{kind}: {planned:.2f} s for {wait} s"
+
+
+def _recorded(daemon: Daemon, webhook_id: str) -> list[tuple[int, float, float]]:
+    """Read the attempts of the nasty endpoint's delivery: number, beginning and end (seconds)."""
+    database = daemon.config.parent / "bridge.db"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return connection.execute(
+            "SELECT a.number, a.started_at / 1e6, a.started_at / 1e6 + a.duration "
+            "FROM attempts a JOIN deliveries d ON d.id = a.delivery_id "
+            "WHERE d.endpoint = 'nasty' AND d.event_id = ? ORDER BY a.number",
+            (webhook_id,),
+        ).fetchall()
 
 
 def _seconds(moment: str) -> float:

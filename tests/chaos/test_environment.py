@@ -17,13 +17,13 @@ import pytest
 
 from tests.chaos.ledger import wait_until_delivered
 from tests.chaos.mails import SmsMail, sms_mail, sms_mails
+from tests.patience import PATIENCE
 from tests.servers.absence import cannot
 from tests.servers.daemon import Config, Daemon
 from tests.servers.ports import steady_port
 from tests.servers.postfix import Postfix
 from tests.servers.receiver import Exchange, Receiver, taken
 
-_PATIENCE: Final = 40.0
 _MAILS: Final = 10  # that Postfix brings while the store is out
 _FILE_SIZE: Final = 16  # MiB of the small disk
 
@@ -31,7 +31,7 @@ _FILE_SIZE: Final = 16  # MiB of the small disk
 @contextmanager
 def _locked(database: Path) -> Iterator[None]:
     """Hold the one write lock of an SQLite file, as another process would."""
-    connection = sqlite3.connect(database, isolation_level=None, timeout=_PATIENCE)
+    connection = sqlite3.connect(database, isolation_level=None, timeout=PATIENCE)
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -131,7 +131,7 @@ class _Trial:
         """See that all is well before."""
         self.daemon.start()
         self.relay(*sms_mails("before", 2))
-        assert self.receiver.wait_for_ids(2, _PATIENCE)
+        assert self.receiver.wait_for_ids(2)
         self.daemon.wait_for_health(200)
 
     def endure(self, codes: set[int], padding: int = 0, seconds: float = 0.0) -> None:
@@ -154,7 +154,7 @@ class _Trial:
         code, said = self.daemon.send(*sms_mail("after").envelope)
         assert code == 250, said
         self._sent.append("after")
-        assert self.receiver.wait_for_ids(len(self._sent), _PATIENCE), self.receiver.count()
+        assert self.receiver.wait_for_ids(len(self._sent)), self.receiver.count()
         wait_until_delivered(self.daemon.config.parent / "bridge.db", len(self._sent))
         assert self.postfix.count("status=bounced") == 0
         self.receiver.assert_honest()
@@ -173,7 +173,7 @@ class _Trial:
         raise AssertionError("500 mails were taken by a store that cannot write")
 
     def _wait_for_deferral(self, codes: set[int]) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not any(self.postfix.count(f"said: {code}") for code in codes):
             assert time.monotonic() < deadline, self.postfix.lines()[-5:]
             time.sleep(0.1)
@@ -195,7 +195,6 @@ def _trial(folder: Path, receiver: Receiver, secret: str, **store: str) -> Itera
         yield trial
 
 
-@pytest.mark.timeout(180)
 def test_a_store_that_is_locked_for_ten_seconds(
     tmp_path: Path, secret: str, receiver: Receiver
 ) -> None:
@@ -209,7 +208,7 @@ def test_a_store_that_is_locked_for_ten_seconds(
     with _trial(tmp_path, receiver, secret) as trial:
         receiver.answer = wait
         trial.relay(sms_mail("under way"))
-        assert receiver.wait_for_ids(3, _PATIENCE)
+        assert receiver.wait_for_ids(3)
         with _locked(tmp_path / "bridge.db"):
             release.set()
             receiver.answer = taken
@@ -217,7 +216,6 @@ def test_a_store_that_is_locked_for_ten_seconds(
         trial.end()
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("min_free", ['"1MiB"', "0"])
 def test_a_disk_that_is_full(
     min_free: str, small_disk: Path, secret: str, receiver: Receiver
@@ -229,7 +227,6 @@ def test_a_disk_that_is_full(
         trial.end()
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("read_only", [_mode_read_only, _immutable])
 def test_a_database_that_is_read_only(
     read_only: Callable[[Path], AbstractContextManager[None]],

@@ -12,12 +12,12 @@ import pytest
 
 from tests.chaos.ledger import wait_until_delivered
 from tests.chaos.mails import SmsMail, sms_mails
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 from tests.servers.ports import steady_port
 from tests.servers.receiver import Receiver
 
 KILLS: Final = 20
-_PATIENCE: Final = 30.0
 
 # How often the receiver may see a message in whose life the daemon died at the point.
 _COPIES: Final = {
@@ -33,11 +33,11 @@ _COPIES: Final = {
 
 def _send_until_250(daemon: Daemon, port: int, mail: SmsMail) -> int:
     """Send a mail again and again until it is taken, as a mail server does; count the tries."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     tries = 0
     while time.monotonic() < deadline:
         try:
-            with smtplib.SMTP("127.0.0.1", port, timeout=_PATIENCE) as client:
+            with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client:
                 tries += 1
                 client.sendmail(*mail.envelope)
                 return tries
@@ -64,7 +64,7 @@ def test_death_at_a_failpoint_loses_nothing(
         for number, mail in enumerate(mails, 1):
             tries += _send_until_250(daemon, config.smtp_port, mail)
             # One message at a time, so that each death concerns one message and no other.
-            assert receiver.wait_for_ids(number, _PATIENCE), f"message {number} is lost"
+            assert receiver.wait_for_ids(number), f"message {number} is lost"
             wait_until_delivered(tmp_path / "bridge.db", number)
         deaths = daemon.log("failpoint")
         assert [line["kills"] for line in deaths] == list(range(1, KILLS + 1))

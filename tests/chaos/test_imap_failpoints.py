@@ -18,17 +18,17 @@ from tests.chaos.imap_storm import (
     wait_until_settled,
 )
 from tests.chaos.mails import sms_mails
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 from tests.servers.dovecot import DovecotServer
 from tests.servers.receiver import Receiver
 
 KILLS: Final = 5
-_PATIENCE: Final = 30.0
 
 
 def wait_until_at_rest(database: Path, dovecot: DovecotServer, user: str) -> None:
     """Wait until INBOX holds no mail above the cursor; the deadline only ends a run that hangs."""
-    deadline = time.monotonic() + 3 * _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while search(
         dovecot, user, "mailbox", "INBOX", "uid", f"{(cursor_of(database) or 0) + 1}:99999"
     ):
@@ -60,7 +60,7 @@ def test_death_at_a_failpoint_loses_no_mail(
         daemon.spawn()
         for number, mail in enumerate(mails, 1):
             dovecot.deliver(user, mail.raw)
-            assert receiver.wait_for_ids(number, _PATIENCE), f"mail {number} is lost"
+            assert receiver.wait_for_ids(number), f"mail {number} is lost"
             # The next one comes when nothing is left to do with this one. Else a life that has just
             # begun could commit the two together: the commit that it spares, the second reading of
             # the first mail, would be the second one's too, and there would be one death too few.

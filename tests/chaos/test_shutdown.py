@@ -12,17 +12,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.chaos.ledger import count_messages
 from tests.chaos.mails import SmsMail, sms_mail, sms_mails
 from tests.chaos.nasty import hang
 from tests.chaos.storm import slow
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 from tests.servers.receiver import Exchange, Receiver, taken
 
 _SENDERS: Final = 4
-_PATIENCE: Final = 30.0
+_AN_HOUR: Final = ('timeout = "1h"',)
+_GRACE: Final = ('grace = "1h"',)
 
 
 class _Sender(threading.Thread):
@@ -37,7 +37,7 @@ class _Sender(threading.Thread):
 
     def run(self) -> None:
         try:
-            with smtplib.SMTP(*self._address, timeout=_PATIENCE) as client:
+            with smtplib.SMTP(*self._address, timeout=PATIENCE) as client:
                 for mail in self._mails:
                     client.sendmail(*mail.envelope)
                     self.acknowledged.append(mail.text)
@@ -53,7 +53,6 @@ async def _dawdle(exchange: Exchange) -> None:
     await taken(exchange)
 
 
-@pytest.mark.timeout(180)
 def test_sigterm_under_load(
     tmp_path: Path, secret: str, receiver: Receiver, dice: random.Random
 ) -> None:
@@ -68,21 +67,21 @@ def test_sigterm_under_load(
         ]
         for sender in senders:
             sender.start()
-        assert receiver.wait_for_ids(200, _PATIENCE)
+        assert receiver.wait_for_ids(200)
         receiver.answer = _dawdle
         under_way = len(receiver.all()) + 5
-        assert receiver.wait(lambda got: len(got) >= under_way, _PATIENCE)
+        assert receiver.wait(lambda got: len(got) >= under_way)
         assert daemon.stop() == 0
         receiver.answer = taken
         for sender in senders:
-            sender.join(_PATIENCE)
+            sender.join(PATIENCE)
         acknowledged = {text for sender in senders for text in sender.acknowledged}
         assert not {"all sent"} & {sender.ended_with for sender in senders}, "no load at the end"
         # A mail may be stored whose 250 the sender no longer heard; it would send it again.
         stored = count_messages(tmp_path / "bridge.db")
         assert len(acknowledged) <= stored <= len(acknowledged) + _SENDERS
         daemon.start()
-        assert receiver.wait_for_ids(stored, _PATIENCE)
+        assert receiver.wait_for_ids(stored)
         assert daemon.stop() == 0
         receiver.assert_honest()
         got = [each.text for each in receiver.all()]
@@ -91,49 +90,47 @@ def test_sigterm_under_load(
         daemon.assert_ledger_adds_up()
 
 
-@pytest.mark.timeout(180)
 def test_a_second_sigterm_does_not_wait_for_an_endpoint_that_hangs(
     tmp_path: Path, secret: str, receiver: Receiver
 ) -> None:
     """The first SIGTERM waits for a running try, the second does not; the message stays ours."""
     receiver.answer = hang
-    config = Config({"crm": receiver.url}, secret)
+    config = Config({"crm": receiver.url}, secret, extra={"crm": _AN_HOUR, "delivery": _GRACE})
     with Daemon(config.write(tmp_path)) as daemon:
         daemon.start()
         assert daemon.send(*sms_mail("held up").envelope)[0] == 250
-        assert receiver.wait_for_ids(1, _PATIENCE)
+        assert receiver.wait_for_ids(1)
         daemon.signal(signal.SIGTERM)
         daemon.wait_for("stopping")
         time.sleep(0.5)
         assert daemon.process.poll() is None, "it did not wait for the try that runs"
-        began = time.monotonic()
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait() != 0
-        assert time.monotonic() - began < 3
+        assert daemon.wait() != 0  # the try, and the grace, have an hour
         _arrives_after_a_restart(daemon, receiver)
 
 
-@pytest.mark.timeout(180)
 def test_the_grace_is_the_longest_that_an_endpoint_can_hold_us_up(
     tmp_path: Path, secret: str, receiver: Receiver
 ) -> None:
     """When the grace is over the daemon ends with 0, and the next one makes the try again."""
     receiver.answer = hang
-    config = Config({"crm": receiver.url}, secret, extra={"delivery": ('grace = "1s"',)})
+    config = Config(
+        {"crm": receiver.url}, secret, extra={"crm": _AN_HOUR, "delivery": ('grace = "1s"',)}
+    )
     with Daemon(config.write(tmp_path)) as daemon:
         daemon.start()
         assert daemon.send(*sms_mail("held up").envelope)[0] == 250
-        assert receiver.wait_for_ids(1, _PATIENCE)
+        assert receiver.wait_for_ids(1)
         began = time.monotonic()
-        assert daemon.stop() == 0
-        assert 0.9 <= time.monotonic() - began < 10
+        assert daemon.stop() == 0  # the try has an hour
+        assert time.monotonic() - began >= 0.9
         _arrives_after_a_restart(daemon, receiver)
 
 
 def _arrives_after_a_restart(daemon: Daemon, receiver: Receiver) -> None:
     receiver.answer = taken
     daemon.start()
-    assert receiver.wait(lambda got: len(got) >= 2, _PATIENCE)
+    assert receiver.wait(lambda got: len(got) >= 2)
     assert daemon.stop() == 0
     receiver.assert_honest()
     assert [each.attempt for each in receiver.all()] == [1, 2]

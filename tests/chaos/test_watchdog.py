@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.chaos.imap_storm import ANYONE, NAME, mailbox_lines
 from tests.chaos.mails import sms_mail
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
 from tests.servers.dovecot import DovecotServer
 from tests.servers.receiver import Receiver
@@ -17,7 +18,7 @@ from tests.servers.watchdog import Watchdog
 from tests.servers.watchdog import watchdog as watchdog
 
 _LAST = ("lag_seconds", "last_sync")
-_QUICK = ("poll = 1", "timeout = 1")  # not read for more than 5 s is trouble
+_QUICK = ("poll = 1", "timeout = 5")  # not read for more than 13 s is trouble
 
 
 def _mailbox(daemon: Daemon) -> dict[str, Any]:
@@ -38,8 +39,9 @@ def test_a_mailbox_source_that_stops_in_silence_is_red_and_restarted(
         daemon.start()
         daemon.wait_for("imap.connected")
         daemon.wait_for_health(200)
-        assert watchdog.fed_within(5)
-        assert _mailbox(daemon)["state"] == "connected"
+        assert watchdog.fed_within(PATIENCE)
+        while _mailbox(daemon)["state"] != "connected":  # or the test's own time is over
+            time.sleep(0.1)
         bug.touch()
         dovecot.deliver(user, sms_mail("into the silence").raw)
         daemon.wait_for("source.sick", "progress.sick")
@@ -51,14 +53,14 @@ def test_a_mailbox_source_that_stops_in_silence_is_red_and_restarted(
         bug.unlink()
         daemon.kill()  # as systemd does
         daemon.start()
-        assert receiver.wait_for_ids(1, 10)
+        assert receiver.wait_for_ids(1)
         daemon.wait_for_health(200)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while None in [(report := _mailbox(daemon)).get(each) for each in _LAST]:
             assert time.monotonic() < deadline, report
             time.sleep(0.1)
         assert datetime.fromisoformat(report["last_sync"]).tzinfo is not None
-        assert watchdog.fed_within(5)
+        assert watchdog.fed_within(PATIENCE)
         assert daemon.stop() == 0
 
 
@@ -69,7 +71,7 @@ def test_a_mail_server_that_is_away_is_no_reason_for_a_restart(
     user = mortal.new_user()
     imap = mailbox_lines(mortal, user, *_QUICK)
     config = Config({"crm": receiver.url}, secret, extra={"imap": imap, "trust": ANYONE})
-    # Its pauses are longer than the two seconds after which this daemon calls it silence.
+    # Its pauses are longer than the five seconds after which this daemon calls it silence.
     launcher = ("-m", "tests.chaos.hanging_daemon", str(tmp_path / "bug"))
     with Daemon(config.write(tmp_path), launcher) as daemon:
         daemon.start()
@@ -77,13 +79,12 @@ def test_a_mail_server_that_is_away_is_no_reason_for_a_restart(
         mortal.stop()
         daemon.wait_for("source.sick")
         assert _mailbox(daemon)["state"] == "away"
-        away_until = time.monotonic() + 8
-        while time.monotonic() < away_until:
-            assert watchdog.fed_within(3)
+        for _ in range(15):  # about a second each
+            assert watchdog.fed_within(PATIENCE)
             assert daemon.health() == 503
         assert not daemon.log("progress.sick")
         mortal.start()
         mortal.deliver(user, sms_mail("I am back").raw)
-        assert receiver.wait_for_ids(1, 30)
+        assert receiver.wait_for_ids(1)
         daemon.wait_for_health(200)
         assert daemon.stop() == 0

@@ -19,15 +19,20 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from bridge.config.load import load
 from bridge.store import Database
 from tests.cli.conftest import Filled, Ran, mail
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.processes
+
 
 Smsbridge = Callable[..., Ran]
 SEPARATOR = b"From smsin@agiletelecom.com Wed Apr  8 12:30:52 2026\n"
 COUNT = 2000
 SOME = 300  # stored when it is killed
-PATIENCE = 60.0
 
 
 def command(*words: str | Path) -> list[str]:
@@ -45,7 +50,7 @@ def write_mbox(path: Path, count: int) -> list[bytes]:
 def ledger(config: Path) -> dict[str, str]:
     """Give the messages that are committed: id → text."""
     path = config.parent / "bridge.db"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE)) as database:
         rows = database.execute("SELECT id, body FROM events").fetchall()
     return {event: json.loads(body)["data"]["body"] for event, body in rows}
 
@@ -53,7 +58,7 @@ def ledger(config: Path) -> dict[str, str]:
 def count(config: Path) -> int:
     """Say how many messages are committed."""
     path = config.parent / "bridge.db"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE)) as database:
         return int(database.execute("SELECT count(*) FROM messages").fetchone()[0])
 
 
@@ -152,5 +157,5 @@ def test_how_far_it_is_is_drawn_on_a_terminal_alone(
         timeout=PATIENCE,
     )  # fmt: skip
     assert piped.returncode == 0
-    assert piped.stderr == "note: what came in before is not sent again\n"
+    assert piped.stderr == "note: mails that were received before are not delivered again\n"
     assert "importing" not in piped.stdout

@@ -20,7 +20,7 @@ def mailbox(port: int, user: str, password: str = PASSWORD, *more: str) -> str:
     """Write `[[imap]]` for a user's INBOX."""
     lines = (
         "[[imap]]", 'name = "inbox"', 'host = "127.0.0.1"', f"port = {port}",
-        f'username = "{user}"', f"password = '{password}'", 'timeout = "5s"', *more,
+        f'username = "{user}"', f"password = '{password}'", 'timeout = "60s"', *more,
     )  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -11,6 +11,10 @@ import pytest
 
 from bridge.cli.demo import Daemon, Receiver
 from tests.cli.conftest import SECRET, Ran, mail
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.processes
+
 
 Smsbridge = Callable[..., Ran]
 CONFIG = f"""
@@ -56,7 +60,7 @@ def test_a_label_that_is_added_makes_reparse_deliver(
     config.chmod(0o600)
     daemon = Daemon(config)
     try:
-        with smtplib.SMTP(daemon.host, daemon.port, timeout=20) as client:
+        with smtplib.SMTP(daemon.host, daemon.port, timeout=PATIENCE) as client:
             client.sendmail("smsin@agiletelecom.com", ["sms@example.com"], UNKNOWN)
 
         (waiting,) = smsbridge("quarantine", "list", "-c", config, "--json").document

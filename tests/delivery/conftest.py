@@ -13,6 +13,7 @@ from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport
 from bridge.model import Claim, Event
 from bridge.net.tls import client_context
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ def endpoint_at() -> Callable[..., Endpoint]:
             "url": httpx.URL(url),
             "keys": (b"k" * 32,),
             "concurrency": 10,
-            "timeout": 5.0,
+            "timeout": PATIENCE,
         }
         return Endpoint(**(known | changes))  # type: ignore[arg-type]
 

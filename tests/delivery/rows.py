@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, DeliveryState, Event, Hold, RetryAt
+from tests.patience import PATIENCE
 
 START = datetime(2026, 4, 8, 12, 0, tzinfo=UTC)
 _STATES = {
@@ -116,7 +117,7 @@ class Rows:
             self.recorded.append(attempt)
             self._more.notify_all()
 
-    async def have(self, count: int, seconds: float = 10.0) -> None:
+    async def have(self, count: int, seconds: float = PATIENCE) -> None:
         """Wait until this many attempts are recorded."""
         async with asyncio.timeout(seconds), self._more:
             await self._more.wait_for(lambda: len(self.recorded) >= count)

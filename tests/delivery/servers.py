@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.patience import PATIENCE
+
 
 @dataclass(frozen=True)
 class Request:
@@ -34,7 +36,7 @@ class Receiver:
     connections: int = 0
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def got(self, count: int, seconds: float = 10.0) -> None:
+    async def got(self, count: int, seconds: float = PATIENCE) -> None:
         """Wait until this many requests have come."""
         async with asyncio.timeout(seconds), self._more:
             await self._more.wait_for(lambda: len(self.requests) >= count)

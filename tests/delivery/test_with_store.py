@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -30,7 +29,6 @@ from tests.delivery.servers import (
     GZIP_BOMB,
     HEAD_200,
     NASTY,
-    Request,
     closed_port,
     hangs,
     receiver,
@@ -107,15 +105,9 @@ def _ledger(folder: Path) -> dict[str, list[tuple[DeliveryState, int]]]:
 async def test_trouble_of_others_does_not_reach_a_healthy_endpoint(
     tmp_path: Path, endpoint_at: Make, opening: Opening
 ) -> None:
-    """With every kind of hostile endpoint beside it, a healthy one gets all, fast and verified."""
+    """With every kind of hostile endpoint beside it, a healthy one gets each message, verified."""
     bomb = sends(HEAD_200 + b"Content-Encoding: gzip\r\n\r\n", GZIP_BOMB, then=hangs)
     secret = generate_secret()
-    came: list[float] = []
-
-    async def note(request: Request, writer: asyncio.StreamWriter) -> None:
-        came.append(time.monotonic())
-        await says(200)(request, writer)
-
     async with AsyncExitStack() as stack:
         hostile = [
             endpoint_at(f"http://127.0.0.1:{closed_port()}/", name="down"),
@@ -129,28 +121,27 @@ async def test_trouble_of_others_does_not_reach_a_healthy_endpoint(
                 for name, answer in (NASTY | {"gone": says(410), "bomb": bomb}).items()
             ],
         ]
-        healthy_server = await stack.enter_async_context(receiver(note))
+        # Its attempts do not end before the test: whoever waited for one would wait for an hour.
+        holding = await stack.enter_async_context(receiver(hangs))
+        hostile.append(endpoint_at(holding.url, name="holding", timeout=3600, concurrency=3))
+        healthy_server = await stack.enter_async_context(receiver(says(200)))
         healthy = endpoint_at(healthy_server.url, name="healthy", keys=(parse_secret(secret),))
         endpoints = [*hostile, healthy]
         store = await stack.enter_async_context(_store(tmp_path, endpoints))
         dispatcher = _dispatcher(store, endpoints, opening)
         running = asyncio.create_task(dispatcher.run())
         await asyncio.sleep(0.3)  # the lanes have looked at the store, as after any start
-        sent = []
         for number in range(40):
-            sent.append(time.monotonic())
             await _ingest(dispatcher, store, number)
+            await healthy_server.got(number + 1)
             await asyncio.sleep(0.02)
-        await healthy_server.got(40)
-        await dispatcher.drain(3.0)
+        assert len(holding.requests) == 3
+        await dispatcher.drain(1.0)
         await running
         for request in healthy_server.requests:
             Webhook(secret).verify(request.body, dict(request.headers))
         ids = {request.headers["webhook-id"] for request in healthy_server.requests}
     assert len(ids) == len(healthy_server.requests) == 40
-    slowest = sorted(end - begin for begin, end in zip(sent, came, strict=True))
-    assert slowest[20] < 0.3, slowest
-    assert slowest[-1] < 2.0, slowest
     ledger = _ledger(tmp_path)
     assert ledger.pop("healthy") == [(DeliveryState.DELIVERED, 1)] * 40
     assert {state for state, _ in ledger.pop("gone")} == {DeliveryState.HELD}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 
 import pytest
@@ -206,6 +207,9 @@ def test_no_text_at_all_is_an_empty_text():
         (b"<head><meta><style>a>b</style><body>x", "x"),
         (b"<head><title>t</title>x", "x"),
         (b"<a title='>' b=\">\" c=d>x</a>", "x"),
+        (b'<p><a href=http://h/?q=">link</a> code 4711 said "x">', 'link code 4711 said "x">'),
+        (b'<p><a href="a>b" x=\'>\' y=z>link</a> &#8364 5 &#x20AC, &#128;', "link € 5 €, €"),
+        (b"<p>&#12345678 &#xFFFFFFF", "&#12345678 &#xFFFFFFF"),
         (b"<!-- <br> --><!doctype html><?xml x?></ >i <3 u < 4 <", "i <3 u < 4 <"),
         (b"a <b c", "a <b c"),
         (b"a <!-- c", "a <!-- c"),
@@ -300,3 +304,126 @@ def test_what_is_no_mail_is_undecodable(raw: bytes):
     assert isinstance(decoded, Unreadable)
     assert decoded.reason is Reason.UNDECODABLE
     assert "begins with no header" in decoded.detail
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "text"),
+    [
+        ("gb2312", "gbk", "验证码123456\N{FULLWIDTH COMMA}朱镕基"),
+        ("GB2312", "gb18030", "代码 4711 \N{CJK UNIFIED IDEOGRAPH-20BB7}"),
+        ("x-gbk", "gbk", "镕"),
+        ("shift_jis", "cp932", "①番 ﾃｽﾄ 髙"),
+        ("x-sjis", "cp932", "①"),
+        ("windows-31j", "cp932", "①"),
+        ("cp932", "cp932", "①"),
+        ("euc-jp", "euc_jis_2004", "①番"),
+        ("euc-kr", "cp949", "똠방각하 인증번호 4711"),
+        ("ks_c_5601-1987", "cp949", "똠"),
+        ("cp949", "cp949", "똠"),
+        ("uhc", "cp949", "똠"),
+        ("windows-949", "cp949", "똠"),
+        ("big5", "big5hkscs", "嘅 驗證碼"),
+        ("big5-hkscs", "big5hkscs", "嘅"),
+        ("big5", "cp950", "€ 碁"),
+        ("tis-620", "cp874", "รหัส 4711"),
+        ("iso-8859-8-i", "iso8859_8", "קוד"),
+        ("latin-9", "iso8859_15", "5 €"),
+        ("iso-8859-9", "cp1254", "“şifre” 5 €"),
+        ("iso-8859-2", "cp1250", "„Žluťoučký“ š"),
+        ("iso-8859-5", "cp1251", "«Код» — 4711"),
+        ("iso-8859-7", "cp1253", "«Κωδικός» – 5 €"),
+    ],
+)
+def test_a_text_is_read_in_the_script_it_was_written_in(label: str, codec: str, text: str):
+    """Programs use a charset's superset under its name; subjects as well as texts."""
+    data = text.encode(codec)
+    word = f"=?{label}?B?{base64.b64encode(data).decode()}?=".encode()
+    email = read(
+        HEAD + b"Subject: " + word + b"\r\n" + part(b"text/plain; charset=" + label.encode(), data)
+    )
+    assert (email.text, email.subject) == (text, text)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\x1b$B-!HV\x1b(B 4711", "①番 4711"),
+        (b"\x1b(I63D\x1b(J-A", "ｶｳﾄ-A"),
+        (b"\x1b$BF|K\\\x1b(B \x1b(I1\x1b(B", "日本 ｱ"),
+        (b"\x1b$BF|K\x1b(B.\xff", "日\ufffd.\ufffd"),
+    ],
+)
+def test_iso_2022_jp_as_it_is_sent(data: bytes, text: str):
+    """Circled digits and half-width kana are read; what is broken is U+FFFD in its place."""
+    email = read(HEAD + part(b"text/plain; charset=iso-2022-jp", data))
+    assert (email.text, email.warnings) == (text, ("charset_wrong",))
+
+
+@pytest.mark.parametrize(
+    ("label", "data", "text"),
+    [
+        (b"gb2312", "验证码 ".encode("gbk") + b"\xff 4711", "验证码 \ufffd 4711"),
+        (b"euc-kr", "인증 ".encode("cp949") + b"\xff 4711", "인증 \ufffd 4711"),
+        (b"utf-8", "код ".encode() + b"\xff 4711", "код \ufffd 4711"),
+        (b"windows-1253", "Κωδικός ".encode("cp1253") + b"\xd2", "Κωδικός \ufffd"),
+        (b"utf-16le", "ab".encode("utf-16le") + b"c", "ab\ufffd"),
+    ],
+)
+def test_a_broken_byte_changes_no_other_character(label: bytes, data: bytes, text: str):
+    """One byte that fits no charset becomes U+FFFD and says so; the text keeps its script."""
+    email = read(HEAD + part(b"text/plain; charset=" + label, data))
+    assert (email.text, email.warnings) == (text, ("charset_wrong",))
+
+
+@pytest.mark.parametrize(
+    ("subject", "text", "warnings"),
+    [
+        (b"=?iso-8859-1?Q?Fr\xf6sche?=", "Frösche", ()),
+        (b"=?utf-8?Q?Fr\xc3\xb6sche?=", "Frösche", ()),
+        (b"=?x-none?Q?a?= b", "a b", ("charset_unknown",)),
+        (b"caff\xe8", "caffè", ("charset_undeclared",)),
+        ("caffè".encode(), "caffè", ()),
+    ],
+)
+def test_subjects_say_what_was_wrong(subject: bytes, text: str, warnings: tuple[str, ...]):
+    """Bytes inside an encoded word are in its charset; what had to be guessed is a warning."""
+    email = read(HEAD + b"Subject: " + subject + b"\r\n\r\nx")
+    assert (email.subject, email.warnings) == (text, warnings)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"multipart/mixed; boundary=b (a comment)",
+        b"multipart/mixed; boundary=(a comment)b",
+        b'multipart/mixed (a (nested) comment); boundary="b"',
+        b'multipart/mixed; boundary*0=""; boundary*1=b',
+        b"multipart/mixed; boundary*=us-ascii''b",
+        b"multipart/mixed; boundary*1*=%62; boundary*0*=us-ascii'en'",
+        b"multipart/*; boundary=b",
+    ],
+)
+def test_a_boundary_is_found_however_it_is_written(content_type: bytes):
+    """Comments, and the continuations and encodings of RFC 2231, are read."""
+    content = b"--b\r\n\r\nhello\r\n--b--\r\n"
+    email = read(HEAD + part(content_type, content))
+    assert (email.text, email.warnings) == ("hello", ())
+
+
+def test_a_boundary_in_pieces_is_put_together_in_their_order():
+    """RFC 2231, 3."""
+    kind = b"multipart/mixed;\r\n boundary*1=two;\r\n boundary*0=one-"
+    assert read(HEAD + part(kind, b"--one-two\r\n\r\nhello\r\n--one-two--")).text == "hello"
+
+
+def test_a_transfer_encoding_ends_at_its_semicolon():
+    """Some programs write parameters behind it."""
+    header = b"Content-Transfer-Encoding: base64; x=y\r\n"
+    assert read(HEAD + part(b"text/plain", b"aGVsbG8=", header)).text == "hello"
+
+
+def test_the_mails_of_a_digest_are_not_its_text():
+    """A part of a digest is a mail, if it says nothing else (RFC 2046, 5.1.5)."""
+    inner = b"--b\r\n\r\nFrom: x@y\r\nSubject: s\r\n\r\ninner\r\n"
+    content = inner + b"--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--"
+    assert read(HEAD + part(b"multipart/digest; boundary=b", content)).text == "hello"

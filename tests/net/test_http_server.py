@@ -20,8 +20,8 @@ from bridge.net.http_server import HttpServer
 from bridge.net.limits import HTTP_LIMITS, HttpLimits
 from bridge.net.tls import server_context
 from tests.conftest import Line
+from tests.patience import PATIENCE
 
-PATIENCE = 20.0  # seconds after which a test that hangs has failed
 GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = b"x" * 8_000_000  # more than the kernel keeps for a client that doesn't read
 POST = b"POST /body/secret-token HTTP/1.1\r\nHost: x\r\n"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from bridge import logs
 from bridge.net.limits import Budget, ConnectionLimiter
-from bridge.sources.throttled_log import SeldomLog
+from bridge.sources.throttled_log import ThrottledLog
 from tests.conftest import Line
 
 
@@ -43,12 +43,12 @@ def test_the_budget_is_shared_and_given_back_once() -> None:
 def test_a_flood_is_one_line_and_a_count(lines: list[Line]) -> None:
     """Within the interval an event is counted only; the next line tells the count."""
     now = 0.0
-    seldom = SeldomLog(logs.logger("test"), interval=10.0, now=lambda: now)
+    throttled = ThrottledLog(logs.logger("test"), interval=10.0, now=lambda: now)
     for _ in range(1000):
-        seldom.warning("flood", peer="192.0.2.1")
-    seldom.warning("other")
+        throttled.warning("flood", peer="192.0.2.1")
+    throttled.warning("other")
     now = 10.0
-    seldom.warning("flood")
-    seldom.warning("flood")
+    throttled.warning("flood")
+    throttled.warning("flood")
     told = [(line["event"], line.get("unlogged")) for line in lines]
     assert told == [("flood", None), ("other", None), ("flood", 999)]

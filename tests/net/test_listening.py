@@ -12,6 +12,7 @@ import pytest
 from bridge.config.address import Address
 from bridge.errors import ListenError
 from bridge.net import listening
+from tests.patience import PATIENCE
 
 
 def test_every_address_is_two_sockets() -> None:
@@ -56,6 +57,7 @@ def test_a_low_port_without_privilege_says_what_it_needs() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without privilege")
+@pytest.mark.processes
 def test_a_low_port_is_really_refused_to_nobody() -> None:
     """The kernel's own refusal leads to that sentence."""
     start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii")
@@ -69,7 +71,7 @@ def test_a_low_port_is_really_refused_to_nobody() -> None:
         "except ListenError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert "port 25 needs root" in done.stdout
 

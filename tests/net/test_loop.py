@@ -12,8 +12,8 @@ from typing import Any, Final
 import pytest
 
 from bridge.net.loop import Address, Host, Loop, Port
+from tests.patience import PATIENCE
 
-_PATIENCE: Final = 10.0
 _FOUND: Final[Address] = (
     socket.AF_INET,
     socket.SOCK_STREAM,
@@ -40,7 +40,7 @@ class Names:
         self.threads.append(threading.current_thread())
         if host.startswith("dead"):
             self.hangs.set()
-            assert self.release.wait(_PATIENCE)
+            assert self.release.wait(PATIENCE)
             raise socket.gaierror(socket.EAI_AGAIN, "no name server")
         return [_FOUND]
 
@@ -50,11 +50,11 @@ class Names:
             runner.run(_in_time(work))
         self.release.set()
         for thread in self.threads:
-            thread.join(_PATIENCE)
+            thread.join(PATIENCE)
 
 
 async def _in_time(work: Coroutine[Any, Any, None]) -> None:
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         await work
 
 

@@ -15,8 +15,12 @@ from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.model import SmsMessage
 from bridge.providers import Provider, agile, plugins
+from tests.patience import PATIENCE
 from tests.providers.declaring import mail_of
 from tests.providers.reading import ANYONE
+
+pytestmark = pytest.mark.processes
+
 
 PYPROJECT = """
 [build-system]
@@ -76,7 +80,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (source / f"{module}.py").write_text(textwrap.dedent(code))
         options = ["--no-build-isolation", "--no-deps", "--no-index", "--quiet"]
         pip = [sys.executable, "-m", "pip", "install", *options, "--target", str(site)]
-        subprocess.run([*pip, str(source)], check=True, timeout=60, capture_output=True)
+        subprocess.run([*pip, str(source)], check=True, timeout=PATIENCE, capture_output=True)
 
     monkeypatch.syspath_prepend(str(site))
     return installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import smtplib
 import subprocess
@@ -17,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tests.patience import PATIENCE
+
 _ROOT: Final = Path(__file__).parents[2]
-_PATIENCE: Final = 30.0  # seconds that a start, a stop or a command may take on a busy machine
 _LISTENING: Final = ("smtp.listening", "web.listening")
 
 MAILBOX: Final = "sms-7f3k9q@bridge.test"  # the secret address that is the evidence
@@ -95,7 +97,7 @@ class Daemon:
         """Leave no process behind."""
         self.kill()
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(PATIENCE)
 
     # Its life.
 
@@ -124,7 +126,7 @@ class Daemon:
         """Wait until this life listens for mail and HTTP."""
         self.wait_for(*_LISTENING)
 
-    def wait_for(self, *events: str, seconds: float = _PATIENCE) -> None:
+    def wait_for(self, *events: str, seconds: float = PATIENCE) -> None:
         """Wait until this life has logged each of these events, or fail with what it said."""
         deadline = time.monotonic() + seconds
         while not all(self.logged(event) for event in events):
@@ -144,7 +146,7 @@ class Daemon:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = _PATIENCE) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Wait until it has ended; return its exit code."""
         return self.process.wait(seconds)
 
@@ -198,7 +200,7 @@ class Daemon:
         """Ask for a page; give status and body, 0 and nothing if it doesn't answer."""
         host, port = self.http
         try:
-            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=_PATIENCE) as got:
+            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=PATIENCE) as got:
                 return int(got.status), got.read().decode()
         except urllib.error.HTTPError as answer:
             with answer:
@@ -206,7 +208,7 @@ class Daemon:
         except OSError:
             return 0, ""
 
-    def wait_for_health(self, status: int, seconds: float = _PATIENCE) -> None:
+    def wait_for_health(self, status: int, seconds: float = PATIENCE) -> None:
         """Wait until it answers with this status."""
         deadline = time.monotonic() + seconds
         while (got := self.health()) != status:
@@ -220,12 +222,18 @@ class Daemon:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS: the daemon has ended")
 
+    def processor_time(self) -> float:
+        """Return the seconds of processor time that it has used so far."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     # What one does with it.
 
     def send(self, sender: str, recipients: Sequence[str], raw: bytes) -> tuple[int, bytes]:
         """Hand it a mail; return the answer to the end of DATA, or to what it refused earlier."""
         host, port = self.smtp
-        with smtplib.SMTP(host, port, timeout=_PATIENCE) as client:
+        with smtplib.SMTP(host, port, timeout=PATIENCE) as client:
             try:
                 client.ehlo()
                 for verb, argument in [("mail", sender), *(("rcpt", each) for each in recipients)]:
@@ -245,7 +253,7 @@ class Daemon:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
             cwd=_ROOT,
         )
 

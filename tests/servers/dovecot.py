@@ -30,11 +30,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.servers.ports import steady_port
 from tests.servers.programs import need
 
 PASSWORD = 'se"cr\\et'
-_PATIENCE = 30.0
 
 _CONFIG = """
 base_dir = {folder}/run
@@ -145,7 +145,7 @@ class DovecotServer:
     @contextmanager
     def session(self, user: str, folder: str = "INBOX") -> Iterator[imaplib.IMAP4]:
         """Look at a user's mailbox with another client."""
-        client = imaplib.IMAP4("127.0.0.1", self.imap_port, timeout=_PATIENCE)
+        client = imaplib.IMAP4("127.0.0.1", self.imap_port, timeout=PATIENCE)
         try:
             client.login(user, PASSWORD)
             if folder:
@@ -166,7 +166,7 @@ class DovecotServer:
             self._process = subprocess.Popen(
                 command, cwd="/", stdout=output, stderr=output, process_group=0
             )
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.imap_port), 2) as connection:
@@ -186,14 +186,14 @@ class DovecotServer:
         assert self._process is not None
         self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
         self.kill()
 
     def kill(self) -> None:
         """SIGKILL for it and all its processes: nobody says BYE."""
         assert self._process is not None
         self._signal(signal.SIGKILL)
-        self._process.wait(_PATIENCE)
+        self._process.wait(PATIENCE)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -308,7 +308,7 @@ def _steady_ports(number: int) -> list[int]:
 
 def _run(command: Sequence[str]) -> str:
     done = subprocess.run(
-        command, cwd="/", capture_output=True, text=True, check=False, timeout=_PATIENCE
+        command, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     if done.returncode:
         raise RuntimeError(done.stderr)

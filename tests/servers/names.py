@@ -14,12 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from tests.patience import PATIENCE
 from tests.servers.absence import cannot
 from tests.servers.programs import find
 
 _PORT: Final = 53
 _TRIES: Final = 20  # addresses that may be somebody else's
-_SECONDS: Final = 30  # that a look-up waits for an answer: the most that glibc lets one ask for
+# The most that glibc lets one ask for: a look-up hangs for longer than any test has patience.
+_SECONDS: Final = 30
+_ATTEMPTS: Final = 5
+assert _SECONDS * _ATTEMPTS > PATIENCE
 _HEADER: Final = 12  # bytes of a DNS question before its name
 _NAMESPACES: Final = (("--mount",), ("--user", "--map-root-user", "--mount"))
 _MOUNT: Final = """
@@ -40,7 +44,7 @@ class DeadNames:
         self._told = threading.Condition()
         self._asked: set[str] = set()
         self._thread = threading.Thread(target=self._hear, daemon=True)
-        options = f"options timeout:{_SECONDS} attempts:1"
+        options = f"options timeout:{_SECONDS} attempts:{_ATTEMPTS}"
         self._write("resolv.conf", f"nameserver {self._socket.getsockname()[0]}", options)
         self._write("hosts", f"127.0.0.1 localhost {' '.join(hosts)}")
         self._write("nsswitch.conf", "hosts: files dns")
@@ -65,7 +69,7 @@ class DeadNames:
             cannot("/etc cannot be made another one here (unshare; root, or user namespaces)")
         return works
 
-    def wait_until_asked(self, *names: str, seconds: float) -> None:
+    def wait_until_asked(self, *names: str, seconds: float = PATIENCE) -> None:
         """Wait until each of these names was asked for: now their look-ups hang."""
         wanted = set(names)
         with self._told:

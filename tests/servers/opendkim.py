@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.servers.ports import steady_port
 from tests.servers.programs import need
-
-_PATIENCE = 20.0  # seconds
 
 
 @contextlib.contextmanager
@@ -35,7 +34,7 @@ def opendkim(folder: Path, keys: dict[str, bytes], more: str = "") -> Iterator[i
         [program, "-f", "-x", config], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
@@ -46,4 +45,4 @@ def opendkim(folder: Path, keys: dict[str, bytes], more: str = "") -> Iterator[i
         yield port
     finally:
         running.kill()  # it takes seconds to go when it is asked to, and keeps nothing
-        running.communicate(timeout=_PATIENCE)
+        running.communicate(timeout=PATIENCE)

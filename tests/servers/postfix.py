@@ -21,12 +21,12 @@ from typing import Final, Self
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.servers.absence import cannot
 from tests.servers.ports import steady_port
 from tests.servers.programs import need
 
 DOMAIN: Final = "bridge.test"
-_PATIENCE: Final = 20.0  # seconds for Postfix to start or stop
 
 _MAIN: Final = """\
 compatibility_level = 3.6
@@ -129,12 +129,12 @@ class Postfix:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=False,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
         )
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                smtplib.SMTP("127.0.0.1", self.port, timeout=_PATIENCE).quit()
+                smtplib.SMTP("127.0.0.1", self.port, timeout=PATIENCE).quit()
             except OSError:
                 if done.returncode != 0 or time.monotonic() > deadline:
                     said = self.lines()
@@ -150,7 +150,7 @@ class Postfix:
             master = int((self.folder / "queue/pid/master.pid").read_text())
             # The master leads a session of its own: nobody else's process is in its group.
             os.killpg(master, signal.SIGTERM)
-            deadline = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + PATIENCE
             while Path(f"/proc/{master}").exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
             os.killpg(master, signal.SIGKILL)
@@ -158,7 +158,7 @@ class Postfix:
 
     def inject(self, mails: Iterable[tuple[str, Sequence[str], bytes]]) -> None:
         """Hand over (sender, recipients, raw mail) on one connection; a return means queued."""
-        with smtplib.SMTP("127.0.0.1", self.port, timeout=_PATIENCE) as client:
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=PATIENCE) as client:
             for sender, recipients, raw in mails:
                 client.sendmail(sender, list(recipients), raw)
 

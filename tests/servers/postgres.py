@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.servers.programs import need
 
-_START_SECONDS = 30.0
 _CONFIG = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -110,7 +110,7 @@ def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
     """Wait until it takes connections; False if it ended instead."""
     import psycopg
 
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         try:
             psycopg.connect(
@@ -129,7 +129,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     SIGQUIT takes the server's children along, unlike SIGKILL.
     """
     process.send_signal(signal.SIGQUIT)
-    process.wait(timeout=30)
+    process.wait(timeout=PATIENCE)
 
 
 def _free_port() -> int:
@@ -141,7 +141,7 @@ def _free_port() -> int:
 
 def _run(command: Sequence[str]) -> None:
     done = subprocess.run(
-        command, cwd="/", capture_output=True, text=True, check=False, timeout=_START_SECONDS
+        command, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     if done.returncode:
         raise RuntimeError(done.stderr)

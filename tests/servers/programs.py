@@ -18,6 +18,7 @@ PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
         "doveadm": "dovecot-imapd",
         "dovecot": "dovecot-imapd",
         "lmtp": "dovecot-lmtpd",
+        "node": "nodejs",
         "opendkim": "opendkim",
         "opendkim-testmsg": "opendkim-tools",
         "openssl": "openssl",

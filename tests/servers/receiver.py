@@ -13,11 +13,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-_PATIENCE: Final = 10.0
+from tests.patience import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Receiver:
         """Stop listening and drop every connection."""
         self.down()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     def up(self) -> None:
@@ -119,7 +119,7 @@ class Receiver:
             )
             self.port = self._server.sockets[0].getsockname()[1]
 
-        asyncio.run_coroutine_threadsafe(begin(), self._loop).result(_PATIENCE)
+        asyncio.run_coroutine_threadsafe(begin(), self._loop).result(PATIENCE)
 
     def down(self) -> None:
         """Stop listening and drop every connection."""
@@ -132,7 +132,7 @@ class Receiver:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result(_PATIENCE)
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(PATIENCE)
 
     # What came.
 
@@ -153,12 +153,12 @@ class Receiver:
         with self._changed:
             return len({each.id for each in self._all})
 
-    def wait(self, met: Callable[[list[Received]], bool], seconds: float) -> bool:
+    def wait(self, met: Callable[[list[Received]], bool], seconds: float = PATIENCE) -> bool:
         """Wait until what came so far meets a condition; say whether it did in time."""
         with self._changed:
             return self._changed.wait_for(lambda: met(self._all), seconds)
 
-    def wait_for_ids(self, number: int, seconds: float) -> bool:
+    def wait_for_ids(self, number: int, seconds: float = PATIENCE) -> bool:
         """Wait for this many distinct webhook-ids."""
         return self.wait(lambda got: len({each.id for each in got}) >= number, seconds)
 

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.patience import PATIENCE
+
 FULL = ("IMAP4rev1", "SASL-IR", "AUTH=PLAIN", "AUTH=XOAUTH2", "IDLE", "MOVE", "UIDPLUS")
 USER = "sms@example.com"
 SECRET = "secret"  # the password, and the token
@@ -77,7 +79,7 @@ class ScriptedImap:
         for session in tuple(self.sessions):
             session.writer.transport.abort()
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until something holds; looked at after each command."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(holds)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from bridge.config.settings import SmtpSettings
 from bridge.model import Arrival, ArrivalOutcome, Receipt
 from bridge.sources.smtp.source import SmtpSource
+from tests.patience import PATIENCE
 
-PATIENCE = 10.0
 NOON = datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)
 MAIL = b"From: smsin@agiletelecom.com\r\nSubject: Agile\r\n\r\nFrom: +393301234567\r\n"
 

@@ -14,6 +14,7 @@ from bridge.model import Arrival, Email, Trust
 from bridge.sources.imap import fetch
 from bridge.trust.resolver import DnsNames
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.dns import NameServer, Trouble, name_server
 from tests.servers.dovecot import PASSWORD, DovecotServer, dovecot
 from tests.servers.scripted_imap import scripted_imap
@@ -39,7 +40,7 @@ async def dns() -> AsyncIterator[NameServer]:
 async def weigh(arrival: Arrival, dns: NameServer) -> object:
     email = mail.decode(arrival.raw)
     assert isinstance(email, Email)
-    names = DnsNames(3600, nameservers=["127.0.0.1"], port=dns.port, timeout=0.3)
+    names = DnsNames(3600, nameservers=["127.0.0.1"], port=dns.port, timeout=PATIENCE)
     return await trust.weigh(arrival, email, POLICY, names)
 
 
@@ -124,14 +125,14 @@ async def test_a_mail_that_is_put_off_for_long_is_trouble(
     async with scripted_imap() as server:
         server.add(b"sms")
         async with running(make_source(ledger, server.port, poll=0.05, idle=False)) as source:
-            async with asyncio.timeout(5):
-                while source.trouble() is None:
+            async with asyncio.timeout(PATIENCE):
+                while source.report().problem is None:
                     await asyncio.sleep(0.01)
-                assert source.trouble() == (
+                assert source.report().problem == (
                     "imap.inbox: 1 mails cannot be taken in yet; the log says which"
                 )
                 ledger.before = None
                 await ledger.until_taken(b"sms")
-                while source.trouble() is not None:
+                while source.report().problem is not None:
                     await asyncio.sleep(0.01)
     assert [line["event"] for line in lines].count("imap.put_off") == 1

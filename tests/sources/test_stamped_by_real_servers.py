@@ -13,12 +13,16 @@ import pytest
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Receipt, Trust, Unreadable
+from tests.patience import PATIENCE
 from tests.servers.opendkim import opendkim
 from tests.servers.postfix import Postfix
 from tests.sources.conftest import Start
 from tests.sources.peer import Taken
 from tests.trust.signing import NAME, Signer, record
 from tests.trust.test_dkim import MAIL
+
+pytestmark = pytest.mark.processes
+
 
 MILTER = "smtpd_milters = inet:127.0.0.1:{}\nmilter_default_action = tempfail\n"
 FORGED = b"Authentication-Results: mx.bridge.test; dkim=pass header.d=agiletelecom.com\r\n"
@@ -78,7 +82,7 @@ async def test_the_place_tells_who_stamped(
             postfix.inject(("x@y.example", [f"{to}@bridge.test"], mails[to]) for to in mails)
             assert arrived.wait(30), postfix.lines()[-10:]
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.to_thread(work)
     found = {each.recipients[0].partition("@")[0]: each for each in taken.arrivals}
     stamps = {name: each.raw.count(STAMP) for name, each in found.items()}

@@ -21,6 +21,7 @@ from bridge.errors import StoreUnavailable, StoreUnusable
 from bridge.store import Database, schema
 from bridge.store.migrations import HEAD, VERSION_TABLE
 from bridge.store.tables import heartbeat, metadata
+from tests.patience import PATIENCE
 from tests.store.making import Clock, arrival, audited, many, opened, sms, sqlite_settings
 
 
@@ -97,12 +98,13 @@ def test_head_is_the_newest_revision() -> None:
 
 
 @pytest.mark.parametrize("there", [False, True])
+@pytest.mark.processes
 def test_database_is_opened_without_alembic(settings: StoreSettings, there: bool) -> None:
     """A daemon whose database is new or up to date never pays for Alembic's memory."""
     if there:
         make(settings)
     done = python(OPEN + "assert 'alembic' not in sys.modules", settings)
-    _, errors = done.communicate(timeout=60)
+    _, errors = done.communicate(timeout=PATIENCE)
     assert done.returncode == 0, errors
 
 
@@ -135,6 +137,7 @@ def python(code: str, settings: StoreSettings) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.processes
 def test_processes_that_start_at_once_migrate_once(settings: StoreSettings) -> None:
     """Of several starts on an empty database one migrates, and all find it current."""
     running = [python(STARTED + OPEN, settings) for _ in range(4)]
@@ -143,7 +146,7 @@ def test_processes_that_start_at_once_migrate_once(settings: StoreSettings) -> N
     for process in running:
         process.stdin.write("go\n")
         process.stdin.flush()
-    errors = [process.communicate(timeout=60)[1] for process in running]
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in running]
     assert [process.returncode for process in running] == [0] * 4, errors
     with closing(Database.open(settings)) as database, database.read() as connection:
         beats = connection.execute(text("SELECT count(*) FROM heartbeat")).scalar_one()

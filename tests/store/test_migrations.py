@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -154,6 +156,56 @@ def test_a_spoiled_event_does_not_keep_the_daemon_from_starting(settings: StoreS
         assert len(queries.list_messages(connection)) > 5
     (failed,) = (check for check in audited(settings).checks if not check.ok)
     assert spoiled in failed.detail
+
+
+DIES_AT_EVERY_STEP = """
+import os, signal, sys
+from itertools import count
+from sqlalchemy import Engine, event
+from bridge.config.settings import StoreSettings
+from bridge.store import Database
+
+def die_at(step):
+    steps = count(1)
+    def look(*_):
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+    event.listen(Engine, "before_cursor_execute", look)
+    event.listen(Engine, "commit", look)
+
+for step in count(1):
+    child = os.fork()
+    if child == 0:
+        die_at(step)
+        Database.open(StoreSettings(url=sys.argv[1], min_free=0), migrate=True).close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        sys.exit(f"{step - 1} deaths" if status == 0 else "the migration failed")
+"""
+
+
+@pytest.mark.processes
+def test_a_kill_at_any_statement_of_a_migration_loses_nothing(settings: StoreSettings) -> None:
+    """The next start finds the old database as it was, or the new one whole."""
+    load(settings)
+    died = subprocess.run(
+        [sys.executable, "-c", DIES_AT_EVERY_STEP, settings.url],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+    deaths, _, word = died.strip().partition(" ")
+    assert word == "deaths", died
+    assert int(deaths) > 30  # statements and commits, each once
+    with closing(Database.open(settings)) as database, database.read() as connection:
+        with dumped() as old:
+            events = {row["id"]: row["body"] for row in old.execute("SELECT * FROM events")}
+        for message_id, body in events.items():
+            shown = queries.show_message(connection, message_id)
+            assert sms_received.data(shown.row.message) == json.loads(body)["data"]
+    assert audited(settings).ok
 
 
 def test_the_fixture_is_the_one_that_was_written() -> None:

@@ -15,7 +15,11 @@ from typing import Protocol
 import pytest
 
 from bridge.systemd import listen_sockets
+from tests.patience import PATIENCE
 from tests.servers.programs import need
+
+pytestmark = pytest.mark.processes
+
 
 PROJECT = Path(__file__).parents[2]
 
@@ -98,7 +102,7 @@ def launch(sockets: Sequence[HasFileno], count: str, names: str) -> Iterator[sub
 def refusal(sockets: Sequence[HasFileno], count: str, names: str) -> str:
     """Return the sentence with which the child refuses what it was passed."""
     with launch(sockets, count, names) as child:
-        out, _ = child.communicate(timeout=30)
+        out, _ = child.communicate(timeout=PATIENCE)
     return str(json.loads(out)["error"])
 
 
@@ -113,9 +117,9 @@ def test_systemd_hands_over_a_socket() -> None:
         try:
             assert child.stderr is not None
             assert f"127.0.0.1:{port}" in child.stderr.readline()  # "Listening on … as 3."
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
                 answer = client.makefile("rb").read()
-            out, _ = child.communicate(timeout=30)
+            out, _ = child.communicate(timeout=PATIENCE)
         finally:
             child.kill()
     told = json.loads(out)
@@ -140,9 +144,9 @@ def test_sockets_of_one_name_come_together() -> None:
     ):
         assert child.stdout is not None
         told = json.loads(child.stdout.readline())
-        with socket.create_connection(four.getsockname(), timeout=30) as client:
+        with socket.create_connection(four.getsockname(), timeout=PATIENCE) as client:
             assert client.makefile("rb").read() == b"220 here"
-        child.wait(timeout=30)
+        child.wait(timeout=PATIENCE)
 
         assert told["names"] == {"smtp": 2, "http": 1}
         assert [tuple(address) for address in told["addresses"]] == [

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.systemd import notify, watchdog_seconds
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def listening(
 ) -> Iterator[tuple[socket.socket, str]]:
     """Open a datagram socket as systemd does, and tell how it spells the address."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.settimeout(5)
+        receiver.settimeout(PATIENCE)
         if request.param == "abstract":
             receiver.bind("")  # the kernel chooses a free name
             name = receiver.getsockname()
@@ -82,7 +83,6 @@ def test_a_socket_nobody_listens_on_is_no_error(address: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("listening", ["path"], indirect=True)
-@pytest.mark.timeout(20)
 def test_a_full_queue_is_not_waited_for(listening: tuple[socket.socket, str]) -> None:
     """A systemd that doesn't read can't stop the event loop."""
     receiver, address = listening

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from bridge.config.settings import DeliverySettings
+from tests.patience import PATIENCE
 from tests.servers.programs import need
+
+pytestmark = pytest.mark.processes
+
 
 UNITS = Path(__file__).parents[2] / "systemd"
 BINARY = "/opt/smsbridge/.venv/bin/smsbridge"
@@ -42,7 +46,7 @@ def test_systemd_verifies_both_units(installed: Path) -> None:
             need("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no",
             installed / "smsbridge.service", installed / "smsbridge.socket",
         ],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
     assert verified.stdout + verified.stderr == ""
@@ -56,7 +60,7 @@ def test_the_service_is_hardly_exposed(installed: Path) -> None:
             need("systemd-analyze"), "security", "--offline=true", "--no-pager",
             f"--threshold={int(MOST_EXPOSED * 10)}", installed / "smsbridge.service",
         ],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     level = re.search(r"exposure level for smsbridge\.service: ([\d.]+)", rated.stdout)
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
+from tests.patience import PATIENCE
 from tests.servers.programs import need
 
 DOMAIN = "agiletelecom.com"
@@ -133,7 +134,7 @@ def by_mail_dkim(raw: bytes, canon: str) -> bytes:
 
 
 def _run(command: list[str | Path], raw: bytes) -> bytes:
-    ran = subprocess.run(command, input=raw, capture_output=True, check=True, timeout=30)
+    ran = subprocess.run(command, input=raw, capture_output=True, check=True, timeout=PATIENCE)
     return ran.stdout
 
 

@@ -316,9 +316,9 @@ async def test_headers_that_others_read_in_another_way(break_: str):
 async def test_a_heap_of_forged_headers(count: int):
     """However many there are, the topmost counts, and it is quick."""
     raw = mail_of(stamp("dkim=none"), BORDER, stamp() * count)
-    began = time.perf_counter()
+    began = time.process_time()
     assert "no listed domain" in await why_not(raw)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 async def test_a_header_of_a_megabyte():

@@ -11,6 +11,7 @@ from bridge.errors import TrustUnavailable
 from bridge.model import Trust
 from bridge.trust import resolver, verify
 from bridge.trust.resolver import DnsNames
+from tests.patience import PATIENCE
 from tests.servers.dns import NameServer, Trouble, name_server
 from tests.trust.conftest import asked_of
 from tests.trust.signing import DOMAIN, NAME, record
@@ -68,13 +69,13 @@ def test_one_loop_after_another():
             server.zone["a.example"] = server.zone["b.example"] = [b"x"]
             servers.append(server)
             ready.set()
-            await asyncio.to_thread(done.wait, 20)
+            await asyncio.to_thread(done.wait)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(10)
-        names = asked_of(servers[0], timeout=5)
+        assert ready.wait(PATIENCE)
+        names = asked_of(servers[0])
         for name in ("a.example", "b.example", "a.example"):
             assert asyncio.run(names.txt(name)) == [b"x"]
     finally:
@@ -93,7 +94,7 @@ async def test_a_dns_that_does_not_answer_puts_the_mail_off(trouble: Trouble, dn
     """The mail is neither lost nor judged: whoever brought it is to bring it again."""
     dns.zone[NAME] = trouble
     clock = [1000.0]
-    names = asked_of(dns, clock=lambda: clock[0])
+    names = asked_of(dns, clock=lambda: clock[0], timeout=0.3)
     with pytest.raises(TrustUnavailable, match="DNS did not answer"):
         await weigh(GOOD, names)
     asked = dns.asked.total()
@@ -101,6 +102,7 @@ async def test_a_dns_that_does_not_answer_puts_the_mail_off(trouble: Trouble, dn
         await weigh(GOOD, names)
     assert dns.asked.total() == asked  # a queue of mails does not wait one by one
     dns.zone[NAME] = [record()]
+    names._timeout = PATIENCE
     clock[0] += 15
     assert isinstance(await weigh(GOOD, names), Trust)
 
@@ -130,7 +132,7 @@ async def test_a_command_has_no_patience(dns: NameServer):
 async def test_other_evidence_needs_no_dns(dns: NameServer):
     """A mail is not put off if another kind of evidence is there."""
     dns.zone[NAME] = Trouble.SILENCE
-    result = await weigh(GOOD, asked_of(dns), anyone=True)
+    result = await weigh(GOOD, asked_of(dns, timeout=0.3), anyone=True)
     assert isinstance(result, Trust)
     assert result.by == "anyone"
 

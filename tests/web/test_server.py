@@ -15,8 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge import metrics
 from bridge.errors import ListenError, StoreUnavailable
 from bridge.formats import sms_received
+from bridge.model import Report
 from bridge.net.limits import HTTP_LIMITS, HttpLimits
 from bridge.web import Health, WebServer, pages
+from tests.patience import PATIENCE
 
 
 async def nothing() -> None:
@@ -53,7 +55,7 @@ async def connected(
     """Connect, and close properly, which the server may have done already."""
     reader, writer = await asyncio.open_connection(*address)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             yield reader, writer
     finally:
         writer.close()
@@ -87,7 +89,7 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
             200,
             {"ok": True, "problems": [], "sources": {}},
         )
-        health.show("imap.inbox", lambda: {"state": "connected", "lag_seconds": 1.5})
+        health.show("imap.inbox", lambda: Report("connected", details={"lag_seconds": 1.5}))
         assert health.bad("store", "the database is locked")
         assert not health.bad("store", "the database is still locked")
         answer = await get(address, "/healthz")
@@ -165,6 +167,7 @@ async def test_metrics_survive_a_store_that_is_away() -> None:
     assert "smsbridge_store_up 0.0" in answer.body
 
 
+@pytest.mark.unhurried
 async def test_metrics_do_not_wait_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapes of a store that hangs are answered at the deadline and share one refresh."""
     monkeypatch.setattr(pages, "_REFRESH_SECONDS", 0.05)

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from bridge import metrics
 from bridge.config.imap import ImapSettings
 from bridge.errors import StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
-from bridge.sources.imap.open import Tokens
+from bridge.sources.imap.oauth import AccessTokens
 from bridge.sources.imap.source import ImapSource
-from tests.servers.scripted_imap import SECRET, USER
+from bridge.sources.imap.status import Alarm
+from tests.patience import PATIENCE
+from tests.servers.scripted_imap import SECRET, USER, ScriptedImap
 from tests.sources.peer import pinned_time
 
 NAME = "inbox"
@@ -85,7 +88,7 @@ class Ledger:
         """The cursor of the one folder that was read."""
         return self.cursors.get((NAME, "INBOX"))
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until something holds; looked at after each commit."""
         async with asyncio.timeout(seconds), self.changed:
             await self.changed.wait_for(holds)
@@ -109,7 +112,7 @@ def settings(port: int, **more: object) -> ImapSettings:
         "username": USER,
         "password": SECRET,
         "poll": 60,
-        "timeout": 5,
+        "timeout": PATIENCE,
         "start": "all",
         "max_message": 100_000,
     }
@@ -120,7 +123,7 @@ def make_source(
     ledger: Ledger,
     port: int,
     *,
-    tokens: Tokens | None = None,
+    tokens: AccessTokens | None = None,
     refused_pause: float = 300,
     **more: object,
 ) -> ImapSource:
@@ -138,11 +141,11 @@ def make_source(
 async def end(source: ImapSource, run: asyncio.Task[None]) -> None:
     """Stop a source and wait for its end; nothing may be left of it then."""
     source.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await run
     assert source._client is None
     assert source._sync._commits == set()
-    assert not source.state.connected
+    assert not source.status.connected
 
 
 @asynccontextmanager
@@ -153,3 +156,21 @@ async def running(source: ImapSource) -> AsyncIterator[ImapSource]:
         yield source
     finally:
         await end(source, run)
+
+
+def alarms(alarm: Alarm) -> float:
+    """Read the counter that alerts look at."""
+    return metrics.IMAP_ALARMS.labels(NAME, alarm)._value.get()
+
+
+def flags(server: ScriptedImap) -> dict[bytes, set[str]]:
+    """Give each mail's flags by its bytes."""
+    return {mail.raw: mail.flags for mail in server.mails.values()}
+
+
+async def trouble(source: ImapSource) -> str:
+    """Wait until the source says what is wrong."""
+    async with asyncio.timeout(PATIENCE):
+        while source.status.problem is None:
+            await asyncio.sleep(0)
+    return source.status.problem

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.errors import ImapError, ImapLoginRefused, ImapRefused, ImapTooBig, ImapUnavailable
 from bridge.sources.imap.client import ImapClient
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import (
     FULL,
     SECRET,
@@ -19,7 +20,7 @@ from tests.servers.scripted_imap import (
 )
 
 LIMIT = 100_000
-SHORT = 0.3  # the deadline where one is to be missed
+SHORT = 0.3  # seconds; the deadline where one is to be missed, on the unhurried loop
 
 Connect = Callable[..., Coroutine[None, None, ImapClient]]
 
@@ -35,7 +36,7 @@ async def connect(server: ScriptedImap) -> AsyncIterator[Connect]:
     """Make clients, logged in and with the folder open."""
     clients: list[ImapClient] = []
 
-    async def begin(deadline: float = 5.0, *, enter: bool = True) -> ImapClient:
+    async def begin(deadline: float = PATIENCE, *, enter: bool = True) -> ImapClient:
         client = await ImapClient.connect(
             "127.0.0.1", server.port, None, deadline, max_literal=LIMIT
         )
@@ -59,10 +60,15 @@ async def hang_up(session: Session, tag: str, words: str) -> None:
     session.writer.transport.abort()
 
 
+async def noop(client: ImapClient) -> None:
+    """Send a command that changes nothing."""
+    assert (await client._run("NOOP")).ok
+
+
 COMMANDS = {
-    "CAPABILITY": lambda client: client._must("CAPABILITY"),
+    "CAPABILITY": lambda client: client._run("CAPABILITY"),
     "SELECT": lambda client: client.select("INBOX", readonly=False),
-    "NOOP": lambda client: client.noop(),
+    "NOOP": noop,
     "UID SEARCH": lambda client: client.search("ALL"),
     "UID FETCH": lambda client: client.fetch_raw(1),
     "UID STORE": lambda client: client.store_seen([1]),
@@ -81,13 +87,14 @@ async def test_a_lost_connection_ends_every_command(
     client = await connect()
     server.add(b"mail")
     server.instead[name] = hang_up
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match="closed the connection"):
             await COMMANDS[name](client)
-    assert client.lost
+    assert client._protocol.lost is not None
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.unhurried
 async def test_every_command_has_a_deadline(
     server: ScriptedImap, connect: Connect, name: str
 ) -> None:
@@ -95,14 +102,15 @@ async def test_every_command_has_a_deadline(
     client = await connect(SHORT)
     server.add(b"mail")
     server.instead[name] = never
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match=r"within 0\.3 s"):
             await COMMANDS[name](client)
-    assert client.lost
+    assert client._protocol.lost is not None
     with pytest.raises(ImapUnavailable):
-        await client.noop()
+        await noop(client)
 
 
+@pytest.mark.unhurried
 async def test_a_silent_port_has_a_deadline(server: ScriptedImap, connect: Connect) -> None:
     """A server that does not even greet is given up."""
     server.instead["greeting"] = never
@@ -112,7 +120,7 @@ async def test_a_silent_port_has_a_deadline(server: ScriptedImap, connect: Conne
 
 @pytest.mark.parametrize(
     ("greeting", "told"),
-    [("* BYE too many", "does not want us"), ("220 smtp", "no IMAP server")],
+    [("* BYE too many", "refuses connections"), ("220 smtp", "not an IMAP server")],
 )
 async def test_a_greeting_that_is_none(
     server: ScriptedImap, connect: Connect, greeting: str, told: str
@@ -149,16 +157,17 @@ async def test_a_server_that_lets_us_in_unasked(
 @pytest.mark.parametrize("host", ["imap..example", "x" * 64 + ".example"])
 async def test_a_host_that_is_no_name(host: str) -> None:
     """It is a sentence for the operator, and no bug."""
-    with pytest.raises(ImapRefused, match="the host's name is none"):
-        await ImapClient.connect(host, 993, None, 5, max_literal=100)
+    with pytest.raises(ImapRefused, match="the host name is not valid"):
+        await ImapClient.connect(host, 993, None, PATIENCE, max_literal=100)
 
 
 async def test_nobody_there() -> None:
     """A refused connection is told as such."""
     with pytest.raises(ImapUnavailable, match="cannot connect: Connection refused"):
-        await ImapClient.connect("127.0.0.1", 1, None, 5, max_literal=1)
+        await ImapClient.connect("127.0.0.1", 1, None, PATIENCE, max_literal=1)
 
 
+@pytest.mark.unhurried
 async def test_a_late_reply_answers_nobody(server: ScriptedImap, connect: Connect) -> None:
     """After a missed deadline the connection is gone, so its late OK is not the next one's."""
     client = await connect(SHORT)
@@ -169,7 +178,7 @@ async def test_a_late_reply_answers_nobody(server: ScriptedImap, connect: Connec
 
     server.instead["NOOP"] = late
     with pytest.raises(ImapUnavailable):
-        await client.noop()
+        await noop(client)
     await server.until(lambda: not server.sessions)
     with pytest.raises(ImapUnavailable):
         await client.search("ALL")
@@ -182,11 +191,11 @@ async def test_a_cancelled_command_breaks_the_connection(
     """Its reply, too, could be taken for another's."""
     client = await connect()
     server.instead["NOOP"] = never
-    asking = asyncio.create_task(client.noop())
+    asking = asyncio.create_task(noop(client))
     await server.until_heard("NOOP")
     asking.cancel()
     await asyncio.wait([asking])
-    assert client.lost
+    assert client._protocol.lost is not None
 
 
 @pytest.mark.parametrize("reply", ["zz9 OK what", "OK", "!"])
@@ -201,8 +210,8 @@ async def test_a_reply_to_nothing_breaks_the_connection(
         return "OK done"
 
     server.instead["NOOP"] = other
-    with pytest.raises(ImapUnavailable, match="nobody asked"):
-        await client.noop()
+    with pytest.raises(ImapUnavailable, match="no command waits for"):
+        await noop(client)
 
 
 # Pushes
@@ -219,12 +228,13 @@ async def test_idle_hears_a_push(server: ScriptedImap, connect: Connect) -> None
     assert not client.pushed
 
 
+@pytest.mark.unhurried
 async def test_idle_ends_without_a_push(connect: Connect) -> None:
     """The time is over, nothing came, and the connection is fit for more."""
     client = await connect()
     assert await client.search("ALL") == []
     assert not await client.idle(0.05)
-    await client.noop()
+    await noop(client)
 
 
 async def test_idle_is_woken(server: ScriptedImap, connect: Connect) -> None:
@@ -234,7 +244,7 @@ async def test_idle_is_woken(server: ScriptedImap, connect: Connect) -> None:
     await server.until_heard("idling")
     client.wake()
     assert await idling
-    await client.noop()
+    await noop(client)
 
 
 async def test_exists_in_the_segment_of_the_idle_ok(server: ScriptedImap, connect: Connect) -> None:
@@ -247,7 +257,7 @@ async def test_exists_in_the_segment_of_the_idle_ok(server: ScriptedImap, connec
         return "OK done"
 
     server.instead["IDLE"] = idle
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         assert await client.idle(60)
 
 
@@ -263,7 +273,7 @@ async def test_exists_during_a_search(server: ScriptedImap, connect: Connect, wh
 
     server.instead["UID SEARCH"] = search
     assert await client.search("ALL") == []
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         assert await client.idle(60)
 
 
@@ -285,7 +295,7 @@ async def test_exists_between_commands(server: ScriptedImap, connect: Connect) -
     client = await connect()
     (session,) = server.sessions
     session.say("* 1 EXISTS")
-    await client.noop()
+    await noop(client)
     assert client.pushed
 
 
@@ -299,11 +309,12 @@ async def test_bye_in_idle(server: ScriptedImap, connect: Connect, cut: bool) ->
     session.say("* BYE shutting down")
     if cut:
         session.writer.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match="BYE"):
             await idling
 
 
+@pytest.mark.unhurried
 async def test_a_black_hole_after_idle(server: ScriptedImap, connect: Connect) -> None:
     """A connection that died without a word is found out when IDLE is renewed."""
     client = await connect(SHORT)
@@ -313,10 +324,10 @@ async def test_a_black_hole_after_idle(server: ScriptedImap, connect: Connect) -
         await session.line()
 
     server.instead["IDLE"] = deaf
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ImapUnavailable, match="no end of IDLE"):
             await client.idle(0.05)
-    assert client.lost
+    assert client._protocol.lost is not None
 
 
 @pytest.mark.parametrize("said", ["NO not now", "BAD what", "OK done"])
@@ -330,7 +341,7 @@ async def test_idle_that_is_none(server: ScriptedImap, connect: Connect, said: s
     server.instead["IDLE"] = no
     with pytest.raises(ImapRefused, match="IDLE"):
         await client.idle(60)
-    await client.noop()
+    await noop(client)
 
 
 # Reading
@@ -354,7 +365,7 @@ async def test_fetch(server: ScriptedImap, connect: Connect) -> None:
     assert await client.fetch_raw(99) is None
     metas = await client.fetch_meta([*uids, 99])
     assert [metas[uid].size for uid in uids] == [len(body) for body in bodies]
-    assert metas[1].flags == frozenset()
+    assert server.mails[1].flags == set()
     assert metas[1].internaldate is not None
     assert metas[1].internaldate.isoformat() == "2026-04-08T12:30:52+00:00"
 
@@ -393,7 +404,7 @@ async def test_a_literal_20_mb_over_the_limit(server: ScriptedImap, connect: Con
     server.instead["UID FETCH"] = fetch
     with pytest.raises(ImapTooBig):
         await client.fetch_raw(1)
-    assert client.lost
+    assert client._protocol.lost is not None
 
 
 async def test_a_flood_of_lines_is_cut(
@@ -409,7 +420,7 @@ async def test_a_flood_of_lines_is_cut(
 
     server.instead["NOOP"] = flood
     with pytest.raises(ImapTooBig):
-        await client.noop()
+        await noop(client)
 
 
 async def test_search_sends_no_charset(server: ScriptedImap, connect: Connect) -> None:
@@ -442,7 +453,7 @@ async def test_xoauth2(server: ScriptedImap, connect: Connect, initial: bool, go
         await client.authenticate_xoauth2(USER, SECRET)
         await client.select("INBOX", readonly=True)
     else:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(ImapRefused, match="AUTHENTICATIONFAILED") as refused:
                 await client.authenticate_xoauth2(USER, "badtoken")
         assert "badtoken" not in str(refused.value)
@@ -522,7 +533,6 @@ async def test_select_tells(server: ScriptedImap, connect: Connect) -> None:
     mailbox = await client.select("INBOX", readonly=False)
     assert (mailbox.uidvalidity, mailbox.uidnext, mailbox.exists) == (7, 2, 1)
     assert not mailbox.readonly
-    assert "\\Seen" in mailbox.flags
     server.readonly = True
     assert (await client.select("INBOX", readonly=False)).readonly
 
@@ -576,6 +586,7 @@ async def test_imap4rev2_has_it_all(server: ScriptedImap, connect: Connect) -> N
     assert not client.has("LOGINDISABLED")
 
 
+@pytest.mark.unhurried
 async def test_logout_is_polite_and_short(server: ScriptedImap, connect: Connect) -> None:
     """LOGOUT is said, its BYE is no trouble, and a silent server is not waited for."""
     client = await connect()
@@ -583,6 +594,6 @@ async def test_logout_is_polite_and_short(server: ScriptedImap, connect: Connect
     assert "LOGOUT" in server.heard
     client = await connect(SHORT)
     server.instead["LOGOUT"] = never
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         await client.logout()
-    assert client.lost
+    assert client._protocol.lost is not None

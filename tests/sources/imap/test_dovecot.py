@@ -14,6 +14,7 @@ from bridge.model import Cursor
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.source import ImapSource
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.dovecot import PASSWORD, DovecotServer, dovecot, running_dovecot
 from tests.sources.imap.parts import Ledger, make_source
 
@@ -49,7 +50,7 @@ async def begin(ledger: Ledger) -> AsyncIterator[Begin]:
     yield start
     for source, run in running:
         source.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await run
 
 
@@ -85,7 +86,7 @@ async def test_mail_that_comes_while_idling(
         await deliver(dovecot, user, sms(number))
         await settled(ledger, number)
     assert subjects(ledger) == ["sms 1", "sms 2", "sms 3"]
-    assert source.state.last_push is not None
+    assert source.status.last_push is not None
     assert await asyncio.to_thread(folder, dovecot, user) == {
         f"sms {number}": {"\\Seen"} for number in range(1, 4)
     }
@@ -261,10 +262,10 @@ async def test_a_certificate_that_nobody_vouches_for(
 ) -> None:
     """It is an alarm, and no password is sent."""
     source = begin(dovecot, dovecot.new_user(), port=dovecot.imaps_port, tls=True)
-    async with asyncio.timeout(10):
-        while source.state.problem is None:
+    async with asyncio.timeout(PATIENCE):
+        while source.status.problem is None:
             await asyncio.sleep(0.01)
-    assert "certificate is not trusted" in source.state.problem
+    assert "certificate is not trusted" in source.status.problem
 
 
 @pytest.fixture
@@ -274,6 +275,7 @@ def own_dovecot() -> Iterator[DovecotServer]:
         yield server
 
 
+@pytest.mark.processes
 async def test_the_server_is_restarted(
     own_dovecot: DovecotServer, ledger: Ledger, begin: Begin
 ) -> None:

@@ -19,9 +19,10 @@ import pytest
 from bridge import logs
 from bridge.config.imap import ImapSettings
 from bridge.errors import TokenRefused, TokenUnavailable
-from bridge.sources.imap.oauth import Tokens, tokens_for
+from bridge.sources.imap.oauth import AccessTokens, tokens_for
 from tests.conftest import Line
 from tests.delivery.servers import Answer, Request, closed_port, hangs, receiver, repeats, says
+from tests.patience import PATIENCE
 
 SECRETS = ("hunter2-client", "hunter2-refresh", "hunter2-new", "hunter2-token")
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -37,11 +38,15 @@ class Monotonic:
         return self.now
 
 
-def tokens(oauth: dict[str, Any], monotonic: Callable[[], float] | None = None) -> Tokens:
+def tokens(
+    oauth: dict[str, Any],
+    monotonic: Callable[[], float] | None = None,
+    timeout: float = PATIENCE,
+) -> AccessTokens:
     settings = ImapSettings.model_validate(
         {
             "name": "inbox", "host": "imap.example.com", "username": "sms", "oauth": oauth,
-            "timeout": 0.5,
+            "timeout": timeout,
         }
     )  # fmt: skip
     made = tokens_for(settings, ssl.create_default_context(), monotonic or Monotonic())
@@ -209,23 +214,26 @@ REFUSING: dict[str, tuple[Answer, type[Exception], str]] = {
     "later, by name": (
         issues({"error": "temporarily_unavailable"}, status=400), TokenUnavailable, "answered 400",
     ),
-    "no JSON": (says(200, body=b"<html>hunter2-token"), TokenUnavailable, "no token"),
-    "a list": (says(200, body=b"[]"), TokenUnavailable, "no token"),
-    "no token": (issues({"expires_in": 1}), TokenUnavailable, "no token"),
-    "a token with a line end": (issues({"access_token": "a\r\nb"}), TokenUnavailable, "no token"),
+    "no JSON": (says(200, body=b"<html>hunter2-token"), TokenUnavailable, "no usable token"),
+    "a list": (says(200, body=b"[]"), TokenUnavailable, "no usable token"),
+    "no token": (issues({"expires_in": 1}), TokenUnavailable, "no usable token"),
+    "a token with a line end": (
+        issues({"access_token": "a\r\nb"}), TokenUnavailable, "no usable token",
+    ),
     "silence": (hangs, TokenUnavailable, "did not answer within 0.5 s"),
     "drops": (repeats(HEAD + b"x", 0.02), TokenUnavailable, "did not answer within"),
-    "a flood": (repeats(HEAD + b"x" * 10_000), TokenUnavailable, "far more than a token"),
+    "a flood": (repeats(HEAD + b"x" * 10_000), TokenUnavailable, "an answer that is far too long"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSING)
+@pytest.mark.unhurried
 async def test_what_an_issuer_can_do_wrong(case: str, lines: list[Line]) -> None:
     """Each ends in time, says whether to try again, and repeats no secret."""
     answer, kind, sentence = REFUSING[case]
     async with receiver(answer) as issuer:
         with pytest.raises(kind, match=sentence) as caught:
-            await tokens(user(issuer.url)).token()
+            await tokens(user(issuer.url), timeout=0.5).token()
         assert len(issuer.requests) == 1
     told = str(caught.value) + repr(caught.value.__cause__) + json.dumps(lines, default=str)
     assert not any(secret in told for secret in SECRETS)
@@ -268,10 +276,11 @@ async def test_the_log_holds_no_token(lines: list[Line], monkeypatch: pytest.Mon
     assert not any(secret in json.dumps(lines) + repr(vars(made)) for secret in SECRETS)
 
 
-def command(script: str) -> Tokens:
-    return tokens({"token_command": [sys.executable, "-c", script]})
+def command(script: str, timeout: float = PATIENCE) -> AccessTokens:
+    return tokens({"token_command": [sys.executable, "-c", script]}, timeout=timeout)
 
 
+@pytest.mark.processes
 async def test_a_command_prints_the_token() -> None:
     """Its output without the line end is the token, and it is run each time."""
     made = command("import time; print(f't{time.monotonic_ns()}')")
@@ -283,46 +292,65 @@ async def test_a_command_prints_the_token() -> None:
     ("script", "sentence"),
     [
         ("import sys; print('hunter2-token'); sys.exit(3)", "failed with exit code 3"),
-        ("import time; time.sleep(60)", "did not end within 0.5 s"),
-        ("import sys\nwhile True: sys.stdout.write('hunter2-token' * 1000)", "far more than"),
+        ("import sys\nwhile True: sys.stdout.write('hunter2-token' * 1000)", "printed too much"),
         ("print('two tokens')", "printed no single token"),
         ("pass", "printed no single token"),
         ("print('\\u00e9')", "printed no single token"),
     ],
 )
+@pytest.mark.processes
 async def test_what_a_command_can_do_wrong(script: str, sentence: str) -> None:
-    """A command that fails, hangs, floods or prints something else is told and ended."""
+    """A command that fails, floods or prints something else is told and ended."""
     with pytest.raises(TokenUnavailable, match=sentence) as caught:
         await command(script).token()
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.processes
+async def test_a_command_that_hangs_is_told_and_ended() -> None:
+    """A command has as long as a mail server's answer, and no longer."""
+    with pytest.raises(TokenUnavailable, match=r"did not end within 0\.5 s"):
+        await command("import time; time.sleep(3600)", 0.5).token()
+
+
+@pytest.mark.processes
 async def test_a_command_that_is_not_there_is_told() -> None:
     """A wrong path is a sentence."""
     with pytest.raises(TokenUnavailable, match="cannot be run: no such file"):
         await tokens({"token_command": ["/nowhere/token"]}).token()
 
 
+@pytest.mark.processes
 async def test_what_a_command_leaves_behind_is_ended(tmp_path: Path) -> None:
     """A child that outlives its parent and keeps the pipe open holds nobody up for ever."""
-    fifo = tmp_path / "alive"
+    fifo, held = tmp_path / "fifo", tmp_path / "held"
     script = (
         f"import os, time\nos.mkfifo({str(fifo)!r})\nif os.fork() == 0:\n"
-        f"    os.open({str(fifo)!r}, os.O_RDWR)\n    time.sleep(60)\nprint('t')\n"
+        f"    os.open({str(fifo)!r}, os.O_RDWR)\n"
+        f"    os.rename({str(fifo)!r}, {str(held)!r})\n    time.sleep(3600)\nprint('t')\n"
     )
-    with pytest.raises(TokenUnavailable, match="did not end"):
-        await command(script).token()
-    for _ in range(500):  # the kernel ends it a moment later, and nothing tells us
-        try:
-            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError as error:
-            assert error.errno == errno.ENXIO  # noqa: PT017 - nobody holds it open any more
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the command's child lives on")
+    for seconds in (0.5, 5.0, PATIENCE):  # until the child had the time to come to be
+        fifo.unlink(missing_ok=True)
+        with pytest.raises(TokenUnavailable, match="did not end"):
+            await command(script, seconds).token()
+        if held.exists():
+            break
+    async with asyncio.timeout(PATIENCE):  # the kernel ends it a moment later, and tells nobody
+        while _is_held(held):
+            await asyncio.sleep(0.01)
+
+
+def _is_held(fifo: Path) -> bool:
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        assert error.errno == errno.ENXIO  # noqa: PT017 - nobody has it open any more
+        return False
+    return True
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.processes
 async def test_a_command_that_we_may_not_kill_has_a_deadline() -> None:
     """One that runs as somebody else (sudo) and hangs is left behind, and holds nobody up."""
     script = """
@@ -345,7 +373,7 @@ asyncio.run(main())
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         said, _ = await process.communicate()
     assert said == b"imap.inbox: token_command did not end within 0.5 s"
 

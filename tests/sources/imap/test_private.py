@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 import pytest
 
@@ -15,6 +16,7 @@ from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.protocol import Reply
 from bridge.sources.imap.replies import refusal
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import FULL, SECRET, USER, ScriptedImap, Session, scripted_imap
 from tests.sources.imap.parts import Ledger, make_source, running
 
@@ -65,10 +67,10 @@ async def test_numbers_of_a_refusal_reach_no_log(server: ScriptedImap, lines: li
     server.instead["UID SEARCH"] = no
     source = make_source(Ledger(), server.port)
     async with running(source):
-        async with asyncio.timeout(5):
-            while source.state.problem is None:
+        async with asyncio.timeout(PATIENCE):
+            while source.status.problem is None:
                 await asyncio.sleep(0)
-        known = json.dumps([lines, source.trouble(), source.report()], default=str)
+        known = json.dumps([lines, asdict(source.report())], default=str)
     assert "imap.refused" in known
     assert "has no mail from" in known
     for private in (NUMBER[1:], USER):

@@ -16,8 +16,12 @@ from bridge.errors import ImapUnavailable
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.open import tls_context
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.servers.scripted_imap import SECRET, USER, ScriptedImap, scripted_imap
 from tests.sources.imap.parts import Ledger, make_source, running, settings
+
+pytestmark = pytest.mark.processes
+
 
 _CA = """
 [ca]
@@ -72,7 +76,7 @@ def _openssl(*words: str) -> None:
     openssl = shutil.which("openssl")
     assert openssl, "openssl is needed to make certificates: apt-get install openssl"
     done = subprocess.run(
-        [openssl, *words], capture_output=True, text=True, check=False, timeout=30
+        [openssl, *words], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
 
@@ -126,10 +130,10 @@ async def test_a_certificate_that_is_not_to_be_trusted(
         ca = {"tls_ca": authority.certificate} if pinned else {}
         source = make_source(Ledger(), server.port, tls=True, **ca)
         async with running(source):
-            async with asyncio.timeout(5):
-                while source.state.problem is None:
+            async with asyncio.timeout(PATIENCE):
+                while source.status.problem is None:
                     await asyncio.sleep(0)
-            trouble = source.trouble()
+            trouble = source.report().problem
         assert server.heard == []
     (line,) = (each for each in lines if each["event"] == "imap.refused")
     assert line["level"] == "error"

@@ -15,6 +15,7 @@ import pytest
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError, ListenError
 from bridge.sources.smtp.source import SmtpSource
+from tests.patience import PATIENCE
 from tests.sources.conftest import Start
 from tests.sources.peer import MAIL, Peer, Taken, make_source, pinned_time
 
@@ -34,13 +35,14 @@ async def swaks(*arguments: str) -> str:
         "--ehlo", "client.example",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         said, _ = await running.communicate()
     assert running.returncode == 0, said.decode(errors="replace")
     return said.decode(errors="replace")
 
 
 @pytest.mark.parametrize("mode", ["plain", "starttls", "implicit"])
+@pytest.mark.processes
 async def test_swaks_delivers(
     start: Start, taken: Taken, tls_settings: dict[str, object], tmp_path: Path, mode: str
 ) -> None:
@@ -57,6 +59,7 @@ async def test_swaks_delivers(
     assert expected in taken.arrivals[0].raw
 
 
+@pytest.mark.processes
 async def test_swaks_pipelines(start: Start, taken: Taken) -> None:
     """Another program's PIPELINING is understood."""
     source = await start()
@@ -81,7 +84,7 @@ async def test_smtplib_delivers_many_on_one_connection(
                 "127.0.0.1", port(source.tls_addresses[0]), context=trusting, timeout=10
             )
         else:
-            client = smtplib.SMTP("127.0.0.1", port(source.addresses[0]), timeout=10)
+            client = smtplib.SMTP("127.0.0.1", port(source.addresses[0]), timeout=PATIENCE)
         with client:
             if mode == "starttls":
                 client.starttls(context=trusting)
@@ -100,7 +103,7 @@ async def test_smtplib_hears_552(start: Start) -> None:
     source = await start(max_message=10_000)
 
     def send() -> int:
-        with smtplib.SMTP("127.0.0.1", port(source.addresses[0]), timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", port(source.addresses[0]), timeout=PATIENCE) as client:
             client.helo("x")  # so that it does not know of SIZE
             try:
                 client.sendmail("a@b", ["c@d"], b"x\r\n" * 100_000)

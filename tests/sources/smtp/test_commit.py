@@ -10,6 +10,7 @@ from bridge.config.settings import SmtpSettings
 from bridge.errors import StoreFull, StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Receipt
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
 from tests.sources.peer import MAIL, Peer, Taken, make_source
 
@@ -28,6 +29,7 @@ class Gate(Taken):
         return await super().__call__(arrival)
 
 
+@pytest.mark.unhurried
 async def test_250_waits_for_the_store(start: Start, connect: Connect) -> None:
     """Before accept has returned, the sender hears nothing."""
     gate = Gate()
@@ -65,12 +67,12 @@ async def test_a_peer_that_hangs_up_does_not_stop_the_commit(
         case _:
             peer.writer.write_eof()
     if how == "reset":
-        async with asyncio.timeout(5):
-            await source._desk.deserted.wait()
-        assert source._desk.budget.used > 0  # the mail is still in memory
+        async with asyncio.timeout(PATIENCE):
+            await source._shared.empty.wait()
+        assert source._shared.budget.used > 0  # the mail is still in memory
     (commit,) = source._commits
     gate.opened.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.wait([commit])
     assert gate.contents == [MAIL]
     if how == "half":
@@ -131,7 +133,7 @@ async def test_a_bug_in_a_command_is_a_451(
 
     peer = await connect(source)
     await peer.greet()
-    (session,) = source._desk.sessions
+    (session,) = source._shared.sessions
     monkeypatch.setattr(session, "_arrival", broken)
     await peer.begin_mail()
     assert await peer.ask(MAIL + b".") == "451 4.3.0 An error of ours, try again later"
@@ -140,6 +142,7 @@ async def test_a_bug_in_a_command_is_a_451(
     assert await peer.codes(b"MAIL FROM:<a@b>") == ["250"]
 
 
+@pytest.mark.unhurried
 async def test_a_commit_is_never_cut_off_by_a_timer(start: Start, connect: Connect) -> None:
     """Both timeouts pass while the store is slow; the sender still hears its 250."""
     gate = Gate()
@@ -164,7 +167,7 @@ async def test_drain_lets_a_mail_come_to_its_end(start: Start, connect: Connect)
     await committing.send(MAIL + b".\r\n")
     await gate.entered.wait()
 
-    drain = asyncio.create_task(source.drain(10))
+    drain = asyncio.create_task(source.drain(PATIENCE))
     assert await idle.reply() == "421 4.3.2 Shutting down, try again later"
     assert await idle.rest() == b""
     with pytest.raises(ConnectionRefusedError):
@@ -179,6 +182,7 @@ async def test_drain_lets_a_mail_come_to_its_end(start: Start, connect: Connect)
     assert len(gate.arrivals) == 2
 
 
+@pytest.mark.unhurried
 async def test_drain_ends_after_its_grace(
     start: Start, connect: Connect, lines: list[Line]
 ) -> None:
@@ -205,7 +209,7 @@ async def test_stop_ends_run(taken: Taken) -> None:
     run = asyncio.create_task(source.run())
     await source.listening.wait()
     source.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await run
     with pytest.raises(ConnectionRefusedError):
         await Peer.connect(source.addresses[0])

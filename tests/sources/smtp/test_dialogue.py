@@ -10,6 +10,7 @@ import pytest
 
 from bridge import metrics
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
 from tests.sources.peer import MAIL, NOON, Peer, Taken
 from tests.sources.smtp.test_data import FALSE_ENDS
@@ -398,11 +399,11 @@ def _count(code: str) -> float:
 
 
 async def _all_gone(source: object) -> None:
-    async with asyncio.timeout(5):
-        await source._desk.deserted.wait()  # type: ignore[attr-defined]
+    async with asyncio.timeout(PATIENCE):
+        await source._shared.empty.wait()  # type: ignore[attr-defined]
 
 
 async def test_aiosmtpd_sees_only_what_it_may_call(start: Start) -> None:
     """It reads every attribute that it sees, for each connection; on one Python that raises."""
     source = await start()
-    assert [name for name, _ in inspect.getmembers(source._desk)] == ["handle_RCPT"]
+    assert [name for name, _ in inspect.getmembers(source._shared)] == ["handle_RCPT"]

@@ -13,6 +13,7 @@ from bridge import metrics
 from bridge.config.settings import SmtpSettings
 from bridge.sources.smtp.source import SmtpSource
 from tests.conftest import Line
+from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
 from tests.sources.peer import MAIL, Peer, Taken, pinned_time
 from tests.sources.smtp.test_commit import Gate
@@ -86,8 +87,8 @@ async def test_sixty_megabytes_do_not_grow_the_process(
     await peer.begin_mail()
     before = resident()
     await flood(peer, piece, 60 * MIB // len(piece))
-    async with asyncio.timeout(10):
-        await source._desk.deserted.wait()
+    async with asyncio.timeout(PATIENCE):
+        await source._shared.empty.wait()
     assert resident() - before < 24 * MIB
     assert taken.arrivals == []
 
@@ -130,7 +131,7 @@ async def test_the_memory_budget_is_over_all_connections(
     content = b"x" * 1400 + b"\r\n.\r\n"
     await first.send(content)
     await second.send(content)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while len(source._commits) < 2:
             await asyncio.sleep(0.01)
     assert await third.ask(content[:-2]) == "452 4.3.1 Too much mail at the moment, try again later"
@@ -149,8 +150,8 @@ async def test_a_spent_budget_is_told_before_the_mail_is_sent(
     source = await start()
     peer = await connect(source)
     await peer.greet()
-    share = source._desk.budget.share()
-    assert share.grow(source._desk.budget._most)
+    share = source._shared.budget.share()
+    assert share.grow(source._shared.budget._most)
     assert await peer.codes(b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>", b"DATA") == ["250", "250", "452"]
     share.close()
     await peer.begin_mail()
@@ -186,6 +187,7 @@ async def test_a_flood_of_connections_is_one_line(
     assert metrics.REGISTRY.get_sample_value("smsbridge_smtp_connections") == 1
 
 
+@pytest.mark.unhurried
 async def test_an_idle_peer_is_sent_away(start: Start, connect: Connect) -> None:
     """Who says nothing, or nothing that counts, hears 421."""
     source = await start(idle_timeout=0.2)
@@ -198,6 +200,7 @@ async def test_an_idle_peer_is_sent_away(start: Start, connect: Connect) -> None
     assert await silent.rest() == b"421 4.4.2 Nothing came for too long\r\n"
 
 
+@pytest.mark.unhurried
 async def test_a_slow_mail_is_taken_and_a_stalled_one_is_not(
     start: Start, connect: Connect, taken: Taken
 ) -> None:
@@ -218,6 +221,7 @@ async def test_a_slow_mail_is_taken_and_a_stalled_one_is_not(
     assert taken.contents == [b"xxxxx\r\n" * 12]
 
 
+@pytest.mark.unhurried
 async def test_a_long_session_ends_between_two_mails(
     start: Start, connect: Connect, taken: Taken
 ) -> None:
@@ -233,6 +237,7 @@ async def test_a_long_session_ends_between_two_mails(
     assert len(taken.arrivals) == 1
 
 
+@pytest.mark.unhurried
 async def test_a_peer_that_drips_is_cut_off_in_the_end(
     start: Start, connect: Connect, taken: Taken
 ) -> None:
@@ -243,13 +248,14 @@ async def test_a_peer_that_drips_is_cut_off_in_the_end(
     await peer.begin_mail()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    while source._desk.sessions and loop.time() - began < 5:
+    while source._shared.sessions and loop.time() - began < 5:
         await flood(peer, b"x", 1)
         await asyncio.sleep(0.02)
     assert loop.time() - began < 2
     assert taken.arrivals == []
 
 
+@pytest.mark.unhurried
 async def test_a_peer_that_does_not_read_is_cut_off(
     taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,10 +274,10 @@ async def test_a_peer_that_does_not_read_is_cut_off(
         silent.setblocking(False)
         await loop.sock_connect(silent, listening.getsockname())
         await loop.sock_sendall(silent, b"EHLO x\r\n" * 999)
-        async with asyncio.timeout(5):
-            while not source._desk.sessions:
+        async with asyncio.timeout(PATIENCE):
+            while not source._shared.sessions:
                 await asyncio.sleep(0.01)
-            await source._desk.deserted.wait()
+            await source._shared.empty.wait()
     run.cancel()
     await asyncio.wait([run])
 
@@ -282,8 +288,8 @@ async def test_a_mail_that_is_refused_is_not_kept(start: Start, connect: Connect
     peer = await connect(source)
     await peer.greet()
     await peer.begin_mail()
-    rest_of_it = source._desk.budget.share()
-    assert rest_of_it.grow(source._desk.budget._most - 100_000)
+    rest_of_it = source._shared.budget.share()
+    assert rest_of_it.grow(source._shared.budget._most - 100_000)
     tracemalloc.start()  # not the resident size: what earlier tests freed would be used again
     try:
         await flood(peer, b"x" * 65534 + b"\r\n", 9 * MIB // 65536)
