@@ -1,4 +1,4 @@
-"""An endpoint as the lanes use it: everything read and checked once, from its settings."""
+"""An endpoint as lanes use it: parsed and checked once, from its settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bridge.signing import SCHEMES, Scheme, Schemes, find
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One internal service that gets the webhooks; `keys` are its signing keys, newest first."""
+    """One service that receives webhooks; `keys` are its signing keys, newest first."""
 
     name: str
     url: httpx.URL = field(repr=False)  # its query and userinfo may be secret
@@ -36,7 +36,7 @@ class Endpoint:
         delivery: DeliverySettings,
         schemes: Schemes = SCHEMES,
     ) -> Self:
-        """Read `endpoints.<index>` of the config; ConfigError names the key that can't be used."""
+        """Build from `endpoints.<index>` of the config; ConfigError names the key that is wrong."""
         scheme = _scheme(index, settings, schemes)
         return cls(
             name=settings.name,
@@ -50,10 +50,10 @@ class Endpoint:
         )
 
     def plan(self, message: SmsMessage, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
-        """Say which delivery follows from a message: filtered, or pending.
+        """Plan the delivery of a message: filtered or pending.
 
-        `reserve` takes a lane's slot if there is one, and is asked only for a pending delivery;
-        by default there is none, and the delivery waits for the clock.
+        `reserve` takes a slot of the lane, True if there was one; it is called for pending
+        deliveries only. By default there is none, and the delivery waits for the next poll.
         """
         reason = unwanted(message, providers=self.providers, recipients=self.recipients)
         if reason is not None:

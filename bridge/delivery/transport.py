@@ -1,8 +1,8 @@
-"""The HTTP transport of one endpoint, and what its errors mean.
+"""The HTTP transport of one endpoint, and the meaning of its errors.
 
-httpx's requests and responses on aiohttp's connections, called without httpx's client: that is
-the cheapest of the three ways (`benchmarks/transport.py` measures them), and the only one whose
-cost does not grow with the number of connections.
+httpx's requests and responses on aiohttp's connections, without httpx's client: the cheapest of
+three ways (`benchmarks/transport.py` measures them), and the only one whose cost doesn't grow with
+the number of connections.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from yarl import URL
 
 from bridge.delivery.endpoint import Endpoint
 
-# Short, because a POST on a connection that the server closes at that very moment is a failed
-# attempt: aiohttp rightly repeats only what is idempotent for all the world. A server that closed
-# it earlier has told us so, and the pool opens another.
+# Short: a POST on a connection that the server is just closing is a failed attempt, since aiohttp
+# rightly repeats only idempotent requests. An earlier close is noticed, and the pool reconnects.
 KEEPALIVE_SECONDS: Final = 15.0
-# An answer is a line and a few headers. What a hostile one can make us hold and read in one go is
-# bounded by the socket's buffer; a server that floods is stopped by TCP, not by our memory.
+# An answer is a status line and a few headers. The socket's buffer bounds what a hostile server can
+# make us read and hold at once; TCP's flow control, not our memory, stops a flood.
 RECEIVE_BUFFER: Final = 16 * 1024
 MAX_LINE: Final = 8 * 1024
 MAX_HEADERS: Final = 64
@@ -46,11 +45,11 @@ class Failure:
 
 
 def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> AiohttpTransport:
-    """Make the transport of one endpoint: its own connections, as many as it may have calls.
+    """Return the transport of one endpoint, with a connection pool of its own.
 
-    No proxy or .netrc of the environment, no cookies; httpx-aiohttp itself follows no redirect and
-    decompresses nothing. The connections are made in the running loop at the first call; `aclose`
-    ends them.
+    Ignores the environment's proxies and .netrc, and cookies; httpx-aiohttp follows no redirects
+    and decompresses nothing. Connects in the running loop at the first call; `aclose` closes the
+    pool.
     """
 
     def session() -> aiohttp.ClientSession:
@@ -75,7 +74,7 @@ def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> AiohttpTranspo
 
 
 def _as_written(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-    """Keep aiohttp from rewriting a URL (`%2F` in a query to `/`): it may be signed as it is."""
+    """Keep aiohttp from rewriting a URL (`%2F` in a query to `/`), which may be signed."""
     exact = URL(url, encoded=True).with_user(None)
     if exact == URL(url).with_user(None):
         return ()
@@ -110,15 +109,18 @@ def failure_of(error: Exception) -> Failure | None:
             return next((known for kind, known in _FAILURES if isinstance(cause, kind)), None)
 
 
-# The first that fits: aiohttp's classes derive from each other across what they mean.
+# The first match counts: aiohttp's class hierarchy cuts across these meanings.
 _FAILURES: Final[tuple[tuple[type[Exception], Failure], ...]] = (
     (ssl.SSLError, Failure("tls", "the TLS connection failed")),
     (aiohttp.ServerTimeoutError, Failure("timeout", "no answer in time")),
     (
         aiohttp.ClientPayloadError,
-        Failure("protocol", "the connection broke before the answer was whole"),
+        Failure("protocol", "the connection broke before the answer was complete"),
     ),
-    (aiohttp.ClientResponseError, Failure("protocol", "the answer is not HTTP, or over a bound")),
+    (
+        aiohttp.ClientResponseError,
+        Failure("protocol", "the answer is not HTTP, or exceeds a limit"),
+    ),
     (
         aiohttp.ClientConnectionError,
         Failure("protocol", "the connection broke before there was an answer"),
@@ -132,15 +134,15 @@ _FAILURES: Final[tuple[tuple[type[Exception], Failure], ...]] = (
 
 
 def _reason(problem: OSError) -> str:
-    """Give the system's own word for an error; asyncio's sentence would quote the address."""
+    """Return the system's text for an error; asyncio's own would quote the address."""
     return os.strerror(problem.errno) if problem.errno else "refused or unreachable"
 
 
 class _Protocol(AiohttpProtocol):
-    """Reads answers, and ends a connection that sends interim ones without end.
+    """Reads answers, and aborts connections that send 1xx answers without end.
 
-    aiohttp skips any number of 1xx answers without giving the loop back, so that one endpoint
-    could keep all the others from running until its deadline.
+    aiohttp skips any number of them without yielding to the loop, so one endpoint could block all
+    others until its deadline.
     """
 
     _interim = 0
@@ -148,7 +150,7 @@ class _Protocol(AiohttpProtocol):
     def feed_data(
         self, data: tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader], size: int = 0
     ) -> None:
-        """Take one answer that was parsed."""
+        """Handle one parsed answer."""
         if 100 <= data[0].code < HTTPStatus.OK:
             self._interim += 1
             if self._interim > MAX_INTERIM:
@@ -180,7 +182,7 @@ class _Connector(aiohttp.TCPConnector):
             ttl_dns_cache=ttl_dns_cache,
             socket_factory=socket_factory,
         )
-        # aiohttp offers no other way to bound what comes before the final answer.
+        # aiohttp has no other way to limit what precedes the final answer.
         self._factory = cast(
             "functools.partial[AiohttpProtocol]", functools.partial(_Protocol, loop=self._loop)
         )

@@ -21,10 +21,10 @@ async def accept(
     take: Callable[[socket.socket, str | None], None],
     failed: Callable[[OSError], None],
 ) -> None:
-    """Accept connections until cancelled.
+    """Accept connections until cancelled, or until `take` raises.
 
-    `take` gets each socket and its peer's IP address, owns the socket from then on, and must not
-    raise. `failed` gets the error of each failed accept.
+    `take` gets each socket and its peer's IP address, and owns the socket from then on. `failed`
+    gets the error of each failed accept.
     """
     loop = asyncio.get_running_loop()
     listening.setblocking(False)

@@ -17,7 +17,7 @@ from aiohttp import web
 from bridge import logs
 from bridge.net.accepting import accept
 from bridge.net.http_connection import HttpConnection, set_plain_headers
-from bridge.net.limits import HTTP_LIMITS, Door, HttpLimits
+from bridge.net.limits import HTTP_LIMITS, ConnectionLimiter, HttpLimits
 from bridge.net.listening import open_sockets, shown
 
 _NO_SOCKETS: Final[Mapping[str, Sequence[socket.socket]]] = MappingProxyType({})
@@ -50,7 +50,7 @@ class HttpServer:
         self._routes = tuple(routes)
         self._limits = limits
         self._handed_over = sockets
-        self._door = Door(limits.connections, limits.connections_per_peer)
+        self._places = ConnectionLimiter(limits.connections, limits.connections_per_peer)
         self._runner: web.AppRunner | None = None
         self._sockets: tuple[socket.socket, ...] = ()
         self._accepting: set[asyncio.Task[None]] = set()
@@ -113,7 +113,7 @@ class HttpServer:
 
     def _take(self, accepted: socket.socket, peer: str | None) -> None:
         """Serve a connection if there is room for it."""
-        if not self._door.enter(peer):
+        if not self._places.acquire(peer):
             accepted.close()
             return
         task = asyncio.get_running_loop().create_task(self._serve(accepted, peer))
@@ -128,7 +128,7 @@ class HttpServer:
             self._limits,
             self._log,
             self._name,
-            partial(self._door.leave, peer),
+            partial(self._places.release, peer),
         )
         try:
             await self._connect(connection, accepted)

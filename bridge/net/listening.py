@@ -114,7 +114,7 @@ def _listen(address: Address, host: str) -> socket.socket:
 def _listen_error(address: Address, error: OSError) -> ListenError:
     match error.errno:
         case errno.EADDRINUSE:
-            why = "address already in use, another program listens there"
+            why = "address in use, another program listens there already"
         case errno.EACCES | errno.EPERM if address.port < _FIRST_FREE_PORT:
             why = (
                 f"port {address.port} needs root, CAP_NET_BIND_SERVICE, or a socket handed over "

@@ -1,4 +1,4 @@
-"""The HTTP server for operators: health, readiness and metrics."""
+"""The operators' side: health, readiness, metrics, and the server of their pages."""
 
 from bridge.web.gauges import Gauges
 from bridge.web.health import Condition, Health

@@ -20,8 +20,8 @@ from bridge.net.http_server import HttpServer
 from bridge.net.limits import HTTP_LIMITS, HttpLimits
 from bridge.net.tls import server_context
 from tests.conftest import Line
+from tests.patience import PATIENCE
 
-PATIENCE = 20.0  # seconds after which a test that hangs has failed
 GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = b"x" * 8_000_000  # more than the kernel keeps for a client that doesn't read
 POST = b"POST /body/secret-token HTTP/1.1\r\nHost: x\r\n"
@@ -134,7 +134,7 @@ async def serving(
         yield server
     finally:
         await server.stop()
-    assert len(server._door) == 0
+    assert len(server._places) == 0
     assert not server._serving
     assert not server._connections
 
@@ -142,7 +142,7 @@ async def serving(
 async def until_free(server: HttpServer) -> None:
     """Wait until no connection takes a place."""
     async with asyncio.timeout(PATIENCE):
-        while len(server._door):
+        while len(server._places):
             await asyncio.sleep(0.01)
 
 

@@ -69,7 +69,7 @@ async def start(taken: Taken) -> AsyncIterator[Start]:
         run.cancel()
         await asyncio.wait([run])
         assert source._shared.sessions == set()
-        assert len(source._shared.door) == 0
+        assert len(source._shared.limiter) == 0
         assert source._shared.budget.used == 0
         assert source._commits == set()
 

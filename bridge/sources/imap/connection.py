@@ -14,7 +14,7 @@ from typing import Final, Self
 from aioimaplib import aioimaplib
 
 from bridge.errors import ImapError, ImapRefused, ImapUnavailable
-from bridge.net.connecting import connected, why_not
+from bridge.net.connecting import connect, connect_problem
 from bridge.sources.imap.liveness import Heartbeat
 from bridge.sources.imap.protocol import MendedProtocol, Reply
 from bridge.sources.imap.replies import checked
@@ -59,7 +59,7 @@ class ImapConnection:
             async with asyncio.timeout(deadline):
                 await loop.create_connection(
                     lambda: protocol,
-                    sock=await connected(host, port),
+                    sock=await connect(host, port),
                     ssl=tls,
                     server_hostname=host if tls else None,
                 )
@@ -71,7 +71,7 @@ class ImapConnection:
             reason = error.verify_message
             raise ImapRefused(f"the mail server's certificate is not trusted: {reason}") from None
         except (OSError, ssl.SSLError) as error:
-            raise ImapUnavailable(f"cannot connect: {why_not(error)}") from None
+            raise ImapUnavailable(f"cannot connect: {connect_problem(error)}") from None
         except UnicodeError:
             raise ImapRefused("cannot connect: the host name is not valid") from None
         except asyncio.CancelledError:

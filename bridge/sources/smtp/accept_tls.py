@@ -1,46 +1,38 @@
-"""Accepts connections that speak TLS from the first byte.
-
-`create_server(ssl=…)` reports a peer only after the handshake: any number of handshakes could run
-uncounted. So a connection is admitted at accept, and the handshake comes after.
-"""
+"""Accepts connections that speak TLS from the first byte: each is admitted before its handshake."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final
 
-from bridge.net.listening import peer_address
+from bridge.net.accepting import accept
 from bridge.sources.smtp.connection import LINGER, SmtpConnection
 from bridge.sources.smtp.shared import SharedState
-
-_PAUSE: Final = 1.0  # seconds after accept failed: most likely out of descriptors
 
 
 async def serve(
     listening: socket.socket, shared: SharedState, new_session: Callable[[], SmtpConnection]
 ) -> None:
     """Accept until cancelled, which also ends handshakes in progress."""
-    loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as handshakes:
-        while True:
-            try:
-                accepted, peername = await loop.sock_accept(listening)
-            except OSError as error:
-                shared.log.warning("smtp.accept_failed", error=error.strerror)
-                await asyncio.sleep(_PAUSE)
-                continue
+
+        def take(accepted: socket.socket, peer: str | None) -> None:
             admitted = False
             try:
                 session = new_session()
-                session.peer = peer_address(peername)
+                session.peer = peer
                 admitted = session.admit()
             finally:
                 if not admitted:
                     accepted.close()
             if admitted:
                 handshakes.create_task(_shake_hands(accepted, shared, session))
+
+        def failed(error: OSError) -> None:
+            shared.log.warning("smtp.accept_failed", error=error.strerror)
+
+        await accept(listening, take, failed)
 
 
 async def _shake_hands(

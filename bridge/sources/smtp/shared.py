@@ -13,7 +13,7 @@ from aiosmtpd.smtp import MISSING, Envelope, Session
 
 from bridge import logs, metrics
 from bridge.model import Arrival
-from bridge.net.limits import Budget, Door, Share
+from bridge.net.limits import Budget, ConnectionLimiter, Share
 from bridge.sources.smtp.syntax import Recipients
 from bridge.sources.throttled_log import ThrottledLog
 
@@ -36,7 +36,7 @@ class SharedState:
 
     hostname: str
     recipients: Recipients
-    door: Door
+    limiter: ConnectionLimiter
     budget: Budget
     max_message: int
     max_line: int
@@ -64,7 +64,7 @@ class SharedState:
 
     def admit(self, session: AdmittedConnection) -> bool:
         """Admit a connection; False if a limit is reached or we are draining."""
-        if self.draining or not self.door.enter(session.peer):
+        if self.draining or not self.limiter.acquire(session.peer):
             return False
         self.sessions.add(session)
         self.empty.clear()
@@ -74,7 +74,7 @@ class SharedState:
     def release(self, session: AdmittedConnection) -> None:
         """Release an admitted connection."""
         self.sessions.discard(session)
-        self.door.leave(session.peer)
+        self.limiter.release(session.peer)
         metrics.SMTP_CONNECTIONS.dec()
         if not self.sessions:
             self.empty.set()

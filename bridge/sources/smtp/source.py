@@ -17,7 +17,7 @@ from bridge import logs
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError, StoreFull, StoreUnavailable, TrustUnavailable
 from bridge.model import Arrival, Receipt, Report
-from bridge.net.limits import Budget, Door, Share
+from bridge.net.limits import Budget, ConnectionLimiter, Share
 from bridge.net.listening import BACKLOG, open_sockets, shown
 from bridge.net.tls import server_context
 from bridge.sources.smtp import accept_tls
@@ -71,7 +71,7 @@ class SmtpSource:
         self._shared = SharedState(
             hostname=_hostname(settings.hostname),
             recipients=Recipients(settings.recipients),
-            door=Door(settings.max_connections, settings.max_connections_per_peer),
+            limiter=ConnectionLimiter(settings.max_connections, settings.max_connections_per_peer),
             # There must always be room for one mail of maximum size.
             budget=Budget(max(memory, 2 * settings.max_message)),
             max_message=settings.max_message,
