@@ -42,7 +42,7 @@ class AuditReport:
 
     @property
     def ok(self) -> bool:
-        """Tell whether every check holds."""
+        """Return whether every check holds."""
         return all(check.ok for check in self.checks)
 
 

@@ -65,7 +65,7 @@ class Known:
     written: bool  # already a row
 
     def takes(self, arriving: Identity) -> bool:
-        """Tell whether this message has no key yet of any kind that the arrival brings."""
+        """Return whether this message has no key yet of any kind that the arrival brings."""
         return not (
             (self.email is not None and arriving.email is not None)
             or (self.provider is not None and arriving.provider is not None)
@@ -252,7 +252,7 @@ def digest_of(arrival: Arrival) -> bytes:
 
 
 def is_read_again(arrival: Arrival) -> bool:
-    """Tell whether its source may bring the very same bytes once more."""
+    """Return whether its source may bring the very same bytes once more."""
     return arrival.source in _READ_AGAIN
 
 
@@ -276,7 +276,7 @@ def settle(connection: Connection, read: Iterable[tuple[Message, str]], now: dat
 
 
 def place_columns(place: MailboxPlace | None) -> dict[str, object]:
-    """Give a place as columns of its arrival."""
+    """Return a place as columns of its arrival."""
     return {name: None if place is None else getattr(place, name) for name in _PLACE}
 
 
@@ -351,7 +351,7 @@ def find_stored_message(connection: Connection, identities: Iterable[Identity]) 
 
 
 def is_known(connection: Connection, raw: bytes, identities: Iterable[Identity]) -> bool:
-    """Tell whether the ledger has all these messages, or these bytes; it writes nothing."""
+    """Return whether the ledger has all these messages, or these bytes; it writes nothing."""
     wanted = list(identities)
     if find_stored_message(connection, wanted) is not None:
         return True
