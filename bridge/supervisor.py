@@ -147,9 +147,10 @@ async def _check_store(store: Store, health: Health) -> bool:
 async def _check_deliveries(parts: Parts) -> None:
     """Record which endpoints have waited for too long; a restart would not help."""
     try:
-        oldest = await parts.store.read(partial(oldest_undelivered, endpoints=parts.endpoints))
-    except StoreError:
-        return  # the store's own condition says so
+        async with asyncio.timeout(_PROBE_DEADLINE):
+            oldest = await parts.store.read(partial(oldest_undelivered, endpoints=parts.endpoints))
+    except (StoreError, TimeoutError):
+        return  # the store's own condition says so, and the watchdog must not wait for a reader
     now = parts.clock()
     for endpoint in parts.endpoints:
         since = oldest.get(endpoint, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from bridge import supervisor
 from bridge.errors import StoreFull, StoreUnavailable
 from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
@@ -139,3 +141,16 @@ async def test_a_delivery_that_waits_is_red_after_five_minutes(tmp_path: Path) -
         await store.record(attempt(claim))
         await _check_deliveries(parts)
         assert health.problems == ()
+
+
+async def test_a_reader_that_hangs_holds_up_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen database answers no query: the check gives up, and leaves the verdict as it was."""
+    monkeypatch.setattr(supervisor, "_PROBE_DEADLINE", 0.01)
+    health = Health()
+
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    parts = SimpleNamespace(store=SimpleNamespace(read=hang), health=health, endpoints=["crm"])
+    await _check_deliveries(cast("Parts", parts))
+    assert health.problems == ()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, Self, runtime_checkable
 
 from bridge.config.values import nearest
 from bridge.errors import SigningError
-from bridge.signing import standard_webhooks
+from bridge.signing import standard_webhooks, standard_webhooks_ed25519, unsigned
+from bridge.signing.body_hex import BodyHex
+from bridge.signing.stripe import Stripe
+from bridge.signing.timestamped_hex import TimestampedHex
 
-__all__ = ["SCHEMES", "Scheme", "Schemes", "find"]
+__all__ = ["SCHEMES", "Adjustable", "Asymmetric", "Scheme", "Schemes", "find"]
 
 
 class Scheme(Protocol):
@@ -27,17 +30,39 @@ class Scheme(Protocol):
     ) -> list[tuple[str, str]]:
         """Return the headers that identify and sign one attempt; keys newest first.
 
-        `timestamp` is the attempt's, in whole Unix seconds.
+        `webhook-id` is among them. `timestamp` is the attempt's, in whole Unix seconds. Raises
+        SigningError for a number of keys that the scheme can't sign with.
         """
 
     def self_test(self) -> None:
         """Sign known messages and compare; raises SigningError if this machine gets it wrong."""
 
 
+@runtime_checkable
+class Adjustable(Protocol):
+    """A scheme whose header can be renamed."""
+
+    def with_options(self, header: str | None, prefix: str | None) -> Self:
+        """Return the scheme with another header or prefix; None keeps the present one."""
+
+
+@runtime_checkable
+class Asymmetric(Protocol):
+    """A scheme whose receivers verify with a public key."""
+
+    def public_key(self, key: bytes) -> str:
+        """Return the public key of a private one, as receivers are given it."""
+
+
 Schemes = Mapping[str, Scheme]
 
 SCHEMES: Final[Schemes] = MappingProxyType({
     "standard-webhooks": standard_webhooks,
+    "hex": BodyHex(),
+    "timestamped-hex": TimestampedHex(),
+    "stripe": Stripe(),
+    "standard-webhooks-ed25519": standard_webhooks_ed25519,
+    "none": unsigned,
 })  # fmt: skip
 
 
