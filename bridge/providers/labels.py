@@ -18,6 +18,7 @@ _COLON: Final = "[:=\N{FULLWIDTH COLON}]"
 _SEPARATORS: Final = frozenset(":=\t\N{FULLWIDTH COLON}")
 _ALIGNED: Final = re.compile(rf"{_BLANKS}{_COLON}[ \xa0]?")  # colons below each other, by tabs
 _APART: Final = re.compile(r"[\s_./-]+")  # between the words of a label
+_MAX_LABELS: Final = 1000  # in one text; no format has more than a few
 _NO_CELLS: Final[Mapping[int, int]] = MappingProxyType({})
 # A line that looks like a label, known or not, isn't a value: no number or time looks like one.
 _LIKE_A_LABEL: Final = re.compile(rf"{_BLANKS}[^\W\d][^\n:=]{{0,40}}[:=](?=[ \t\xa0\n]|\Z)")
@@ -135,7 +136,10 @@ class _Reading:
         """Find all fields."""
         cut = False
         at = 0
-        while (label := self._label.search(self._text, at)) is not None:
+        for _ in range(_MAX_LABELS):
+            label = self._label.search(self._text, at)
+            if label is None:
+                break
             which, name = self._which(label)
             at = label.end()
             if which is Field.BODY:

@@ -16,7 +16,8 @@ from bridge.config.template import PlaceSettings
 from bridge.model import Email
 from bridge.providers.labels import Field, LabelledFields, Labels
 
-_ADDRESS: Final = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
+# Tried only where a word begins: from each of its letters, it would be quadratic.
+_ADDRESS: Final = re.compile(r"(?<![^\s<>,;:\"()])[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 _BLANK_LINE: Final = re.compile(r"^[ \t\xa0]*\n", re.MULTILINE)
 _LINE: Final = re.compile(r"[^\n]+")
 
@@ -64,6 +65,11 @@ class Sheet:
             moved = self._body[1] - self._body[0] - 1
             return start + moved, end + moved
         return start, end
+
+    @cached_property
+    def lines(self) -> Sequence[Span]:
+        """The spans of the lines that aren't blank."""
+        return [each.span() for each in _LINE.finditer(self.text) if each[0].strip()]
 
     @cached_property
     def document(self) -> object:
@@ -169,7 +175,7 @@ def _look(settings: PlaceSettings, field: Field, name: str) -> Look:
         case "subject":
             return lambda sheet: _in_subject(settings, sheet, name)
         case _:
-            return lambda sheet: _in_text(settings, sheet.text, name)
+            return lambda sheet: _in_text(settings, sheet, name)
 
 
 def _at_label(sheet: Sheet, field: Field) -> Value | None:
@@ -204,12 +210,13 @@ def _in_subject(settings: PlaceSettings, sheet: Sheet, name: str) -> Value | Non
     return None if match is None else Value(match.value, name)
 
 
-def _in_text(settings: PlaceSettings, text: str, name: str) -> Value | None:
-    span = _span(settings, text)
-    return None if span is None else Value(text[slice(*span)], name, span)
+def _in_text(settings: PlaceSettings, sheet: Sheet, name: str) -> Value | None:
+    span = _span(settings, sheet)
+    return None if span is None else Value(sheet.text[slice(*span)], name, span)
 
 
-def _span(settings: PlaceSettings, text: str) -> Span | None:
+def _span(settings: PlaceSettings, sheet: Sheet) -> Span | None:
+    text = sheet.text
     end = len(text) - text.endswith("\n")  # every mail has one line end at its end
     if settings.all:
         return 0, end
@@ -217,7 +224,7 @@ def _span(settings: PlaceSettings, text: str) -> Span | None:
         match = settings.text.search(text)
         return None if match is None else match.span
     if settings.line is not None:
-        lines = [each.span() for each in _LINE.finditer(text) if each[0].strip()]
+        lines = sheet.lines
         index = settings.line - 1 if settings.line > 0 else settings.line
         return lines[index] if -len(lines) <= index < len(lines) else None
     start = _start(settings, text)

@@ -14,6 +14,7 @@ from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadab
 from bridge.providers.base import (
     MAX_BODY,
     MAX_FIELD,
+    MAX_TEXT,
     TIME_FROM_MAIL,
     Explanation,
     FieldLocation,
@@ -25,7 +26,6 @@ from bridge.providers.labels import Field, Labels
 from bridge.providers.places import WHOLE, Place, Sheet, Value, addresses, first
 from bridge.providers.times import Moment, ReadTime
 
-MAX_TEXT: Final = 128 * 1024  # characters of a mail's text that patterns run on
 MAX_MESSAGES: Final = 50  # in one mail
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
