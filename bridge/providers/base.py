@@ -38,6 +38,7 @@ FOOTER_CUT: Final = "footer_cut"
 _NO_IDS: Final = frozenset({"", "n/a", "na", "nil", "none", "null", "undefined", "unknown"})
 _ID_DECORATION: Final = " \t\xa0-_.,:;<>()[]{}'\"0"  # zeros alone are not an id
 
+MAIL_SPLIT: Final = "mail_split"
 SUBJECT_UNEXPECTED: Final = "subject_unexpected"
 TIME_FROM_MAIL: Final = "time_from_mail"
 
