@@ -104,6 +104,12 @@ def _about_providers(settings: Settings, kinds: Kinds) -> Iterator[str]:
     for each in settings.providers:
         for warning in trust.warnings(each, has_mailbox=bool(settings.imap), kinds=kinds):
             yield f"providers.{each.name}: {warning}"
+        if each.template is not None and each.template.split is not None:
+            yield (
+                f"providers.{each.name}: template.split trusts the text of every SMS: whoever "
+                "types the separator and a message behind it adds one from any sender (they "
+                "carry the warning mail_split)"
+            )
 
 
 def _about_endpoints(settings: Settings) -> Iterator[str]:
