@@ -22,7 +22,7 @@ BAD = [
     ),
     (
         "lisen = 1",
-        "line 1: lisen: unknown key 'lisen', did you mean 'listen'? It belongs to [smtp] or [http]",
+        "line 1: lisen: unknown key 'lisen', did you mean 'listen'? It belongs to [smtp], [posts] or [http]",
     ),
     (
         "[log]\ncolour = 1",
