@@ -18,9 +18,13 @@ _BLANKS: Final = re.compile(r"[ \t]+")
 _SEPARATOR: Final = b"\x1f"  # cannot be confused: lengths are hashed too
 
 
-def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Identity:
+def identity(
+    message: SmsMessage, email: Email | None, ordinal: int = 0, arrival: str | None = None
+) -> Identity:
     """Work out the keys by which a message is recognised, from the message alone.
 
+    `arrival` names the post that brought it, for those without an id and a time of their own: two
+    equal ones may be two messages, and nothing else tells them apart from one that came twice.
     `ordinal` counts the messages of one mail from 0, so that two equal ones stay two. The same
     input gives the same keys on every machine and after every restart: a mail that is sent
     again, or reparsed after a fix, becomes the same message.
@@ -46,6 +50,8 @@ def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Iden
         # No time in front: the two ways in may give the same id with times of other precision.
         own = as_signed(message.provider_message_id)
         by_provider = _digest(message.provider, "id", own).hex()[:40]
+    elif email is None and moment is None and arrival is not None:
+        by_provider = _digest(message.provider, "arrival", arrival, str(ordinal)).hex()[:40]
     strongest = by_provider or by_email or content
     return Identity(
         message_id=_message_id(moment, _digest("message", strongest)),

@@ -99,6 +99,12 @@ SMTP_REJECTED: Final = Counter(
     ("code",),
     registry=REGISTRY,
 )
+POSTS_REFUSED: Final = Counter(
+    "smsbridge_posts_refused",
+    "Providers' posts that were not stored, by provider and HTTP status.",
+    ("provider", "status"),
+    registry=REGISTRY,
+)
 IMAP_CONNECTED: Final = Gauge(
     "smsbridge_imap_connected",
     "1 while the mailbox is open and monitored, else 0.",

@@ -19,9 +19,11 @@ from pydantic import (
     SecretStr,
     StrictBool,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.config.address import parse_listen
@@ -29,6 +31,7 @@ from bridge.config.authserv import AuthservSettings
 from bridge.config.folder import anchored
 from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
+from bridge.config.posts import PostSettings, PostsSettings
 from bridge.config.secret import read_secret
 from bridge.config.strict import Strict
 from bridge.config.template import LabelSettings, TemplateSettings
@@ -194,7 +197,25 @@ class ProviderSettings(Strict):
     labels: LabelSettings | None = None  # beside the preset's own
     footers: tuple[Label, ...] = ()  # a line that begins so ends the text
     template: TemplateSettings | None = None  # how its mails are read, or what differs
-    trust: TrustSettings
+    post: PostSettings | None = None  # how its HTTP posts come in; default: they don't
+    trust: TrustSettings = Field(None, validate_default=True)
+
+    @field_validator("trust", mode="wrap")
+    @classmethod
+    def _mails_need_evidence(
+        cls, trust: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> object:
+        """Require evidence unless only posts are read: those have a token."""
+        if trust is not None:
+            return check(trust)
+        if info.data.get("post") is None:
+            raise PydanticCustomError("missing", "Field required")
+        return TrustSettings.model_construct()
+
+    @property
+    def reads_mails(self) -> bool:
+        """Whether its mails are read: they are if there is evidence for them."""
+        return any(getattr(self.trust, kind) for kind in type(self.trust).model_fields)
 
 
 class EndpointSettings(Strict):
@@ -238,6 +259,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     smtp: SmtpSettings = SmtpSettings()
     imap: tuple[ImapSettings, ...] = ()
+    posts: PostsSettings = PostsSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     delivery: DeliverySettings = DeliverySettings()

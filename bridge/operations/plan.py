@@ -46,6 +46,11 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
             }
             for each in settings.imap
         ],
+        "posts": {
+            "listen": list(settings.posts.listen),
+            "tls_listen": list(settings.posts.tls_listen),
+            "public_url": settings.posts.public_url,
+        },
         "http": {"listen": settings.http.listen},
         "providers": [
             {
@@ -55,6 +60,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "region": each.region,
                 "senders": list(each.senders) if each.senders is not None else None,
                 "trust": trust.describe(each.trust, kinds),
+                "posts": each.post is not None,
             }
             for each in settings.providers
         ],
@@ -87,8 +93,11 @@ def warnings(file: ConfigFile, kinds: Kinds = KINDS) -> list[str]:
 
 def _about_sources(settings: Settings) -> Iterator[str]:
     smtp = settings.smtp
-    if not (smtp.listen or smtp.tls_listen or settings.imap):
+    if not (smtp.listen or smtp.tls_listen or settings.imap or settings.posts.addresses):
         yield "smtp.listen is empty and there is no [[imap]]: no mail can come in"
+    posted = [each.name for each in settings.providers if each.post is not None]
+    if posted and not settings.posts.addresses:
+        yield f"posts.listen is empty: no posts of {', '.join(posted)} can come in"
     if not smtp.recipients and any(map(_is_open, (*smtp.listen, *smtp.tls_listen))):
         yield (
             "smtp.recipients is empty while SMTP listens beyond this machine: "

@@ -105,6 +105,8 @@ def warnings(
     `has_mailbox`: the config reads at least one mailbox.
     """
     used = list(configured(provider.trust, kinds))
+    if not used:
+        return  # its mails are not read
     for kind, value in used:
         yield from kind.warnings(value)
     available = {source for kind, value in used for source in kind.sources(value)}

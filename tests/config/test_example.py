@@ -28,8 +28,11 @@ def uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Switch on every setting and every example, with the secrets in place."""
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    for name in ("imap-password", "google-client", "google-refresh", "microsoft-client"):
-        (credentials / name).write_text("hunter2")
+    for name in (
+        "imap-password", "google-client", "google-refresh", "microsoft-client", "agile-token",
+        "twilio-auth-token",
+    ):  # fmt: skip
+        (credentials / name).write_text("hunter2-hunter2-hunter2")
     monkeypatch.setenv("OTHERS_CLIENT_SECRET", "hunter2")
     (credentials / "crm-secret").write_text(SECRET)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
