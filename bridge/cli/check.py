@@ -120,7 +120,7 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
         as_list(("kind", "proves", "providers"), plan["evidence"], "none")
     heading("endpoints")
     as_list(
-        ("name", "url", "secrets", "scheme", "providers", "to", "concurrency", "timeout"),
+        ("name", "url", "secrets", "scheme", "login", "providers", "to", "concurrency", "timeout"),
         plan["endpoints"],
         "none",
     )

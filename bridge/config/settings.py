@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AnyHttpUrl,
     BeforeValidator,
     ByteSize,
     Field,
-    SecretStr,
     StrictBool,
     ValidationInfo,
     field_validator,
@@ -26,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config.address import parse_listen
 from bridge.config.authserv import AuthservSettings
+from bridge.config.endpoints import EndpointSettings
 from bridge.config.folder import anchored
 from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
@@ -46,7 +45,6 @@ from bridge.config.values import (
     PositiveSize,
     Region,
     Seconds,
-    Secret,
     Size,
     Zone,
     nearest,
@@ -135,9 +133,6 @@ DEFAULT_SCHEDULE: tuple[float, ...] = (
 )  # fmt: skip
 
 
-DEFAULT_SCHEME: Final = "standard-webhooks"
-
-
 class DeliverySettings(Strict):
     """`[delivery]`: how webhooks are sent, unless an endpoint overrides it."""
 
@@ -195,38 +190,6 @@ class ProviderSettings(Strict):
     footers: tuple[Label, ...] = ()  # a line that begins so ends the text
     template: TemplateSettings | None = None  # how its mails are read, or what differs
     trust: TrustSettings
-
-
-class EndpointSettings(Strict):
-    """`[[endpoints]]`: one internal service that receives webhooks."""
-
-    name: Name
-    url: AnyHttpUrl
-    secret: Secret | None = None
-    secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
-    scheme: str = DEFAULT_SCHEME  # how webhooks are signed; one of bridge.signing.SCHEMES
-    providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
-    to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
-    concurrency: Count | None = None  # else [delivery]'s
-    timeout: PositiveSeconds | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _no_fragment(cls, url: AnyHttpUrl) -> AnyHttpUrl:
-        if url.fragment is not None:
-            raise ValueError("has a #fragment, which is never sent: leave it out")
-        return url
-
-    @model_validator(mode="after")
-    def _secret_or_secrets(self) -> Self:
-        if (self.secret is None) == (not self.secrets):
-            raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
-        return self
-
-    @property
-    def signing_secrets(self) -> tuple[SecretStr, ...]:
-        """The signing secrets, newest first."""
-        return self.secrets or ((self.secret,) if self.secret else ())
 
 
 class Settings(BaseSettings):

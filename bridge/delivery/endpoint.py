@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import httpx
 
-from bridge.config.settings import DEFAULT_SCHEME, DeliverySettings, EndpointSettings
+from bridge.config.endpoints import DEFAULT_SCHEME, EndpointSettings
+from bridge.config.settings import DeliverySettings
 from bridge.delivery.routing import number_key, unwanted
 from bridge.errors import ConfigError, SigningError
 from bridge.model import DeliveryState, PlannedDelivery, SmsMessage
-from bridge.signing import SCHEMES, Scheme, Schemes, find
+from bridge.net.tls import client_context, load_pair
+from bridge.signing import SCHEMES, Adjustable, Scheme, Schemes, find
+
+HeaderList = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One service that receives webhooks; `keys` are its signing keys, newest first."""
+    """One service that receives webhooks; `keys` are its signing keys, newest first.
+
+    `headers` are sent with every request, credentials included. `tls` is the context of an
+    endpoint with a CA or a certificate of its own; others share one.
+    """
 
     name: str
     url: httpx.URL = field(repr=False)  # its query and userinfo may be secret
@@ -27,6 +37,9 @@ class Endpoint:
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
     scheme: Scheme = field(default=SCHEMES[DEFAULT_SCHEME], repr=False)
+    headers: HeaderList = field(default=(), repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)  # its userinfo may be secret
 
     @classmethod
     def from_settings(
@@ -38,15 +51,20 @@ class Endpoint:
     ) -> Self:
         """Build from `endpoints.<index>` of the config; ConfigError names the key that is wrong."""
         scheme = _scheme(index, settings, schemes)
+        keys = _keys(index, settings, scheme)
+        signed = _signed_headers(index, settings, scheme, keys)
         return cls(
             name=settings.name,
             url=httpx.URL(str(settings.url)),
-            keys=_keys(index, settings, scheme),
+            keys=keys,
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=settings.timeout or delivery.timeout,
             providers=frozenset(settings.providers),
             recipients=frozenset(number_key(number) for number in settings.to),
             scheme=scheme,
+            headers=_headers(index, settings, signed),
+            tls=_tls(index, settings),
+            proxy=None if settings.proxy is None else str(settings.proxy),
         )
 
     def plan(self, message: SmsMessage, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
@@ -63,9 +81,16 @@ class Endpoint:
 
 def _scheme(index: int, settings: EndpointSettings, schemes: Schemes) -> Scheme:
     try:
-        return find(settings.scheme, schemes)
+        scheme = find(settings.scheme, schemes)
     except SigningError as error:
         raise ConfigError(f"endpoints.{index}.scheme", str(error)) from None
+    if isinstance(scheme, Adjustable):
+        return scheme.with_options(settings.scheme_header, settings.scheme_prefix)
+    for key in ("scheme_header", "scheme_prefix"):
+        if getattr(settings, key) is not None:
+            problem = f"the scheme {settings.scheme} has headers of its own: leave it out"
+            raise ConfigError(f"endpoints.{index}.{key}", problem)
+    return scheme
 
 
 def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes, ...]:
@@ -77,3 +102,37 @@ def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes
             place = f"secrets.{position}" if settings.secrets else "secret"
             raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
     return tuple(keys)
+
+
+def _signed_headers(
+    index: int, settings: EndpointSettings, scheme: Scheme, keys: Sequence[bytes]
+) -> set[str]:
+    """Sign once, so that `check` refuses what can't sign; return the headers' names."""
+    try:
+        made = scheme.headers(keys, "msg_0", 0, b"")
+    except SigningError as error:
+        place = "secrets" if settings.secrets else "secret"
+        raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
+    return {name.lower() for name, _ in made}
+
+
+def _headers(index: int, settings: EndpointSettings, signed: set[str]) -> HeaderList:
+    made = [(name, value.get_secret_value()) for name, value in settings.headers.items()]
+    if settings.bearer is not None:
+        made.append(("Authorization", f"Bearer {settings.bearer.get_secret_value()}"))
+    if settings.password is not None:
+        login = f"{settings.username}:{settings.password.get_secret_value()}".encode()
+        made.append(("Authorization", f"Basic {base64.b64encode(login).decode('ascii')}"))
+    for name, _ in made:
+        if name.lower() in signed:
+            raise ConfigError(f"endpoints.{index}.headers", f"{name} is the signature's header")
+    return tuple(made)
+
+
+def _tls(index: int, settings: EndpointSettings) -> ssl.SSLContext | None:
+    if settings.tls_ca is None and settings.tls_certificate is None:
+        return None
+    context = client_context(settings.tls_ca, f"endpoints.{index}.tls_ca")
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        load_pair(context, settings.tls_certificate, settings.tls_key, f"endpoints.{index}")
+    return context
