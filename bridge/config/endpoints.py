@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from bridge.config.filters import FilterSettings
 from bridge.config.secret import read_secret
 from bridge.config.strict import Strict
 from bridge.config.values import ConfigPath, Count, Name, PositiveSeconds, Secret
@@ -94,6 +95,7 @@ class EndpointSettings(Strict):
     scheme_prefix: Annotated[str, AfterValidator(_prefix)] | None = None
     providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
     to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
+    filter: tuple[FilterSettings, ...] = ()  # only messages that one of these takes; empty: all
     headers: Headers = Field(default_factory=dict)  # sent with every request
     bearer: Annotated[Secret, AfterValidator(_bearer)] | None = None
     username: Annotated[str, AfterValidator(_username)] | None = None  # HTTP basic
@@ -152,6 +154,12 @@ class EndpointSettings(Strict):
             if self.url.scheme != "https" and getattr(self, name) is not None:
                 raise ValueError(f"{name} has no effect with http://: remove one")
         return self
+
+    @property
+    def named_providers(self) -> frozenset[str]:
+        """The providers that the endpoint's filters name."""
+        conditions = (each for table in self.filter for each in table.conditions())
+        return frozenset(self.providers).union(*(each.provider for each in conditions))
 
     @property
     def signing_secrets(self) -> tuple[SecretStr, ...]:

@@ -243,7 +243,7 @@ class Settings(BaseSettings):
             return endpoints
         known = [provider.name for provider in info.data["providers"]]
         for endpoint in endpoints:
-            for name in endpoint.providers:
+            for name in sorted(endpoint.named_providers):
                 if name not in known:
                     near = nearest(name, known)
                     meant = f", did you mean {near!r}?" if near else ""

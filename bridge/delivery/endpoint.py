@@ -12,9 +12,10 @@ import httpx
 
 from bridge.config.endpoints import DEFAULT_SCHEME, EndpointSettings
 from bridge.config.settings import DeliverySettings
+from bridge.delivery.filters import Filter, unmatched
 from bridge.delivery.routing import number_key, unwanted
 from bridge.errors import ConfigError, SigningError
-from bridge.model import DeliveryState, PlannedDelivery, SmsMessage
+from bridge.model import DeliveryState, Message, PlannedDelivery
 from bridge.net.tls import client_context, load_pair
 from bridge.signing import SCHEMES, Adjustable, Scheme, Schemes, find
 
@@ -36,6 +37,7 @@ class Endpoint:
     timeout: float
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
+    filters: tuple[Filter, ...] = ()
     scheme: Scheme = field(default=SCHEMES[DEFAULT_SCHEME], repr=False)
     headers: HeaderList = field(default=(), repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
@@ -61,19 +63,26 @@ class Endpoint:
             timeout=settings.timeout or delivery.timeout,
             providers=frozenset(settings.providers),
             recipients=frozenset(number_key(number) for number in settings.to),
+            filters=tuple(Filter.from_settings(each) for each in settings.filter),
             scheme=scheme,
             headers=_headers(index, settings, signed),
             tls=_tls(index, settings),
             proxy=None if settings.proxy is None else str(settings.proxy),
         )
 
-    def plan(self, message: SmsMessage, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
+    def unwanted(self, message: Message) -> str | None:
+        """Return why this endpoint doesn't get the message, with nothing of it; None if it does."""
+        return unwanted(
+            message.sms, providers=self.providers, recipients=self.recipients
+        ) or unmatched(self.filters, message)
+
+    def plan(self, message: Message, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
         """Plan the delivery of a message: filtered or pending.
 
         `reserve` takes a slot of the lane, True if there was one; it is called for pending
         deliveries only. By default there is none, and the delivery waits for the next poll.
         """
-        reason = unwanted(message, providers=self.providers, recipients=self.recipients)
+        reason = self.unwanted(message)
         if reason is not None:
             return PlannedDelivery(self.name, DeliveryState.FILTERED, reason=reason)
         return PlannedDelivery(self.name, DeliveryState.PENDING, claimed=reserve())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl
@@ -13,14 +13,18 @@ from sqlalchemy import make_url
 from bridge import trust
 from bridge.config.address import Address, parse_listen
 from bridge.config.endpoints import NO_SCHEME, EndpointSettings
+from bridge.config.filters import ConditionSettings
 from bridge.config.imap import ImapSettings, InitialSync
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
+from bridge.config.pattern import SearchPattern
 from bridge.config.settings import Settings
 from bridge.delivery.routing import is_national
 from bridge.logs import mask
 from bridge.signing import SCHEMES, Asymmetric
 from bridge.trust import KINDS, Kinds
+
+_NUMBERS: Final = ("sender", "to")
 
 
 def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
@@ -75,6 +79,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "proxy": None if each.proxy is None else _bare(each.proxy),
                 "providers": list(each.providers),
                 "to": [mask(number) for number in each.to],
+                "filters": [_filter(table) for table in each.filter],
                 "concurrency": each.concurrency or settings.delivery.concurrency,
                 "timeout": each.timeout or settings.delivery.timeout,
             }
@@ -125,10 +130,16 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
                 f"endpoints.{each.name}: requests are not signed and carry no credentials: "
                 "whoever knows the URL can send messages to it"
             )
-        for number in filter(is_national, each.to):
+        numbers = [("to", number) for number in each.to]
+        for condition in (each for table in each.filter for each in table.conditions()):
+            numbers += [("from", number) for number in condition.sender]
+            numbers += [("to", number) for number in condition.to]
+        for key, number in numbers:
+            if not is_national(number):
+                continue
             yield (
-                f"endpoints.{each.name}: to = {mask(number)} has no country code, and most "
-                "providers' numbers have one: messages to it may all be filtered out (write +39…)"
+                f"endpoints.{each.name}: {key} = {mask(number)} has no country code, and most "
+                "providers' numbers have one: the filter may never match (write +39…)"
             )
 
 
@@ -223,6 +234,20 @@ def _evidence(settings: Settings, kinds: Kinds) -> list[dict[str, Any]]:
         for name, kind in kinds.items()
         if name in users
     ]
+
+
+def _filter(condition: ConditionSettings) -> dict[str, Any]:
+    """Describe a filter by the keys that are set, numbers masked."""
+    shown: dict[str, Any] = {}
+    for name, field in type(condition).model_fields.items():
+        value = getattr(condition, name)
+        if isinstance(value, SearchPattern):
+            shown[field.alias or name] = value.text
+        elif name == "excluded" and value:
+            shown["not"] = [_filter(each) for each in value]
+        elif value:
+            shown[field.alias or name] = [*map(mask, value)] if name in _NUMBERS else [*value]
+    return shown
 
 
 def _public_keys(endpoint: EndpointSettings) -> list[str]:
