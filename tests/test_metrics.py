@@ -10,6 +10,7 @@ from bridge import metrics
 LABELS = {
     "smsbridge_arrivals": ("source", "outcome"),
     "smsbridge_quarantine": ("reason", "provider"),
+    "smsbridge_unwanted_messages": ("provider",),
     "smsbridge_dns_lookups": ("outcome",),
     "smsbridge_attempts": ("endpoint", "result"),
     "smsbridge_attempt_seconds": ("endpoint",),

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AnyHttpUrl,
     BeforeValidator,
     ByteSize,
     Field,
-    SecretStr,
     StrictBool,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -28,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.config.address import parse_listen
 from bridge.config.authserv import AuthservSettings
+from bridge.config.endpoints import EndpointSettings
 from bridge.config.folder import anchored
 from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
@@ -49,7 +48,6 @@ from bridge.config.values import (
     PositiveSize,
     Region,
     Seconds,
-    Secret,
     Size,
     Zone,
     nearest,
@@ -138,9 +136,6 @@ DEFAULT_SCHEDULE: tuple[float, ...] = (
 )  # fmt: skip
 
 
-DEFAULT_SCHEME: Final = "standard-webhooks"
-
-
 class DeliverySettings(Strict):
     """`[delivery]`: how webhooks are sent, unless an endpoint overrides it."""
 
@@ -218,38 +213,6 @@ class ProviderSettings(Strict):
         return any(getattr(self.trust, kind) for kind in type(self.trust).model_fields)
 
 
-class EndpointSettings(Strict):
-    """`[[endpoints]]`: one internal service that receives webhooks."""
-
-    name: Name
-    url: AnyHttpUrl
-    secret: Secret | None = None
-    secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
-    scheme: str = DEFAULT_SCHEME  # how webhooks are signed; one of bridge.signing.SCHEMES
-    providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
-    to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
-    concurrency: Count | None = None  # else [delivery]'s
-    timeout: PositiveSeconds | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _no_fragment(cls, url: AnyHttpUrl) -> AnyHttpUrl:
-        if url.fragment is not None:
-            raise ValueError("has a #fragment, which is never sent: leave it out")
-        return url
-
-    @model_validator(mode="after")
-    def _secret_or_secrets(self) -> Self:
-        if (self.secret is None) == (not self.secrets):
-            raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
-        return self
-
-    @property
-    def signing_secrets(self) -> tuple[SecretStr, ...]:
-        """The signing secrets, newest first."""
-        return self.secrets or ((self.secret,) if self.secret else ())
-
-
 class Settings(BaseSettings):
     """The whole config; `bridge.config.load.load` builds it from a TOML file."""
 
@@ -302,7 +265,7 @@ class Settings(BaseSettings):
             return endpoints
         known = [provider.name for provider in info.data["providers"]]
         for endpoint in endpoints:
-            for name in endpoint.providers:
+            for name in sorted(endpoint.named_providers):
                 if name not in known:
                     near = nearest(name, known)
                     meant = f", did you mean {near!r}?" if near else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl
@@ -12,13 +12,19 @@ from sqlalchemy import make_url
 
 from bridge import trust
 from bridge.config.address import Address, parse_listen
+from bridge.config.endpoints import NO_SCHEME, EndpointSettings
+from bridge.config.filters import ConditionSettings
 from bridge.config.imap import ImapSettings, InitialSync
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
+from bridge.config.pattern import SearchPattern
 from bridge.config.settings import Settings
 from bridge.delivery.routing import is_national
 from bridge.logs import mask
+from bridge.signing import SCHEMES, Asymmetric
 from bridge.trust import KINDS, Kinds
+
+_NUMBERS: Final = ("sender", "to")
 
 
 def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
@@ -71,8 +77,15 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "url": _bare(each.url),
                 "secrets": len(each.signing_secrets),
                 "scheme": each.scheme,
+                "public_keys": _public_keys(each),
+                "login": each.login,
+                "headers": list(each.headers),
+                "tls_ca": each.tls_ca and str(each.tls_ca),
+                "tls_certificate": each.tls_certificate and str(each.tls_certificate),
+                "proxy": None if each.proxy is None else _bare(each.proxy),
                 "providers": list(each.providers),
                 "to": [mask(number) for number in each.to],
+                "filters": [_filter(table) for table in each.filter],
                 "concurrency": each.concurrency or settings.delivery.concurrency,
                 "timeout": each.timeout or settings.delivery.timeout,
             }
@@ -127,10 +140,21 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
     for each in settings.endpoints:
         if each.url.scheme == "http" and not is_loopback(each.url.host or ""):
             yield f"endpoints.{each.name}: http:// sends numbers and texts readable to another host"
-        for number in filter(is_national, each.to):
+        if each.scheme == NO_SCHEME and not (each.login or each.headers or each.tls_certificate):
             yield (
-                f"endpoints.{each.name}: to = {mask(number)} has no country code, and most "
-                "providers' numbers have one: messages to it may all be filtered out (write +39…)"
+                f"endpoints.{each.name}: requests are not signed and carry no credentials: "
+                "whoever knows the URL can send messages to it"
+            )
+        numbers = [("to", number) for number in each.to]
+        for condition in (each for table in each.filter for each in table.conditions()):
+            numbers += [("from", number) for number in condition.sender]
+            numbers += [("to", number) for number in condition.to]
+        for key, number in numbers:
+            if not is_national(number):
+                continue
+            yield (
+                f"endpoints.{each.name}: {key} = {mask(number)} has no country code, and most "
+                "providers' numbers have one: the filter may never match (write +39…)"
             )
 
 
@@ -144,10 +168,7 @@ def _about_file(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
 
 def _plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
     """Name the secrets that are in the file itself."""
-    for name, secrets in _tables(file, "endpoints", ("secret", "secrets")):
-        values = secrets if isinstance(secrets, list) else [secrets]
-        if any(isinstance(value, str) for value in values):
-            yield f"the secret of endpoints.{name}"
+    yield from _plain_endpoints(file)
     for name, login in _tables(file, "imap", ("password", "oauth")):
         yield from _plain_login(name, login)
     for name, policy in _tables(file, "providers", ("trust",)):
@@ -158,6 +179,20 @@ def _plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
     url = store.get("url") if isinstance(store, dict) else None
     if isinstance(url, str) and urlsplit(url).password:
         yield "the password of store.url"
+
+
+def _plain_endpoints(file: ConfigFile) -> Iterator[str]:
+    for name, secrets in _tables(file, "endpoints", ("secret", "secrets")):
+        values = secrets if isinstance(secrets, list) else [secrets]
+        if any(isinstance(value, str) for value in values):
+            yield f"the secret of endpoints.{name}"
+    for key in ("bearer", "password"):
+        for name, value in _tables(file, "endpoints", (key,)):
+            if isinstance(value, str):
+                yield f"the {key} of endpoints.{name}"
+    for name, value in _tables(file, "endpoints", ("url", "proxy")):
+        if isinstance(value, str) and urlsplit(value).password:
+            yield f"a password in a URL of endpoints.{name}"
 
 
 def _plain_login(name: str, login: object) -> Iterator[str]:
@@ -214,6 +249,29 @@ def _evidence(settings: Settings, kinds: Kinds) -> list[dict[str, Any]]:
         for name, kind in kinds.items()
         if name in users
     ]
+
+
+def _filter(condition: ConditionSettings) -> dict[str, Any]:
+    """Describe a filter by the keys that are set, numbers masked."""
+    shown: dict[str, Any] = {}
+    for name, field in type(condition).model_fields.items():
+        value = getattr(condition, name)
+        if isinstance(value, SearchPattern):
+            shown[field.alias or name] = value.text
+        elif name == "excluded" and value:
+            shown["not"] = [_filter(each) for each in value]
+        elif value:
+            shown[field.alias or name] = [*map(mask, value)] if name in _NUMBERS else [*value]
+    return shown
+
+
+def _public_keys(endpoint: EndpointSettings) -> list[str]:
+    """Return what the receiver verifies with, for schemes with public keys."""
+    scheme = SCHEMES[endpoint.scheme]
+    if not isinstance(scheme, Asymmetric):
+        return []
+    secrets = (each.get_secret_value() for each in endpoint.signing_secrets)
+    return [scheme.public_key(scheme.parse_secret(each)) for each in secrets]
 
 
 def _bare(url: AnyHttpUrl) -> str:
