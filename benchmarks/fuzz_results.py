@@ -44,6 +44,13 @@ _PASSES: Final = (
     b"mx.example.com; dmarc=pass header.from=a.example",
     b"mx.example.com; dkim=pass header.i=@a.example header.s=s1; spf=pass smtp.mailfrom=a.example",
 )
+# What a stranger writes to get out of a quote, a comment or a word, and back into one.
+_OUT: Final = (
+    b"x;", b"x ;", b") ;", b'" ;', b")", b'"', b"\\) ;", b'\\" ;', b"\\\\) ;", b'\\\\" ;', b'"@x ;',
+    b'a"@b ; ', b"))) ;", b'")', b"(", b"\t;", b"\xa0;", b"\x0b;", b"\xe2\x80\xa8;",
+)  # fmt: skip
+_IN: Final = (b"", b"; x=", b" (", b'; x="', b' "', b"; spf=none (", b'; x="\\', b"; x=(\\")
+_BARE: Final = tuple(each.partition(b"; ")[2] for each in _PASSES)
 _PIECES: Final = (
     *NASTY,
     b"mx.example.com", b"MX.EXAMPLE.COM", b'"mx.example.com"', b"(mx.example.com)", b"; ", b";",
@@ -88,7 +95,9 @@ _COPIED: Final[tuple[Callable[[bytes], bytes], ...]] = (
 
 def make(rng: random.Random) -> Case:
     """Make one case; one in four damages the server's own header."""
-    text = mutate(rng, rng.choice(_PASSES), _PASSES, _PIECES, 6)
+    text = rng.choice(_OUT) + b" " + rng.choice(_BARE) + rng.choice(_IN)
+    if rng.random() < 0.7:
+        text = mutate(rng, rng.choice((text, *_PASSES)), _PASSES, _PIECES, 4)
     below = b"".join(
         b"Authentication-Results: " + _line(mutate(rng, each, _PASSES, _PIECES, 2)) + b"\r\n"
         for each in rng.sample(_PASSES, rng.randint(0, 2))
