@@ -2,8 +2,8 @@
 
     SMSBRIDGE_VECTORS=FOLDER python -m benchmarks.vectors
 
-FOLDER has their checkouts, named as `git clone` does; docs/threats.md lists them. `believed` is with
-our policy, `right` without it. Returns 1 if one that its authors call invalid is either.
+FOLDER has their checkouts, named as `git clone` does; docs/threats.md lists them. `believed` is
+with our policy, `right` without it. Returns 1 if one that its authors call invalid is either.
 """
 
 from __future__ import annotations
