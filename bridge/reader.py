@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from bridge import event, formats, logs, mail, providers, trust
 from bridge.config.settings import TrustSettings
@@ -34,9 +34,9 @@ from bridge.providers.base import Provider, headers_read
 
 log = logs.logger("reader")
 
-# Bytes. Larger mails are decoded in a thread: the worst HTML that is accepted takes 0.1 s, which
-# must not block the loop. Below this size the thread would cost more than the work.
-_DECODE_INLINE: Final = 8 * 1024
+# Bytes. Larger mails are decoded and read in a thread: the worst that is accepted takes 0.2 s,
+# which must not block the loop. Below this size the thread would cost more than the work.
+_INLINE: Final = 8 * 1024
 # Messages × bytes of the mail: the raw mail is stored once per message.
 _MAX_COPIES: Final = 8 * 1024**2
 
@@ -63,6 +63,7 @@ class Reading:
 
 
 Result = Reading | Unreadable | Ignored
+T = TypeVar("T")
 
 
 class Reader:
@@ -108,15 +109,10 @@ class Reader:
             )
 
     async def _read(self, arrival: Arrival) -> Result:
-        if len(arrival.raw) > _DECODE_INLINE:
-            email = await asyncio.to_thread(mail.decode, arrival.raw)
-        else:
-            email = mail.decode(arrival.raw)
-        if isinstance(email, Unreadable):
-            return email
-        provider = providers.choose(self._known, email)
-        if isinstance(provider, Unreadable):
-            return provider
+        opened = await self._run(arrival, lambda: self._open(arrival.raw))
+        if isinstance(opened, Unreadable):
+            return opened
+        email, provider = opened
         believed = self._vouched
         uncovered = ""
         if believed is None and self._policies is not None:
@@ -126,14 +122,7 @@ class Reader:
             believed = weighed
             uncovered = trust.uncovered(email, believed, headers_read(provider))
             email = trust.only_covered(email, believed)
-            if not provider.matches(email):
-                return Unreadable(
-                    Reason.UNTRUSTED,
-                    "only headers that the evidence doesn't cover mark the mail as this "
-                    f"provider's{uncovered}",
-                    provider.name,
-                )
-        result = provider.read_email(email)
+        result = await self._run(arrival, lambda: _read_covered(provider, email))
         if isinstance(result, Unreadable):
             return replace(result, detail=result.detail + uncovered)
         if isinstance(result, Ignored):
@@ -147,6 +136,18 @@ class Reader:
                 provider.name,
             )
         return self._reading(arrival, email, believed, found)
+
+    async def _run(self, arrival: Arrival, work: Callable[[], T]) -> T:
+        """Run a part of the reading: in a thread, if the mail is large."""
+        return await asyncio.to_thread(work) if len(arrival.raw) > _INLINE else work()
+
+    def _open(self, raw: bytes) -> tuple[Email, Provider] | Unreadable:
+        """Decode a mail and find the provider that it claims to come from."""
+        email = mail.decode(raw)
+        if isinstance(email, Unreadable):
+            return email
+        provider = providers.choose(self._known, email)
+        return provider if isinstance(provider, Unreadable) else (email, provider)
 
     def _reading(
         self, arrival: Arrival, email: Email, believed: Trust | None, found: Sequence[SmsMessage]
@@ -170,3 +171,16 @@ class Reader:
             events = formats.events(message, self._formats)
             messages.append(ReadMessage(message, identity, events))
         return Reading(tuple(messages))
+
+
+def _read_covered(
+    provider: Provider, email: Email
+) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
+    """Read a mail that has only the headers that its evidence covers."""
+    if not provider.matches(email):
+        return Unreadable(
+            Reason.UNTRUSTED,
+            "only headers that the evidence doesn't cover mark the mail as this provider's",
+            provider.name,
+        )
+    return provider.read_email(email)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Annotated, Any, Final, NamedTuple
 
 import re2
@@ -16,6 +17,7 @@ from pydantic import BeforeValidator, InstanceOf
 
 from bridge.config.repeats import repeated
 
+MAX_MATCHES: Final = 200  # in one text
 _MAX_LENGTH: Final = 1000  # characters
 _MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
 _MAX_REPEATED: Final = 200  # characters; 0.2 s in the worst text
@@ -49,8 +51,12 @@ class SearchPattern:
         return next(self.all(text), None)
 
     def all(self, text: str) -> Iterator[Match]:
-        """Yield all non-overlapping matches, in order."""
-        for found in self.compiled.finditer(_whole(text)):
+        """Yield the non-overlapping matches in order, at most MAX_MATCHES.
+
+        One match takes linear time, but each of many may look at the whole rest of the text, as
+        with `a(?s:.*)b|a`.
+        """
+        for found in islice(self.compiled.finditer(_whole(text)), MAX_MATCHES):
             start, end = found.span(self.group)
             if start >= 0:
                 yield Match(text[start:end], (start, end), found.span())

@@ -113,8 +113,8 @@ def about_provider(
     yield from trust.warnings(provider, has_mailbox=bool(settings.imap), kinds=kinds)
     if provider.template is not None and provider.template.split is not None:
         yield (
-            "template.split trusts the SMS's own text: whoever writes a line that matches it, and "
-            "the layout below, can make up another SMS"
+            "template.split trusts the text of every SMS: whoever types the separator and a "
+            "message behind it adds one from any sender (they carry the warning mail_split)"
         )
 
 

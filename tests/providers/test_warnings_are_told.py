@@ -22,6 +22,7 @@ def test_every_code_is_in_the_docs_and_no_other():
         ),
         *times.TimeWarning,
         base.FOOTER_CUT,
+        base.MAIL_SPLIT,
         base.SUBJECT_UNEXPECTED,
         base.TIME_FROM_MAIL,
     ]
