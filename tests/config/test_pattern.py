@@ -40,6 +40,7 @@ def test_a_pattern_finds_its_value(pattern: str, text: str, value: str) -> None:
         (r"(?:a|a)?.*?\S{1000}|\pL", "counts repeat more than 200 characters"),
         (r"(?s:.){1000}", "counts repeat"),
         (r"(?:[^\n]{20}){20}", "counts repeat"),
+        (r"(?:[\x00-\x{10ffff}]*(?s:.){0,50}x){5,}", "counts repeat"),
         ("", "empty"),
         ("a" * 1001, "longer than 1000"),
     ],
