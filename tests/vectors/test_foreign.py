@@ -47,11 +47,13 @@ async def test_no_invalid_mail_is_believed(name: str) -> None:
 
 @pytest.mark.parametrize("name", foreign.HEADERS)
 def test_headers_are_read_as_their_authors_read_them(name: str) -> None:
-    """The authserv-id, and each method with its result."""
+    """The authserv-id, and each method with its result; an id beyond ASCII is nobody's."""
     read, fewest = foreign.HEADERS[name]
     headers = list(read(project(name)))
     assert len(headers) >= fewest
     for header in headers:
+        if not header.authserv_id.isascii():
+            continue  # policy: some of its letters look or fold like others
         found = results.read(header.value)
         assert found.authserv_id == header.authserv_id, header.name
         assert tuple((each.method, each.result) for each in found.results) == header.results
