@@ -26,6 +26,14 @@ def test_nothing_is_forged(subject: str) -> None:
     assert run.outcomes["believed"], run.outcomes
 
 
+def test_no_template_is_slow() -> None:
+    """What the config accepts is read in time, whatever the pattern and the text."""
+    seed = random.randrange(1_000_000)
+    run = fuzz.fuzz(seed, 400, 1, "templates")
+    assert (run.raised, run.slow) == ([], []), f"seed {seed}"
+    assert run.outcomes["no config"] < 350, run.outcomes
+
+
 @pytest.mark.parametrize("subject", fuzz.SUBJECTS)
 def test_a_case_is_made_again_from_its_seed_and_number(subject: str) -> None:
     """In another process too: keys and signatures are the same in every run."""
