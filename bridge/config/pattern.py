@@ -16,9 +16,12 @@ from typing import Annotated, Any, Final, NamedTuple
 import re2
 from pydantic import BeforeValidator, InstanceOf
 
+from bridge.config.repeats import repeated
+
 MAX_MATCHES: Final = 200  # in one text
 _MAX_LENGTH: Final = 1000  # characters
 _MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
+_MAX_REPEATED: Final = 200  # characters; 0.2 s in the worst text
 _VALUE: Final = "value"
 # A pattern's tokens; quoted text and classes are kept as they are.
 _TOKEN: Final = re.compile(
@@ -117,6 +120,11 @@ def compile_pattern(text: str) -> SearchPattern:
         raise ValueError(
             f"is not a valid pattern (RE2 syntax): {why.replace('(?im)', '')}{more}"
         ) from None
+    if repeated(text) > _MAX_REPEATED:
+        raise ValueError(
+            f"is slow on long mails, since its counts repeat more than {_MAX_REPEATED} characters: "
+            "write + or *, or lower counts"
+        )
     group = compiled.groupindex.get(_VALUE, 1 if compiled.groups == 1 else 0)
     return SearchPattern(text, compiled.groups, group, compiled)
 

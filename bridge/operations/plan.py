@@ -18,7 +18,7 @@ from bridge.config.imap import ImapSettings, InitialSync
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
 from bridge.config.pattern import SearchPattern
-from bridge.config.settings import Settings
+from bridge.config.settings import ProviderSettings, Settings
 from bridge.delivery.routing import is_national
 from bridge.logs import mask
 from bridge.signing import SCHEMES, Asymmetric
@@ -111,12 +111,12 @@ def _about_sources(settings: Settings) -> Iterator[str]:
     posted = [each.name for each in settings.providers if each.post is not None]
     if posted and not settings.posts.addresses:
         yield f"posts.listen is empty: no posts of {', '.join(posted)} can come in"
-    if not smtp.recipients and any(map(_is_open, (*smtp.listen, *smtp.tls_listen))):
+    if not smtp.recipients and any(map(is_open, (*smtp.listen, *smtp.tls_listen))):
         yield (
             "smtp.recipients is empty while SMTP listens beyond this machine: "
             "mail to any address is taken"
         )
-    if settings.http.listen and _is_open(settings.http.listen):
+    if settings.http.listen and is_open(settings.http.listen):
         yield "http.listen is beyond this machine: health and metrics are open to the network"
 
 
@@ -124,14 +124,20 @@ def _about_providers(settings: Settings, kinds: Kinds) -> Iterator[str]:
     if not settings.providers:
         yield "there are no [[providers]]: every mail goes to quarantine"
     for each in settings.providers:
-        for warning in trust.warnings(each, has_mailbox=bool(settings.imap), kinds=kinds):
+        for warning in about_provider(each, settings, kinds):
             yield f"providers.{each.name}: {warning}"
-        if each.template is not None and each.template.split is not None:
-            yield (
-                f"providers.{each.name}: template.split trusts the text of every SMS: whoever "
-                "types the separator and a message behind it adds one from any sender (they "
-                "carry the warning mail_split)"
-            )
+
+
+def about_provider(
+    provider: ProviderSettings, settings: Settings, kinds: Kinds = KINDS
+) -> Iterator[str]:
+    """List what in one provider's table is probably a mistake."""
+    yield from trust.warnings(provider, has_mailbox=bool(settings.imap), kinds=kinds)
+    if provider.template is not None and provider.template.split is not None:
+        yield (
+            "template.split trusts the text of every SMS: whoever types the separator and a "
+            "message behind it adds one from any sender (they carry the warning mail_split)"
+        )
 
 
 def _about_endpoints(settings: Settings) -> Iterator[str]:
@@ -281,6 +287,7 @@ def _bare(url: AnyHttpUrl) -> str:
     return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
 
 
-def _is_open(listen: str) -> bool:
+def is_open(listen: str) -> bool:
+    """Return whether a listen address may be reachable from other machines."""
     address = parse_listen(listen)
     return not (isinstance(address, Address) and address.is_loopback)

@@ -37,6 +37,10 @@ def test_a_pattern_finds_its_value(pattern: str, text: str, value: str) -> None:
         (r"(?=a)", "look-ahead"),
         (r"(a)\1", "back-references"),
         ("a{5000}", "repetition"),
+        (r"(?:a|a)?.*?\S{1000}|\pL", "counts repeat more than 200 characters"),
+        (r"(?s:.){1000}", "counts repeat"),
+        (r"(?:[^\n]{20}){20}", "counts repeat"),
+        (r"(?:[\x00-\x{10ffff}]*(?s:.){0,50}x){5,}", "counts repeat"),
         ("", "empty"),
         ("a" * 1001, "longer than 1000"),
     ],
@@ -55,6 +59,14 @@ def test_no_pattern_can_hold_the_bridge_up(pattern: str) -> None:
     began = time.thread_time()
     compile_pattern(pattern).search("a" * 100_000 + " x" * 50_000)
     assert time.thread_time() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"^-{5,}$", r"[\pL ]{1,40}", r"\S{100}.{100}", r"\Qa{1000}\E", "x" * 900, "é" * 400]
+)
+def test_counts_that_cost_little_are_taken(pattern: str) -> None:
+    """A long pattern, or one with large classes, is as good as a short one."""
+    assert compile_pattern(pattern)
 
 
 def test_a_lone_surrogate_moves_nothing() -> None:
