@@ -4,7 +4,7 @@
 # KEEP=1              `make demo` stays up
 # CONFIG=config.toml  the config of `make run`
 # TESTS=tests/store   a part of the tests
-# ARGS="--help"       more arguments for the command of `make run`, `bench`, `test`, `lock`
+# ARGS="--help"       more arguments for the command of `make run`, `bench`, `test`, `test-quick`, `lock`
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/sh
@@ -16,7 +16,7 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test check servers bench bench-parse fuzz lock \
+.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz lock \
 	runtime generate dist package-test clean
 
 help: ## this list
@@ -41,6 +41,9 @@ run: $(READY) ## the daemon with CONFIG=config.toml
 test: $(READY) servers ## everything that must hold: check, and all tests with real servers
 	@$(MAKE) check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(ARGS)
+
+test-quick: $(READY) ## the tests that start no process, in less than a minute
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --quick $(TESTS) $(ARGS)
 
 check: $(READY) ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check .

@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bridge.delivery.attempt import attempt, build_request
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.transport import open_transport, tls_context
+from bridge.delivery.transport import open_transport
 from bridge.model import Claim, Event, Outcome
+from bridge.net.tls import client_context
 
 ROUNDS = 5
-TLS = tls_context()
+TLS = client_context()
 CLAIM = Claim(
     delivery_id=1,
     endpoint="bench",

@@ -1,6 +1,6 @@
 """Every exception that smsbridge raises on purpose.
 
-The class carries the decision (what the other side is told), the text carries the sentence for
+The class carries the decision (how the other side is answered), the text carries the sentence for
 the operator; nobody parses strings. A text never holds a secret, a number or a message's words.
 """
 
@@ -71,7 +71,7 @@ class ImapError(BridgeError):
 
 
 class ImapRefused(ImapError):
-    """The mail server said no (login, permission, certificate): only an operator can mend that."""
+    """The mail server refuses (login, permission, certificate): only an operator can fix that."""
 
 
 class ImapLoginRefused(ImapRefused):

@@ -1,7 +1,7 @@
-"""From what an arrival is to its receipt: plan the deliveries, store everything, start them.
+"""Turns an arrival into a receipt: plans the deliveries, stores everything, starts them.
 
-The only faults that leave here are the store's, and a DNS's that does not answer. They mean that
-nothing was taken: the other side keeps the arrival and tries again.
+The only errors raised are the store's, and a DNS that doesn't answer. They mean that nothing was
+accepted: the other side keeps the arrival and tries again.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from bridge.store import Ingest, PlannedMessage
 
 log = logs.logger("intake")
 
-# A store that hangs must not keep the other side waiting for longer than it is willing to. What
-# was submitted may still be committed: the mail that comes again is a duplicate then.
+# Seconds. A store that hangs must not make the other side time out first. What was submitted may
+# still be committed: the mail is then a duplicate when it's sent again.
 _COMMIT_DEADLINE: Final = 60.0
 
 
 class Deliveries(Protocol):
-    """What the line needs of the endpoints."""
+    """What the intake needs of the endpoints."""
 
     def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
-        """List the deliveries that follow, reserving a lane's slot for those it can run now."""
+        """Plan a message's deliveries, reserving a lane's slot for those that can start now."""
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
-        """Give back the slots of deliveries that were not written."""
+        """Release the slots of deliveries that were not committed."""
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Run the deliveries that were written as leased to us."""
+        """Start the deliveries that were committed with our lease."""
 
 
 class Ledger(Protocol):
-    """What the line needs of the store."""
+    """What the intake needs of the store."""
 
     async def ingest(self, item: Ingest) -> Receipt:
-        """Commit an arrival with all that follows from it."""
+        """Commit an arrival with its messages, events and deliveries."""
 
 
 class Intake:
-    """Takes arrivals: from the sources, which are given `accept`, and from operations."""
+    """Accepts arrivals from sources, which get `accept`, and from operations."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class Intake:
         self._clock = clock
 
     async def accept(self, arrival: Arrival) -> Receipt:
-        """Read and store an arrival, whatever it is; return the receipt once it is committed.
+        """Read and store an arrival; return the receipt once it's committed.
 
-        Deliveries begin in the background. Raises StoreUnavailable or StoreFull if it is not
-        known to be stored, and TrustUnavailable if it was not handed to the store at all: the
-        source must then leave the arrival with the other side.
+        Deliveries start in the background. Raises StoreUnavailable or StoreFull if it isn't known
+        to be stored, and TrustUnavailable if it wasn't submitted to the store: the source must
+        then leave the arrival with the other side.
         """
         began = self._clock()
         result = await self.read(arrival)
@@ -90,11 +90,11 @@ class Intake:
     async def store(
         self, arrival: Arrival, result: Result, *, reparse_of: int | None = None
     ) -> Receipt:
-        """Store what an arrival is, with its deliveries, and start those that are leased to us.
+        """Store a result with its deliveries, and start those that are leased to us.
 
         `reparse_of` is the id of the stored arrival that was read again. Raises what
-        `Store.ingest` raises. If a commit ends after the deadline all the same, the arrival that
-        comes again is a duplicate, and the deliveries go out when their lease ends.
+        `Store.ingest` raises. If a commit succeeds after the deadline, the arrival is a duplicate
+        when it's sent again, and its deliveries start when their lease expires.
         """
         what = self._plan(result) if isinstance(result, Reading) else result
         unused: Sequence[PlannedDelivery] = ()
@@ -125,7 +125,7 @@ class Intake:
 def _not_started(
     planned: Sequence[PlannedDelivery], claims: Sequence[Claim]
 ) -> list[PlannedDelivery]:
-    """Return what was planned, less one claimed plan for each claim."""
+    """Return the planned deliveries without one claimed plan per claim."""
     started = Counter(claim.endpoint for claim in claims)
     unused: list[PlannedDelivery] = []
     for plan in planned:
@@ -137,7 +137,7 @@ def _not_started(
 
 
 def _report(arrival: Arrival, result: Result, receipt: Receipt, seconds: float) -> None:
-    """Count the arrival and write its one log line: numbers masked, no text."""
+    """Count the arrival and log it: one line, numbers masked, no text."""
     source = arrival.source.value
     metrics.ARRIVALS.labels(source, receipt.outcome.value).inc()
     metrics.ACCEPT_SECONDS.labels(source).observe(seconds)

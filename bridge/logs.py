@@ -95,7 +95,7 @@ class Logger:
         self._write("warning", event, fields)
 
     def error(self, event: str, *, exc_info: BaseException | None = None, **fields: object) -> None:
-        """Write what an operator must look at; an exception's place is told, not its values."""
+        """Write what an operator must look at; with an exception's place, not its values."""
         self._write("error", event, fields, exc_info)
 
     def exception(self, event: str, **fields: object) -> None:
@@ -122,7 +122,7 @@ class Logger:
 
 
 def logger(room: str) -> Logger:
-    """Give the logger of a room: `log.info("arrival.stored", arrival=12)`."""
+    """Return the logger of a room: `log.info("arrival.stored", arrival=12)`."""
     return Logger(room)
 
 
@@ -153,15 +153,15 @@ class _LibraryLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; one that cannot be formatted is named instead of raised."""
         try:
-            said = record.getMessage()
+            message = record.getMessage()
         except (TypeError, ValueError, KeyError):
-            said = "a record that cannot be formatted"
+            message = "a record that cannot be formatted"
         fields: dict[str, object] = {
             "ts": _now(),
             "level": record.levelname.lower(),
             "event": "library",
             "room": record.name,
-            "message": _without_numbers(said)[:_MAX_TEXT],
+            "message": _without_numbers(message)[:_MAX_TEXT],
         }
         if record.exc_info and record.exc_info[1] is not None:
             fields["stack"] = stack(record.exc_info[1])
@@ -191,7 +191,7 @@ def configure(settings: LogChoice, stream: TextIO | None = None) -> None:
 
 
 def stack(error: BaseException) -> str:
-    """Tell where an error came from: classes and places, oldest call first, without values."""
+    """Describe where an error came from: classes and places, oldest call first, without values."""
     return "\n".join(_stack(error, set()))
 
 
@@ -203,8 +203,8 @@ def _stack(error: BaseException, seen: set[int]) -> Iterator[str]:
         yield "which led to:"
     for frame in traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]:
         yield f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
-    said = _without_numbers(str(error))[:_MAX_TEXT] if isinstance(error, _TELLING) else ""
-    yield f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
+    text = _without_numbers(str(error))[:_MAX_TEXT] if isinstance(error, _TELLING) else ""
+    yield f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             if id(inner) not in seen:
@@ -212,10 +212,10 @@ def _stack(error: BaseException, seen: set[int]) -> Iterator[str]:
                 yield from _stack(inner, seen)
 
 
-def _without_numbers(said: str) -> str:
+def _without_numbers(text: str) -> str:
     """Mask what looks like a number or an address in a sentence that is not ours."""
-    said = _ADDRESS.sub(lambda found: mask(found[0]), said)
-    return _DIGITS.sub(lambda found: mask(found[0]), said)
+    text = _ADDRESS.sub(lambda found: mask(found[0]), text)
+    return _DIGITS.sub(lambda found: mask(found[0]), text)
 
 
 def _now() -> str:
@@ -223,7 +223,7 @@ def _now() -> str:
 
 
 def _value(name: str, value: object) -> object:
-    """Give what a line may hold of a field: hidden, masked, or made printable."""
+    """Return what a line may hold of a field: hidden, masked, or made printable."""
     if name in _HIDDEN_FIELDS:
         return _HIDDEN
     match value:

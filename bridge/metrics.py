@@ -6,6 +6,7 @@ from the store at each scrape (`bridge.web` asks for a refresh first).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import (
@@ -17,6 +18,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+
+from bridge.model import Reason
 
 # A `_created` twin for every series doubles the page and answers no question that we have.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -150,6 +153,12 @@ OLDEST_DUE_SECONDS: Final = Gauge(
     ("endpoint",),
     registry=REGISTRY,
 )
+OLDEST_UNDELIVERED_SECONDS: Final = Gauge(
+    "smsbridge_oldest_undelivered_seconds",
+    "Age of the oldest delivery that is pending, waiting for a retry, or held; 0 if there is none.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 FREE_BYTES: Final = Gauge(
     "smsbridge_free_bytes",
     "Free space on the disk that holds the store.",
@@ -166,3 +175,11 @@ STORE_UP: Final = Gauge(
     "1 if the store answered this scrape, else 0: the other gauges read from it are then stale.",
     registry=REGISTRY,
 )
+
+
+def start_at_zero(providers: Iterable[str]) -> None:
+    """Create the series of counters that alerts watch: from nothing to 1 is no increase."""
+    for provider in ("", *providers):
+        for reason in Reason:
+            if reason is not Reason.NOT_SMS:  # ignored, never quarantined
+                QUARANTINE.labels(reason.value, provider)

@@ -25,7 +25,7 @@ _SPACING: Final = re.compile(
 )
 
 
-class Doubt(StrEnum):
+class NumberWarning(StrEnum):
     """Why a number stayed as it came; a warning says of which (docs/warnings.md)."""
 
     NUMBER_IMPOSSIBLE = "number_impossible"
@@ -47,13 +47,13 @@ def normalise(raw: str, region: str | None) -> Number:
         return Number(given)  # decided first: phonenumbers reads letters as a phone's keys
     digits = _digits(given)
     if digits is None:
-        return Number(given, Doubt.NUMBER_IMPOSSIBLE)
+        return Number(given, NumberWarning.NUMBER_IMPOSSIBLE)
     if not digits.startswith(("+", "0")) and len(digits) <= MAX_SHORT_CODE:
         return Number(digits)
     if digits.startswith("+"):
-        return _e164(digits) or Number(given, Doubt.NUMBER_IMPOSSIBLE)
+        return _e164(digits) or Number(given, NumberWarning.NUMBER_IMPOSSIBLE)
     return _e164_without_plus(digits, region) or Number(
-        given, Doubt.NUMBER_IMPOSSIBLE if region else Doubt.NUMBER_WITHOUT_REGION
+        given, NumberWarning.NUMBER_IMPOSSIBLE if region else NumberWarning.NUMBER_WITHOUT_REGION
     )
 
 

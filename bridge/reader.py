@@ -1,7 +1,7 @@
-"""From an arrival to what it is: decode the mail, weigh its evidence, read the SMS in it.
+"""Reads an arrival: decodes the mail, checks its evidence, parses the SMS in it.
 
-What cannot be read becomes quarantine, never an exception. The one thing that is raised is a DNS
-that does not answer: then nothing is known yet, and the other side keeps the mail.
+What can't be read becomes quarantine, never an exception. The only error raised is a DNS that
+doesn't answer: then the result isn't known yet, and the other side keeps the mail.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ from bridge.model import (
     Trust,
     Unreadable,
 )
-from bridge.providers.base import Provider
+from bridge.providers.base import Provider, headers_read
 
 log = logs.logger("reader")
 
-# A mail over this size is decoded in a thread: the worst HTML that is read at all takes 0.1 s,
-# which must hold nobody up. Below it the thread would cost more than the work.
+# Bytes. Larger mails are decoded in a thread: the worst HTML that is accepted takes 0.1 s, which
+# must not block the loop. Below this size the thread would cost more than the work.
 _DECODE_INLINE: Final = 8 * 1024
-# Messages × bytes of the mail: the raw mail is stored once for each message.
+# Messages × bytes of the mail: the raw mail is stored once per message.
 _MAX_COPIES: Final = 8 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
 class ReadMessage:
-    """One message of an arrival: the keys by which it is recognised, and its events."""
+    """One message of an arrival, with its identity keys and its events."""
 
     message: Message
     identity: Identity
-    events: tuple[Event, ...]  # one for each format that some endpoint wants
+    events: tuple[Event, ...]  # one per format that an endpoint uses
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An arrival that was read: its messages in their order, at least one."""
+    """An arrival that was read: its messages in order, at least one."""
 
     messages: tuple[ReadMessage, ...]
 
     @property
     def provider(self) -> str:
-        """The provider whose messages these are."""
+        """The provider of the messages."""
         return self.messages[0].message.sms.provider
 
 
@@ -68,9 +68,8 @@ Result = Reading | Unreadable | Ignored
 class Reader:
     """Reads arrivals with the configured providers and their evidence.
 
-    `policies` None reads without asking for evidence: for `smsbridge parse`, never for a source.
-    `vouched` stands in for all evidence: an operator answers for the mails of an import. `names`
-    is asked for what evidence lies in the DNS.
+    With `policies` None, evidence isn't checked: for `smsbridge parse`, never for a source.
+    `vouched` replaces all evidence: an operator vouches for an import. `names` is the DNS client.
     """
 
     def __init__(
@@ -90,17 +89,17 @@ class Reader:
         self._clock = clock
 
     async def read(self, arrival: Arrival) -> Result:
-        """Read one arrival; a bug on the way is quarantine too, so that the raw mail is kept.
+        """Read one arrival; a bug of ours quarantines it, so that the raw mail is kept.
 
-        Raises TrustUnavailable if its evidence can only be looked for later.
+        Raises TrustUnavailable if its evidence can only be checked later.
         """
         try:
             return await self._read(arrival)
         except TrustUnavailable:
             raise
         except Exception as error:
-            # The exception's text may quote the mail: the operator gets its class, the log the
-            # place in the code.
+            # The exception's text may quote the mail, so the operator gets its class only; the log
+            # has the place in the code.
             log.exception("arrival.bug", source=arrival.source_name)
             return Unreadable(
                 Reason.INTERNAL,
@@ -119,22 +118,24 @@ class Reader:
         if isinstance(provider, Unreadable):
             return provider
         believed = self._vouched
+        uncovered = ""
         if believed is None and self._policies is not None:
             weighed = await trust.weigh(arrival, email, self._policies[provider.name], self._names)
             if isinstance(weighed, Unreadable):
                 return Unreadable(weighed.reason, weighed.detail, provider.name)
             believed = weighed
-            email = trust.covered(email, believed)
+            uncovered = trust.uncovered(email, believed, headers_read(provider))
+            email = trust.only_covered(email, believed)
             if not provider.matches(email):
                 return Unreadable(
                     Reason.UNTRUSTED,
-                    "only headers without evidence say that the mail is this provider's"
-                    + trust.missed(email),
+                    "only headers that the evidence doesn't cover mark the mail as this "
+                    f"provider's{uncovered}",
                     provider.name,
                 )
         result = provider.read_email(email)
         if isinstance(result, Unreadable):
-            return replace(result, detail=result.detail + trust.missed(email))
+            return replace(result, detail=result.detail + uncovered)
         if isinstance(result, Ignored):
             return result
         found = (result,) if isinstance(result, SmsMessage) else result
@@ -142,7 +143,7 @@ class Reader:
             return Unreadable(
                 Reason.UNREADABLE,
                 f"{len(found)} SMS in a mail of {len(arrival.raw)} bytes are too many: the raw "
-                f"mail is kept with each, {_MAX_COPIES} bytes in all at most",
+                f"mail is stored with each, at most {_MAX_COPIES} bytes in total",
                 provider.name,
             )
         return self._reading(arrival, email, believed, found)

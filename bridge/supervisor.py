@@ -1,8 +1,8 @@
-"""Runs the parts nested in each other: store outside, deliveries inside, sources innermost.
+"""Runs the parts in nested task groups: store outside, deliveries inside, sources innermost.
 
-So whatever ends, ends in the right order: first nothing more comes in, then what is under way is
-delivered and recorded, then the store closes. A bug in any part ends the process, and systemd
-starts it again; the database is the truth, so nothing is lost by that.
+So shutdown has the right order whatever causes it: first nothing more comes in, then in-flight
+deliveries finish and are recorded, then the store closes. A bug in any part ends the process, and
+systemd restarts it; the state is in the database, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from bridge import __version__, logs, systemd
@@ -20,56 +22,54 @@ from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.model import Report
 from bridge.store import Store
+from bridge.store.snapshot import oldest_undelivered
 from bridge.web import Condition, Health, WebServer
 
 log = logs.logger("supervisor")
 
-_BEAT: Final = 5.0  # seconds between two proofs that the store takes a write
-_BEAT_DEADLINE: Final = 10.0
+_PROBE_INTERVAL: Final = 5.0  # seconds between two probes of the store and the sources
+_PROBE_DEADLINE: Final = 10.0
+_LONG_WAIT: Final = timedelta(minutes=5)  # of a delivery, until /healthz says so
 _KILLED_BY_USER: Final = 130
 
 
 class Source(Protocol):
-    """A way in, as far as it is run from here."""
+    """A way in, as the supervisor runs it."""
 
     name: str
     listening: asyncio.Event  # set once it runs
 
     async def run(self) -> None:
-        """Take arrivals in until `stop`, and end what is under way."""
+        """Take arrivals in until `stop`, then finish those in flight."""
 
     def stop(self) -> None:
-        """Make `run` come to its end."""
+        """Make `run` end."""
 
     def reload_tls(self) -> None:
-        """Read the certificate again; ConfigError if it cannot be used."""
+        """Reload the certificate; ConfigError if it cannot be used."""
 
     def report(self) -> Report:
-        """Say how it does, for those who look."""
-
-    def trouble(self) -> str | None:
-        """Say what is wrong, in a sentence for the operator; None: nothing is."""
-
-    def stuck(self) -> str | None:
-        """Say that it has stopped in silence, so that only a restart helps; None: it has not."""
+        """Return the source's status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs; built by `bridge.app`."""
+    """What `serve` runs; built by `bridge.app`."""
 
     store: Store
     dispatcher: Dispatcher
     sources: tuple[Source, ...]
     web: WebServer
     health: Health
-    grace: float  # seconds that what is under way may take on shutdown
+    grace: float  # seconds for in-flight deliveries to finish on shutdown
+    endpoints: Sequence[str]
+    clock: Callable[[], datetime]
 
 
 async def serve(parts: Parts) -> None:
-    """Run until SIGTERM or SIGINT, then drain; the second signal ends the process at once.
+    """Run until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
-    Raises ListenError if an address is taken, and whatever a part dies of.
+    Raises ListenError if an address is in use, and whatever a part raises.
     """
     stop = asyncio.Event()
     for source in parts.sources:
@@ -77,10 +77,10 @@ async def serve(parts: Parts) -> None:
     with _signals(stop, lambda: _reload(parts.sources)):
         await parts.web.start()
         try:
-            async with asyncio.TaskGroup() as beating:
-                beat = beating.create_task(_beat(parts), name="beat")
+            async with asyncio.TaskGroup() as probing:
+                probes = probing.create_task(_probe(parts), name="probes")
                 await _deliver(parts, stop)
-                beat.cancel()
+                probes.cancel()
         finally:
             await parts.web.stop()
     log.info("stopped")
@@ -113,50 +113,75 @@ async def _listen(parts: Parts, stop: asyncio.Event) -> None:
             source.stop()
 
 
-async def _beat(parts: Parts) -> None:
-    """Prove again and again that all is well, and say so."""
+async def _probe(parts: Parts) -> None:
+    """Check store and sources at intervals, and feed the watchdog unless a restart would help."""
     wanted = systemd.watchdog_seconds()
-    pause = _BEAT if wanted is None else min(_BEAT, wanted / 3)
+    pause = _PROBE_INTERVAL if wanted is None else min(_PROBE_INTERVAL, wanted / 3)
     while True:
-        well = await _prove(parts.store, parts.health)
+        running = await _check_store(parts.store, parts.health)
+        await _check_deliveries(parts)
         for source in parts.sources:
-            well &= _look_at(source, parts.health)
-        if well:
+            running &= _check_source(source, parts.health)
+        if running:
             systemd.notify("WATCHDOG=1")
         await asyncio.sleep(pause)
 
 
-async def _prove(store: Store, health: Health) -> bool:
-    """Prove that the loop turns and the store takes a write; False if a restart could help."""
+async def _check_store(store: Store, health: Health) -> bool:
+    """Check that the event loop and the store work; False if a restart could help."""
     problem, restart_helps = None, False
     try:
-        async with asyncio.timeout(_BEAT_DEADLINE):
+        async with asyncio.timeout(_PROBE_DEADLINE):
             await store.probe()
     except TimeoutError:
-        problem, restart_helps = f"the store took no write within {_BEAT_DEADLINE:.0f} s", True
+        problem, restart_helps = f"the store took no write within {_PROBE_DEADLINE:.0f} s", True
     except StoreFull as error:
-        # The store answers, deliveries go on, and no restart frees a disk.
+        # The store answers, deliveries go on, and a restart frees no disk.
         problem = str(error)
     except StoreError as error:
         problem, restart_helps = str(error), True
-    _note(health, "store", problem)
+    _record(health, "store", problem)
     return not restart_helps
 
 
-def _look_at(source: Source, health: Health) -> bool:
-    """Take note of how a source does; False if only a restart helps.
+async def _check_deliveries(parts: Parts) -> None:
+    """Record which endpoints have waited for too long; a restart would not help."""
+    try:
+        async with asyncio.timeout(_PROBE_DEADLINE):
+            oldest = await parts.store.read(partial(oldest_undelivered, endpoints=parts.endpoints))
+    except (StoreError, TimeoutError):
+        return  # the store's own condition says so, and the watchdog must not wait for a reader
+    now = parts.clock()
+    for endpoint in parts.endpoints:
+        since = oldest.get(endpoint, now)
+        _record(parts.health, "delivery", _waiting(endpoint, since, now), endpoint)
 
-    A mailbox that is away is in trouble, and no reason to be started again: its source goes on
-    trying. One that has stopped in silence would never read again.
+
+def _waiting(endpoint: str, since: datetime, now: datetime) -> str | None:
+    """Say what is wrong if an endpoint's oldest delivery has waited since then; None: nothing."""
+    if now - since < _LONG_WAIT:
+        return None
+    return (
+        f"endpoints.{endpoint}: a delivery has been waiting since "
+        f"{since.isoformat(timespec='seconds')}; `smsbridge deliveries list --endpoint {endpoint}` "
+        "shows why"
+    )
+
+
+def _check_source(source: Source, health: Health) -> bool:
+    """Record a source's status in `health`; False if only a restart helps.
+
+    A mail server that is away is a problem, but no reason for a restart: the source keeps trying.
+    A source that has stalled would never read again.
     """
-    stuck = source.stuck()
-    _note(health, "source", source.trouble(), source.name)
-    _note(health, "progress", stuck, source.name)
-    return stuck is None
+    report = source.report()
+    _record(health, "source", report.problem, source.name)
+    _record(health, "progress", report.stalled, source.name)
+    return report.stalled is None
 
 
-def _note(health: Health, condition: Condition, problem: str | None, part: str = "") -> None:
-    """Keep what is wrong, or that nothing is; log when that changes."""
+def _record(health: Health, condition: Condition, problem: str | None, part: str = "") -> None:
+    """Mark a condition as good or bad; log when that changes."""
     named = {"part": part} if part else {}
     if problem is None:
         if health.good(condition, part):
@@ -166,7 +191,7 @@ def _note(health: Health, condition: Condition, problem: str | None, part: str =
 
 
 def _reload(sources: Sequence[Source]) -> None:
-    """Read the certificates again; a bad one is told, and the old one kept."""
+    """Reload the certificates; a bad one is logged, and the old one stays in use."""
     for source in sources:
         try:
             source.reload_tls()
@@ -182,7 +207,7 @@ def _signals(stop: asyncio.Event, reload: Callable[[], None]) -> Iterator[None]:
 
     def end() -> None:
         if stop.is_set():
-            # Everything acknowledged is committed, so there is nothing that must be tidied up.
+            # Everything acknowledged is committed, so nothing needs cleaning up.
             log.warning("killed", detail="second signal: out at once")
             os._exit(_KILLED_BY_USER)
         stop.set()

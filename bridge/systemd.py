@@ -37,7 +37,7 @@ def notify(state: str, environment: Mapping[str, str] = os.environ) -> None:
 
 
 def watchdog_seconds(environment: Mapping[str, str] = os.environ) -> float | None:
-    """Say how often systemd wants to hear `WATCHDOG=1` at the latest; None: it doesn't watch us.
+    """Return how often systemd expects `WATCHDOG=1` at the latest; None: it doesn't watch us.
 
     Feed it twice as often: a single late beat then costs nothing.
     """

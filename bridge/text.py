@@ -1,4 +1,4 @@
-"""What can be said about an SMS text alone: how many segments it took, whether it is a keyword."""
+"""What an SMS's text alone shows: its number of segments, and whether it is a keyword."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _parts(body: str, is_wide: Callable[[str], bool], limits: tuple[int, int]) -
 
 
 def opt(body: str) -> Opt | None:
-    """Say whether the whole text is an opt-out, opt-in or help keyword: a hint, never a filter."""
+    """Return which keyword the whole text is: opt-out, opt-in or help. A hint, never a filter."""
     if len(body) > _LONGEST_KEYWORD:
         return None
     word = body.strip().upper()

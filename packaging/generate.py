@@ -1,7 +1,7 @@
-"""Writes the files that follow from the command itself: shell completions and the man page.
+"""Writes the files that follow from others: completions, the man page, and the alert rules.
 
-`make generate` after a change to a command; a test compares. `python packaging/generate.py FOLDER`
-writes them somewhere else.
+`make generate` after a change to a command or to the rules in docs/monitoring.md; a test compares.
+`python packaging/generate.py FOLDER` writes them somewhere else.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _COMPLETIONS: dict[str, type[ShellComplete]] = {
     "share/fish/vendor_completions.d/smsbridge.fish": FishComplete,
 }
 _MAN = "share/man/man1/smsbridge.1"
+_RULES = "share/smsbridge/prometheus-rules.yml"
 
 _BEFORE = r""".\" Written by packaging/generate.py from the commands' own help.
 .TH SMSBRIDGE 1 "" smsbridge "User Commands"
@@ -91,7 +92,14 @@ def generated() -> dict[str, str]:
         path: ShellComplete.source(shell(smsbridge, {}, "smsbridge", "_SMSBRIDGE_COMPLETE"))
         for path, shell in _COMPLETIONS.items()
     }
-    return {**found, _MAN: _man()}
+    return {**found, _MAN: _man(), _RULES: _rules()}
+
+
+def _rules() -> str:
+    page = (FILES.parents[1] / "docs/monitoring.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (rules,) = (block for block in blocks if "alert:" in block)
+    return f"# Alerts to start from; docs/monitoring.md explains the metrics.\n{rules}"
 
 
 def _man() -> str:

@@ -7,9 +7,20 @@ from typing import Any
 import pytest
 
 from bridge import logs
+from tests import quick
 from tests.loops import LoopFactories, one_loop
 
 Line = dict[str, Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the quick run be asked for."""
+    quick.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start no processes in the quick run."""
+    quick.configure(config)
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> LoopFactories:

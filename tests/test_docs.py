@@ -216,6 +216,7 @@ class TestCommands:
         assert set(leaves(smsbridge)) - named == {"run", "demo"}
         assert named <= set(leaves(smsbridge))
 
+    @pytest.mark.processes
     def test_make_help_lists_every_target(self) -> None:
         """Each `make TARGET` that a page names is in `make help`."""
         listed = subprocess.run(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge import providers
-from bridge.config.settings import ProviderSettings, StoreSettings, TrustSettings
+from bridge import app, providers
+from bridge.config.settings import ProviderSettings, Settings, StoreSettings, TrustSettings
 from bridge.errors import StoreUnavailable
 from bridge.intake import Intake
 from bridge.model import (
@@ -94,7 +94,7 @@ class Line:
         self.clock = clock
         self.settings = settings
         self.slots = Slots()
-        self.reader = Reader(providers.build([AGILE]), {"agile": AGILE.trust}, clock)
+        self.reader = app.reader_of(Settings(providers=(AGILE,)))
         self.intake = Intake(self.reader, store, self.slots)
 
     def quarantine(self) -> list[queries.ArrivalRow]:
@@ -200,7 +200,7 @@ def several(*texts: str) -> bytes:
 @pytest.fixture
 def split_line(line: Line) -> Line:
     """Put a provider in the line whose mails carry several SMS."""
-    line.reader = Reader(providers.build([ACME]), {"acme": ACME.trust}, clock)
+    line.reader = app.reader_of(Settings(providers=(ACME,)))
     line.intake = Intake(line.reader, line.store, line.slots)
     return line
 

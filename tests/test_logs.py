@@ -179,6 +179,7 @@ def test_a_broken_stream_does_not_stop_the_daemon(lines: io.StringIO) -> None:
     logs.configure(LogSettings(format="json"), io.StringIO())
 
 
+@pytest.mark.processes
 def test_level_and_form_of_a_fresh_process() -> None:
     """Below the level nothing is written; before configure only warnings are, on stderr."""
     script = (

@@ -10,7 +10,7 @@ from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 
 from bridge import metrics
-from bridge.sources.imap.alarms import Alarm
+from bridge.sources.imap.status import Alarm
 from bridge.web.health import Condition
 
 PAGE = (Path(__file__).parents[1] / "docs" / "monitoring.md").read_text(encoding="utf-8")

@@ -81,6 +81,7 @@ class TestMake:
     """`make` says what is wrong in a sentence, and lists what it can do."""
 
     @pytest.mark.parametrize("version", ["3.10", "nothing that runs"])
+    @pytest.mark.processes
     def test_refuses_an_old_python(self, version: str, tmp_path: Path) -> None:
         """A Python that is too old, or none at all, is refused by its version."""
         python = tmp_path / "python"
@@ -104,6 +105,7 @@ class TestMake:
         assert version in asked.stderr
         assert "needs Python 3.11 or newer" in asked.stderr
 
+    @pytest.mark.processes
     def test_takes_the_python_it_is_told(self) -> None:
         """PYTHON chooses the interpreter."""
         asked = subprocess.run(

@@ -168,6 +168,7 @@ def receiver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Receive
 SHOWN: Final = "+39330 +39333 è 1"
 
 
+@pytest.mark.processes
 class TestEveryReceiver:
     """Each receiver stores a message once, answers after that, and believes only a signature."""
 

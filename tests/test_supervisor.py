@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from bridge import supervisor
 from bridge.errors import StoreFull, StoreUnavailable
+from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
-from bridge.supervisor import _look_at, _prove
+from bridge.supervisor import Parts, _check_deliveries, _check_source, _check_store
 from bridge.web import Health
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
+from tests.store.making import Clock, attempt, opened, plan, sms, sqlite_settings
 
 
 class _Probed:
@@ -45,7 +51,7 @@ async def test_the_store_is_proven_and_a_full_disk_is_no_reason_for_a_restart(
 ) -> None:
     """A full disk is red in /healthz, and no reason to be killed and started every minute."""
     health = Health()
-    assert await _prove(_Probed(error), health) is not restart_helps  # type: ignore[arg-type]
+    assert await _check_store(_Probed(error), health) is not restart_helps  # type: ignore[arg-type]
     assert (not health.problems) is healthy
 
 
@@ -53,16 +59,12 @@ class _Mailbox:
     """A source that does as it is told."""
 
     name = "inbox"
-    in_trouble: str | None = None
-    stopped: str | None = None
+    problem: str | None = None
+    stalled: str | None = None
 
-    def trouble(self) -> str | None:
-        """Say it."""
-        return self.in_trouble
-
-    def stuck(self) -> str | None:
-        """Say it."""
-        return self.stopped
+    def report(self) -> Report:
+        """Report it."""
+        return Report("connected", problem=self.problem, stalled=self.stalled)
 
 
 def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_restart(
@@ -72,8 +74,8 @@ def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_r
     health, mailbox = Health(), _Mailbox()
     seen = []
     for sentence in (None, "imap.inbox: not read for 5 min", "imap.inbox: refused", None):
-        mailbox.in_trouble = sentence
-        assert _look_at(mailbox, health)  # type: ignore[arg-type]
+        mailbox.problem = sentence
+        assert _check_source(mailbox, health)  # type: ignore[arg-type]
         seen.append(health.problems)
     assert [bool(problems) for problems in seen] == [False, True, True, False]
     assert seen[2] == ("source: imap.inbox: refused",)
@@ -83,15 +85,16 @@ def test_a_mailbox_in_trouble_is_red_until_it_is_well_and_never_a_reason_for_a_r
 def test_a_mailbox_that_stopped_in_silence_is_a_reason_for_a_restart(lines: list[Line]) -> None:
     """Nothing but a restart brings it back; if it comes back by itself, all is well again."""
     health, mailbox = Health(), _Mailbox()
-    mailbox.stopped = "imap.inbox: its source has done nothing"
-    assert not _look_at(mailbox, health)  # type: ignore[arg-type]
+    mailbox.stalled = "imap.inbox: its source has done nothing"
+    assert not _check_source(mailbox, health)  # type: ignore[arg-type]
     assert health.problems == ("progress: imap.inbox: its source has done nothing",)
-    mailbox.stopped = None
-    assert _look_at(mailbox, health)  # type: ignore[arg-type]
+    mailbox.stalled = None
+    assert _check_source(mailbox, health)  # type: ignore[arg-type]
     assert health.problems == ()
     assert [line["event"] for line in lines] == ["progress.sick", "progress.well"]
 
 
+@pytest.mark.processes
 def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None:
     """A certificate is renewed while the database is opened: the start goes on."""
     config = Config({"crm": "http://127.0.0.1:1/"}, generate_secret()).write(tmp_path)
@@ -113,3 +116,41 @@ def test_hangup_during_the_start_does_not_end_the_daemon(tmp_path: Path) -> None
         daemon.wait_until_listening()
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
+
+
+async def test_a_delivery_that_waits_is_red_after_five_minutes(tmp_path: Path) -> None:
+    """Held or waiting for a retry: somebody did not get an SMS, and /healthz says who."""
+    clock = Clock()
+    health = Health()
+    async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=clock) as store:
+        parts = cast(
+            "Parts", SimpleNamespace(store=store, health=health, endpoints=["crm"], clock=clock)
+        )
+        (claim,) = (await store.ingest(sms(deliveries=plan("crm", claimed=True)))).claims
+        seen = []
+        for seconds in (0, 299, 1):
+            clock.forward(seconds)
+            await _check_deliveries(parts)
+            seen.append(health.problems)
+        assert seen[:2] == [(), ()]
+        ((problem,),) = seen[2:]
+        assert problem == (
+            "delivery: endpoints.crm: a delivery has been waiting since "
+            "2026-04-08T12:30:52+00:00; `smsbridge deliveries list --endpoint crm` shows why"
+        )
+        await store.record(attempt(claim))
+        await _check_deliveries(parts)
+        assert health.problems == ()
+
+
+async def test_a_reader_that_hangs_holds_up_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen database answers no query: the check gives up, and leaves the verdict as it was."""
+    monkeypatch.setattr(supervisor, "_PROBE_DEADLINE", 0.01)
+    health = Health()
+
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    parts = SimpleNamespace(store=SimpleNamespace(read=hang), health=health, endpoints=["crm"])
+    await _check_deliveries(cast("Parts", parts))
+    assert health.problems == ()

@@ -1,4 +1,4 @@
-"""`smsbridge audit`: does the ledger add up."""
+"""`smsbridge audit`: verifies that no message is unaccounted for."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bridge.operations.audit import audit_ledger
 @with_config
 @with_json
 def audit(config: Path | None, as_json: bool) -> int:
-    """Prove that the ledger adds up.
+    """Verify that no message is unaccounted for.
 
-    Nothing that came in may be missing: exits 1 if a check fails. May run beside the daemon.
+    Exits 1 if a check fails. Can run beside the daemon.
     JSON: {"ok", "checks": [{"name", "ok", "detail"}], "totals": {…}, "notes"}.
     """
     report = run(config, lambda store, _: audit_ledger(store, now))

@@ -1,4 +1,4 @@
-"""`smsbridge check`: is the config right, and what would run."""
+"""`smsbridge check`: validates the config and shows what would run."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from bridge.operations.plan import describe, warnings
 @click.command()
 @click.option(
     "--mailboxes", "look", is_flag=True,
-    help="Also get into each mailbox and say what is there; nothing in it is changed.",
+    help="Also log in to each mailbox and show its state; read-only.",
 )  # fmt: skip
 @with_config
 @with_json
 def check(look: bool, config: Path | None, as_json: bool) -> int:
-    """Check the config and say what would run.
+    """Check the config and show what would run.
 
-    All that needs no network is built as `run` would build it: secrets, certificates, providers.
-    Exits 1 if something is wrong; warnings alone are 0. JSON: {"ok", "problems"} and, if the
-    config is right, {"config", "store", "smtp", "imap", "http", "providers", "endpoints",
-    "warnings"}; with --mailboxes also {"mailboxes": [{"name", "problem", "mails", "first_start",
-    "idle", "move", "uidplus", "missing_folders"}]}.
+    Everything that needs no network is built as `run` builds it: secrets, certificates, providers.
+    Exits 1 if there are problems; warnings alone exit 0. JSON: {"ok", "problems"} and, if the
+    config is valid, {"config", "store", "smtp", "imap", "http", "providers", "evidence",
+    "endpoints", "warnings"}; with --mailboxes also {"mailboxes": [{"name", "problem", "mails",
+    "first_start", "idle", "move", "uidplus", "missing_folders"}]}.
     """
     try:
         file = require_config(config)
     except ConfigErrors as error:
         path = find_config(config)
         if path is None or not path.is_file():
-            raise  # nothing was checked
+            raise  # there is nothing to check
         return _refuse(error.lines, as_json)
     found = app.problems(file.settings)
-    problems = [line for error in found for line in file.explain(error).lines]
+    problems = [line for error in found for line in file.locate(error).lines]
     if problems:
         return _refuse(problems, as_json)
-    mailboxes = loop.run(_look_into(file.settings.imap)) if look else []
+    mailboxes = loop.run(_survey_all(file.settings.imap)) if look else []
     wrong = [f"{file.path}: {each['problem']}" for each in mailboxes if each["problem"]]
     if as_json:
         plan = describe(file.settings)
@@ -67,22 +67,22 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
     return FOUND_WRONG if wrong else DONE
 
 
-async def _look_into(mailboxes: Sequence[ImapSettings]) -> list[dict[str, Any]]:
-    """Look into all mailboxes at once, each within its own timeouts."""
+async def _survey_all(mailboxes: Sequence[ImapSettings]) -> list[dict[str, Any]]:
+    """Survey all mailboxes concurrently, each within its own timeouts."""
     return list(await asyncio.gather(*map(_survey, mailboxes)))
 
 
 async def _survey(settings: ImapSettings) -> dict[str, Any]:
-    called = f"imap.{settings.name}: "
+    prefix = f"imap.{settings.name}: "
     try:
         found = await app.survey_mailbox(settings)
     except BridgeError as error:
-        # Some sentences name the mailbox already.
-        return {"name": settings.name, "problem": called + str(error).removeprefix(called)}
+        # Some messages name the mailbox already.
+        return {"name": settings.name, "problem": prefix + str(error).removeprefix(prefix)}
     problem = None
     if found.missing_folders:
         names = ", ".join(map(repr, found.missing_folders))
-        problem = f"{called}there is no folder {names}: make it, or name another one"
+        problem = f"{prefix}there is no folder {names}: create it, or name another one"
     return {"name": settings.name, "problem": problem, **asdict(found)}
 
 
@@ -115,20 +115,23 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
     as_list(
         ("name", "preset", "time_zone", "region", "senders", "trust"), plan["providers"], "none"
     )
+    if plan["evidence"]:
+        heading("evidence")
+        as_list(("kind", "proves", "providers"), plan["evidence"], "none")
     heading("endpoints")
     as_list(
-        ("name", "url", "secrets", "providers", "to", "concurrency", "timeout"),
+        ("name", "url", "secrets", "scheme", "providers", "to", "concurrency", "timeout"),
         plan["endpoints"],
         "none",
     )
-    told = warnings(file)
-    if told:
+    found = warnings(file)
+    if found:
         heading("warnings")
-    for warning in told:
+    for warning in found:
         click.echo(f"- {warning}")
     if mailboxes:
         heading("mailboxes")
         seen = [each for each in mailboxes if "mails" in each]
         as_list(("name", "mails", "first_start", "idle", "move", "uidplus"), seen, "none")
-    verdict = "The config is right." + (" Mind the warnings." if told else "")
+    verdict = "The config is valid." + (" See the warnings." if found else "")
     click.echo("\n" + ("\n".join(wrong) if wrong else verdict), err=bool(wrong))

@@ -1,4 +1,4 @@
-"""`smsbridge deliveries`: what was sent, what waits, and trying again."""
+"""`smsbridge deliveries`: lists, shows and retries deliveries."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _RETRYABLE = click.Choice(["pending", "held", "dead"])
 
 @click.group()
 def deliveries() -> None:
-    """Look at deliveries and try them again."""
+    """List, show and retry deliveries."""
 
 
 @deliveries.command("list")
 @with_config
 @with_limit
-@click.option("--before", type=int, help="Go on from this id, which is left out.")
-@click.option("--endpoint", help="Only those to this endpoint.")
-@click.option("--state", type=_STATES, help="Only those in this state.")
+@click.option("--before", type=int, help="Only those with a lower id: the next page.")
+@click.option("--endpoint", help="Only for this endpoint.")
+@click.option("--state", type=_STATES, help="Only in this state.")
 @with_json
 def list_(
     config: Path | None,
@@ -63,7 +63,7 @@ def list_(
 @with_config
 @with_json
 def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
-    """Show one delivery with all its attempts and the beginning of each answer.
+    """Show one delivery with all its attempts and the beginning of each response.
 
     JSON: {"delivery": {…}, "data": the webhook's data, "attempts": [{"number", "started_at",
     "seconds", "result", "status", "error", "detail", "lease_lost", "answer"}]}.
@@ -83,7 +83,7 @@ def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
 
 @deliveries.command()
 @click.argument("delivery_ids", type=int, nargs=-1)
-@click.option("--endpoint", help="All of this endpoint (with --state: in this state).")
+@click.option("--endpoint", help="All for this endpoint (with --state: in that state).")
 @click.option("--state", type=_RETRYABLE, help="All in this state.")
 @with_config
 @with_json
@@ -94,10 +94,10 @@ def retry(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Retry deliveries now, by a new schedule: pending, held and dead ones.
+    """Retry pending, held and dead deliveries now, with a new schedule.
 
-    Name ids, or --endpoint and/or --state. Delivered and filtered ones stay as they are; in-flight
-    deliveries are skipped. The running daemon picks them up. JSON: {"retried"}.
+    Name ids, or --endpoint and/or --state. Delivered and filtered deliveries are left alone;
+    in-flight deliveries are skipped. A running daemon picks the rest up. JSON: {"retried"}.
     """
     if bool(delivery_ids) == bool(endpoint or state):
         raise click.UsageError("name either ids, or --endpoint and/or --state")
@@ -111,4 +111,4 @@ def retry(
     if as_json:
         as_document(document)
     else:
-        click.echo(f"{document['retried']} to be tried again")
+        click.echo(f"{document['retried']} deliveries will be retried")

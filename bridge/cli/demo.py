@@ -1,7 +1,7 @@
 """`smsbridge demo`: a real daemon, real mails over SMTP, real signed webhooks."""
 
-# Imports of the receiving side stand inside the functions: `smsbridge --help` must not pay for
-# a web server and a verifier.
+# The receiving side is imported inside functions: `smsbridge --help` must not pay for a web server
+# and a verifier.
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _SILENCE: Final = 0.5  # seconds in which a webhook that must not come would hav
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A webhook as it came in."""
+    """A webhook as received."""
 
     headers: dict[str, str]
     body: bytes
-    status: int  # what we answered
+    status: int  # our response
 
 
 class Receiver:
-    """An internal service that takes webhooks on 127.0.0.1; `refuse` makes it answer 503."""
+    """A receiver of webhooks on 127.0.0.1; `refuse` makes it answer 503."""
 
     def __init__(self) -> None:
         self.inbox: queue.Queue[Received] = queue.Queue()
@@ -54,7 +54,7 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                """Take one webhook."""
+                """Receive one webhook."""
                 length = int(self.headers.get("content-length", "0"))
                 status = 503 if receiver.refuse.is_set() else 204
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -64,7 +64,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing: the demo prints what came."""
+                """Log nothing: the demo prints the webhooks."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         self._server.daemon_threads = True
@@ -123,18 +123,18 @@ class Daemon:
         raise NotPossible("the daemon did not start:\n" + "".join(self._lines[-5:]))
 
     def send(self, sample: Sample) -> None:
-        """Hand a mail over by SMTP; returning means that the daemon answered 250."""
+        """Send a mail by SMTP; returns once the daemon has answered 250."""
         with smtplib.SMTP(self.host, self.port, timeout=_PATIENCE) as client:
             sender = str(sample.mail["From"])
             client.send_message(sample.mail, from_addr=sender, to_addrs=[sample.to])
 
     def kill(self) -> None:
-        """SIGKILL: no chance to tidy up."""
+        """SIGKILL: no chance to clean up."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
-        """SIGTERM, and wait until it has drained."""
+        """Send SIGTERM, and wait until it has drained."""
         self.process.terminate()
         try:
             self.process.wait(_PATIENCE)
@@ -193,7 +193,7 @@ secret = "{secret}"
 
 
 class Demo:
-    """The demo's steps; `failures` counts what went other than promised."""
+    """The demo's steps; `failures` counts unexpected results."""
 
     def __init__(self, console: Console, receiver: Receiver, secret: str) -> None:
         from standardwebhooks import Webhook, WebhookVerificationError
@@ -204,24 +204,24 @@ class Demo:
         self._refused = WebhookVerificationError
         self.failures = 0
 
-    def tell(self, good: bool, text: str) -> None:
-        """Print one finding."""
+    def report(self, good: bool, text: str) -> None:
+        """Print one result."""
         self.failures += not good
         mark = "[green]ok[/]  " if good else "[bold red]FAIL[/]"
         self._console.print(f"  {mark} {text}")
 
     def verify(self, webhook: Received) -> dict[str, Any] | None:
-        """Check a webhook with the independent library; return its `data`."""
+        """Verify a webhook with the independent library; return its `data`."""
         try:
             self._verifier.verify(webhook.body.decode(), webhook.headers)
         except self._refused as error:
-            self.tell(False, f"the signature was refused: {error}")
+            self.report(False, f"the signature was refused: {error}")
             return None
         data: dict[str, Any] = json.loads(webhook.body)["data"]
         return data
 
     def deliver(self, daemon: Daemon, mails: tuple[Sample, ...]) -> None:
-        """Send every mail and hold what arrives against what was expected."""
+        """Send every mail and compare the webhooks with what is expected."""
         expected = [sample.text for sample in mails if sample.text is not None]
         for sample in mails:
             daemon.send(sample)
@@ -244,12 +244,12 @@ class Demo:
                 "[green]verified[/]",
             )
         self._console.print(table)
-        self.tell(not expected, "every message arrived, verified by standardwebhooks")
+        self.report(not expected, "every message arrived, verified by standardwebhooks")
         time.sleep(_SILENCE)
-        self.tell(self._receiver.inbox.empty(), "nothing else arrived")
+        self.report(self._receiver.inbox.empty(), "nothing else arrived")
 
     def survive(self, config: Path, daemon: Daemon) -> Daemon:
-        """Kill the daemon between the 250 and the delivery, and see the message arrive."""
+        """Kill the daemon between the 250 and the delivery; the message must still arrive."""
         sample = Sample(
             "a message while the receiver answers 503",
             agile(9, "+393301234567", "20260408143400", "Still here?"),
@@ -268,25 +268,27 @@ class Demo:
             again = self._receiver.next()
         data = self.verify(again)
         same = first.headers["webhook-id"] == again.headers["webhook-id"]
-        self.tell(data is not None and data["body"] == sample.text, "it arrived after the restart")
+        self.report(
+            data is not None and data["body"] == sample.text, "it arrived after the restart"
+        )
         attempt = again.headers["webhook-attempt"]
-        self.tell(same, f"with the same webhook-id, as attempt {attempt}")
+        self.report(same, f"with the same webhook-id, as attempt {attempt}")
         return daemon
 
     def audit(self, config: Path) -> None:
-        """Let the ledger prove itself."""
+        """Run `smsbridge audit`."""
         done = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "bridge", "audit", "-c", str(config)],
             capture_output=True,
             text=True,
             check=False,
         )
-        self.tell(done.returncode == 0, "smsbridge audit: the ledger adds up")
+        self.report(done.returncode == 0, "smsbridge audit: the ledger adds up")
         if done.returncode != 0:
             self._console.print(done.stdout + done.stderr)
 
     def keep_up(self, daemon: Daemon, config: Path) -> None:
-        """Stay until Ctrl-C and print each webhook that arrives."""
+        """Print each webhook that arrives, until Ctrl-C."""
         self._console.print(
             f"\nStill running. Mail it yourself: the evidence is the recipient {MAILBOX},\n"
             f"SMTP listens on {daemon.host}:{daemon.port}, the config is {config}.\n"
@@ -305,9 +307,9 @@ class Demo:
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Stay up afterwards, for mails of your own.")
+@click.option("--keep", is_flag=True, help="Keep running afterwards, for mails of your own.")
 def demo(keep: bool) -> None:
-    """Run the whole way on this machine: real daemon, real mails, verified webhooks.
+    """Run the whole pipeline on this machine: real daemon, real mails, verified webhooks.
 
     Exits 0 if every webhook arrived and verified, else 1.
     """
@@ -331,7 +333,7 @@ def demo(keep: bool) -> None:
             if keep:
                 steps.keep_up(daemon, config)
         except BridgeError as error:
-            steps.tell(False, str(error))
+            steps.report(False, str(error))
         finally:
             daemon.stop()
     console.print(

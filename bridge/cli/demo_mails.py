@@ -1,4 +1,4 @@
-"""The mails that the demo sends, and what is expected of each."""
+"""The mails that the demo sends, and the expected result of each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MAILBOX: Final = "sms-7f3k9q@bridge.test"  # the secret address that is the evid
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A mail of the demo and what is expected of it."""
+    """A mail of the demo and its expected result."""
 
     title: str
     mail: EmailMessage
-    text: str | None  # the webhook's body; None: no webhook may come
+    text: str | None  # the webhook's body; None: no webhook is expected
     to: str = MAILBOX
 
 
@@ -30,7 +30,7 @@ def _mail(sender: str, subject: str, text: str, number: int) -> EmailMessage:
 
 
 def agile(number: int, sender: str, date: str, text: str) -> EmailMessage:
-    """Make a mail as Agile Telecom sends it; `date` is YYYYMMDDHHMMSS."""
+    """Return a mail as Agile Telecom sends it; `date` is YYYYMMDDHHMMSS."""
     body = f"From: {sender}\nTo: +393331234333\nDate/Time: {date}\nBody: {text}\n"
     return _mail("smsin@agiletelecom.com", "Agile Telecom -- SMS received", body, number)
 

@@ -1,4 +1,4 @@
-"""`smsbridge endpoints`: how each is doing, and holding one."""
+"""`smsbridge endpoints`: lists, holds and resumes endpoints."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bridge.operations.documents import Document
 
 @click.group()
 def endpoints() -> None:
-    """Look at endpoints, hold and resume them."""
+    """List, hold and resume endpoints."""
 
 
 @endpoints.command("list")
 @with_config
 @with_json
 def list_(config: Path | None, as_json: bool) -> None:
-    """List endpoints with what waits for them, also those that left the config.
+    """List endpoints with their undelivered counts, including those no longer in the config.
 
     JSON: a list of {"name", "configured", "held", "pending", "held_deliveries", "dead",
     "oldest_due"}; "held" is the reason, or null.
@@ -45,9 +45,9 @@ def list_(config: Path | None, as_json: bool) -> None:
 @with_config
 @with_json
 def hold(name: str, reason: str, config: Path | None, as_json: bool) -> None:
-    """Hold an endpoint: its deliveries wait, and new ones too, until `resume`.
+    """Hold an endpoint: its deliveries, new ones included, wait until `resume`.
 
-    JSON: {"held"}: how many pending deliveries are held now.
+    JSON: {"held"}: the number of pending deliveries that are now held.
     """
     _print(
         run(
@@ -62,9 +62,9 @@ def hold(name: str, reason: str, config: Path | None, as_json: bool) -> None:
 @with_config
 @with_json
 def resume(name: str, config: Path | None, as_json: bool) -> None:
-    """Release an endpoint's held deliveries, each by a new schedule.
+    """Release an endpoint's held deliveries, also those held by a 410, with a new schedule.
 
-    JSON: {"resumed"}: how many deliveries were held.
+    JSON: {"resumed"}: the number of deliveries released.
     """
     _print(
         run(config, lambda store, file: operations.resume(store, name, _configured(file), now)),

@@ -1,4 +1,4 @@
-"""`smsbridge import`: mails from files, by the same line as from a source."""
+"""`smsbridge import`: imports mails from files, through the same pipeline as a source."""
 
 from __future__ import annotations
 
@@ -15,47 +15,51 @@ from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.errors import StoreUnavailable
 from bridge.model import Trust
-from bridge.operations.import_files import Tally, import_files
+from bridge.operations.import_files import Tally, import_files, stored_messages
 from bridge.operations.mail_files import find_files, total_size
 from bridge.store import Store
+
+_UNJUDGED = Trust("operator", "only to recognise the mail")  # never stored
 
 
 @click.command("import")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--trusted", is_flag=True, help="Believe these mails: you answer for where they come from."
+    "--trusted",
+    is_flag=True,
+    help="Accept these mails without evidence: you vouch for their origin.",
 )
 @with_config
 @with_json
-def import_(paths: tuple[Path, ...], trusted: bool, config: Path | None, as_json: bool) -> int:
-    """Take in mails from files: mbox, Maildir, .eml, and folders of them.
+def import_mail(paths: tuple[Path, ...], trusted: bool, config: Path | None, as_json: bool) -> int:
+    """Import mails from files: mbox, Maildir, .eml, and folders of them.
 
-    What becomes a message is sent like any other. A mail that came in before, by any way, is a
-    duplicate and sends nothing, so the same command may be run again, also after it was stopped.
-    It may run beside the daemon.
+    Messages are delivered like any other. A mail that was received before, by any source, is a
+    duplicate and is not delivered again, so the command can be repeated, also after an
+    interruption. It can run beside the daemon.
 
-    The evidence of the config counts as far as a file carries it: dkim signatures do; networks
-    and recipients don't, since nobody handed the file over; authserv_id doesn't, since anyone can
-    write that header into a file. Mails without evidence go to quarantine, unless --trusted says
-    that you answer for all of them. Exits 1 if any did, or could not be read. JSON: {"read",
+    Of the config's evidence only dkim applies to files: networks and recipients need an SMTP
+    session, and anyone can write an authserv_id header into a file. Mails without evidence go to
+    quarantine, unless --trusted is given. Exits 1 if any did, or could not be read. JSON: {"read",
     "message", "duplicate", "ignored", "quarantine", "repeated", "failed", "problems": [{"mail",
-    "problem"}]}; "repeated" were in quarantine, or ignored, before.
+    "problem"}]}; "repeated" were quarantined or ignored before.
     """
     vouched = Trust("operator", "imported with --trusted") if trusted else None
     files = find_files(paths)
     tally = Tally()
 
-    async def take(store: Store, file: ConfigFile) -> None:
+    async def import_all(store: Store, file: ConfigFile) -> None:
         intake = app.intake_of(file.settings, store, vouched)
+        find_stored = stored_messages(store, app.reader_of(file.settings, _UNJUDGED))
         with progress_bar(total_size(files), "importing") as progress:
-            await import_files(files, intake, tally, now, progress)
+            await import_files(files, intake, tally, now, progress, find_stored)
 
     try:
-        run(config, take)
+        run(config, import_all)
     except (KeyboardInterrupt, StoreUnavailable):
         click.echo(
-            f"\nstopped: {tally.stored} mails are stored; the same command goes on, and stored "
-            "mails are duplicates then",
+            f"\nstopped: {tally.stored} mails are stored; run the same command again to continue, "
+            "stored mails are then duplicates",
             err=True,
         )
         raise
@@ -69,18 +73,18 @@ def import_(paths: tuple[Path, ...], trusted: bool, config: Path | None, as_json
 def _print(tally: Tally, *, trusted: bool) -> None:
     document = tally.document()
     as_fields((name, value) for name, value in document.items() if name != "problems")
-    _name_problems(tally.problems, tally.counts["quarantine"] + tally.failed)
+    _print_problems(tally.problems, tally.counts["quarantine"] + tally.failed)
     if tally.counts["duplicate"] or tally.repeated:
-        click.echo("note: what came in before is not sent again", err=True)
+        click.echo("note: mails that were received before are not delivered again", err=True)
     if tally.counts["quarantine"] and not trusted:
         click.echo(
-            "note: nobody handed these files over, so only dkim counts as their evidence; if you "
-            "know where they come from, run the same command with --trusted",
+            "note: of the evidence only dkim applies to files; if you know where they come from, "
+            "run the same command with --trusted",
             err=True,
         )
 
 
-def _name_problems(problems: Sequence[dict[str, str]], count: int) -> None:
+def _print_problems(problems: Sequence[dict[str, str]], count: int) -> None:
     for each in problems:
         click.echo(f"{each['mail']}: {each['problem']}", err=True)
     if count > len(problems):

@@ -1,4 +1,4 @@
-"""`smsbridge messages`: what came in and was read."""
+"""`smsbridge messages`: lists and shows messages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bridge.operations.messages import list_messages, show_message
 
 @click.group()
 def messages() -> None:
-    """Look at messages."""
+    """List and show messages."""
 
 
 @messages.command("list")
 @with_config
 @with_limit
-@click.option("--before", type=int, help="Go on from this arrival_id, which is left out.")
-@click.option("--provider", help="Only messages of this provider.")
+@click.option("--before", type=int, help="Only those with a lower arrival_id: the next page.")
+@click.option("--provider", help="Only from this provider.")
 @with_reveal
 @with_json
 def list_(
@@ -32,11 +32,11 @@ def list_(
     reveal: bool,
     as_json: bool,
 ) -> None:
-    """List messages, the last to arrive first.
+    """List messages, newest arrival first.
 
-    Numbers are masked and texts left out, unless --reveal. JSON: a list of {"id", "arrival_id",
-    "provider", "from", "to", "received_at", "bridged_at", "provider_message_id"} and, with
-    --reveal, "body".
+    Numbers are masked and texts omitted, unless --reveal is given. JSON: a list of {"id",
+    "arrival_id", "provider", "from", "to", "received_at", "bridged_at", "provider_message_id"}
+    and, with --reveal, "body".
     """
     documents = run(
         config,
@@ -59,7 +59,7 @@ def list_(
 @with_config
 @with_json
 def show(message_id: str, config: Path | None, as_json: bool) -> None:
-    """Show one message whole, its text and numbers included, with its arrivals and deliveries.
+    """Show one message with its full text and numbers, its arrivals and its deliveries.
 
     JSON: {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
     """
@@ -81,7 +81,7 @@ def show(message_id: str, config: Path | None, as_json: bool) -> None:
 
 
 def as_data(data: dict[str, object]) -> None:
-    """Print the webhook's data as lines, what is inside a table as `table.key`."""
+    """Print the webhook's data as lines, nested keys as `table.key`."""
     pairs: list[tuple[str, object]] = []
     for name, value in data.items():
         if isinstance(value, dict):

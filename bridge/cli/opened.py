@@ -1,4 +1,4 @@
-"""The configured store, opened for a command beside a daemon that may be running on it."""
+"""Opens the configured store for a command; a daemon may be running on it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 
 def run(config: Path | None, work: Callable[[Store, ConfigFile], Awaitable[T]]) -> T:
-    """Open the store and do one operation with it.
+    """Open the store and run one operation on it.
 
-    Raises a StoreError with what to do if the store is not there, not ours, or not available; an
-    error of the config names file and line.
+    Raises StoreError if the store is missing, foreign or unavailable, ConfigErrors with file and
+    line.
     """
     file = require_config(config)
 
-    async def do() -> T:
+    async def with_store() -> T:
         command = click.get_current_context().command_path
         store = await Store.beside(file.settings.store, owner=command, clock=now)
         try:
@@ -36,14 +36,14 @@ def run(config: Path | None, work: Callable[[Store, ConfigFile], Awaitable[T]]) 
             await store.close()
 
     try:
-        return asyncio.run(do())
+        return asyncio.run(with_store())
     except ConfigError as error:
-        raise file.explain(error) from None
+        raise file.locate(error) from None
 
 
 @contextmanager
 def progress_bar(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal; give what moves it on."""
+    """Show a progress bar on a terminal; yield the function that advances it."""
     with click.progressbar(
         length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:

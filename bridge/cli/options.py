@@ -1,4 +1,4 @@
-"""Options that several commands share, and the config that they name."""
+"""Options that several commands share, and loading the config that they name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bridge.errors import ConfigErrors
 
 
 def _chosen(context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
-    """Take -c of the command itself, else that in front of it."""
+    """Use the command's own -c, else the one before the command."""
     if value is not None:
         return value
     in_front = context.find_root().params.get("config")
@@ -24,29 +24,45 @@ with_config = click.option(
     "--config",
     type=click.Path(path_type=Path),
     callback=_chosen,
-    help="The config file; else SMSBRIDGE_CONFIG, ./config.toml, /etc/smsbridge/config.toml.",
+    help="Config file; default: SMSBRIDGE_CONFIG, ./config.toml, /etc/smsbridge/config.toml.",
 )
 with_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 with_reveal = click.option(
-    "--reveal", is_flag=True, help="Print numbers and texts whole; a list masks them otherwise."
+    "--reveal", is_flag=True, help="Print full numbers and texts; lists mask them otherwise."
 )
 with_limit = click.option(
     "-n", "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True,
-    help="At most so many, newest first.",
+    help="Maximum number, newest first.",
 )  # fmt: skip
 
 
+class _Time(click.ParamType[datetime]):
+    """A moment in ISO 8601; without an offset it is the machine's local time."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Parse it, or fail with the ways to write one."""
+        try:
+            return datetime.fromisoformat(str(value)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time; write 2026-04-08 or 2026-04-08T14:30", param, ctx)
+
+
+TIME = _Time()
+
+
 def require_config(explicit: Path | None) -> ConfigFile:
-    """Load the config, or say where one was looked for."""
+    """Load the config; raises ConfigErrors, naming the places if none is found."""
     path = find_config(explicit)
     if path is None:
         places = ", ".join(str(place) for place in PLACES)
-        raise ConfigErrors(
-            [f"no config: there is none at {places}; name it with -c or {ENVIRONMENT}"]
-        )
+        raise ConfigErrors([f"no config found at {places}: name it with -c or {ENVIRONMENT}"])
     return load_file(path)
 
 
 def now() -> datetime:
-    """Tell the time, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""Prints tables and fields: with rich on a terminal, as plain aligned text into a pipe, or JSON.
+"""Prints tables and fields: with rich on a terminal, aligned plain text into a pipe, or JSON.
 
-What came from outside is never printed as it is: control characters are escaped, so that no text
-of an SMS or a server moves a cursor or hides a line.
+External text is never printed verbatim: control characters are escaped, so that an SMS or a
+server's reply can't move the cursor or hide a line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.text import Text
 
 
 def printable(value: object) -> str:
-    """Write a value for a terminal: nothing is empty, control characters are escaped."""
+    """Format a value for a terminal: None is empty, control characters are escaped."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -32,12 +32,12 @@ def printable(value: object) -> str:
 
 
 def as_document(value: object) -> None:
-    """Print one JSON document; ASCII, so that it survives every pipe and terminal."""
+    """Print one JSON document, in ASCII so that it survives every pipe and terminal."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 
 def as_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
-    """Print rows under their columns; `nothing` is said on stderr if there are none."""
+    """Print rows below their column names; prints `nothing` on stderr if there are none."""
     cells = [[printable(value) for value in row] for row in rows]
     if not cells:
         click.echo(nothing, err=True)
@@ -59,12 +59,12 @@ def as_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: 
 def as_list(
     columns: Sequence[str], documents: Sequence[Mapping[str, object]], nothing: str
 ) -> None:
-    """Print these keys of documents as a table."""
+    """Print the given keys of documents as a table."""
     as_table(columns, [[each[column] for column in columns] for each in documents], nothing)
 
 
 def as_fields(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print one thing as a line for each field, leaving out those without a value."""
+    """Print one field per line, omitting those without a value."""
     shown = [(name, printable(value)) for name, value in pairs]
     shown = [(name, value) for name, value in shown if value]
     width = max((len(name) for name, _ in shown), default=0)

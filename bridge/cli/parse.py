@@ -1,4 +1,4 @@
-"""`smsbridge parse`: what a mail would become, without a store, and why."""
+"""`smsbridge parse`: parses one mail without a store, and explains the result."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.explanation import print_explanation
+from bridge.cli.annotated_mail import print_explanation
+from bridge.cli.default_providers import TRUST_NOTE, known_providers
 from bridge.cli.messages import as_data
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, heading
 from bridge.cli.root import DONE, FOUND_WRONG
-from bridge.cli.stand_ins import TRUST_NOTE, known_providers
 from bridge.errors import NotPossible
 from bridge.model import Arrival, MailFile
 from bridge.operations.documents import result_document
-from bridge.operations.explain import explain
+from bridge.operations.explain import explain_mail
 from bridge.operations.mail_files import read_one
 from bridge.reader import Reader, Reading
 
@@ -27,30 +27,30 @@ from bridge.reader import Reader, Reading
 @with_config
 @with_json
 def parse(file: Path, config: Path | None, as_json: bool) -> int:
-    """Read a mail from a file and show what it would become, and why.
+    """Parse a mail file and show the result, with an explanation.
 
     FILE - is standard input.
 
-    Shows which provider took the mail, where each value was found, what is missing, the charset,
-    what was mended, and the webhook's data; numbers and texts whole. Needs no store and stores
-    nothing. Trust is not asked for: a file has no sender. Without a config, agile's mails are
-    read, as Europe/Rome and IT. Exits 0 if it is a message, else 1. JSON: {"outcome": "message",
-    "data": the webhook's data}, with "more": […] where the mail holds several SMS, or {"outcome":
-    "quarantine" | "ignored", "reason", "detail"}; in each "explain": {"provider", "matched",
-    "found", "missing", "charset", "from_html", "warnings", "mail", "webhook"}.
+    Shows the provider that matched, where each value was found, what is missing, the charset,
+    repairs, and the webhook's data with full numbers and texts. Needs no store and stores nothing.
+    Evidence is not checked, since a file has no sender. Without a config, only agile's mails are
+    parsed, as Europe/Rome and IT. Exits 0 if the result is a message, else 1. JSON: {"outcome":
+    "message", "data": the webhook's data}, with "more": […] if the mail contains several SMS, or
+    {"outcome": "quarantine" | "ignored", "reason", "detail"}; in each "explain": {"provider",
+    "matched", "found", "missing", "charset", "from_html", "warnings", "mail", "webhook"}.
     """
     known, notes = known_providers(config)
     raw = _read(file)
     arrival = Arrival(MailFile(), str(file), raw, now())
     result = asyncio.run(Reader(known, None, now).read(arrival))
     document = result_document(result)
-    explained = explain(known, raw, result)
+    explained = explain_mail(known, raw, result)
     if as_json:
         as_document({**document, "explain": explained.document})
     else:
         found = [document.pop("data"), *document.pop("more", ())] if "data" in document else []
         as_fields(document.items())
-        heading("how it was read")
+        heading("how it was parsed")
         print_explanation(explained)
         for number, data in enumerate(found, 1):
             heading("the webhook's data" if number == 1 else f"message {number} of the same mail")

@@ -1,4 +1,4 @@
-"""`smsbridge providers`: the formats that can be read, and what they make of mails."""
+"""`smsbridge providers`: lists and shows provider formats, and tries them on mails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridge.providers import PRESETS, plugins, presets
 
 @click.group()
 def providers() -> None:
-    """Look at the formats that can be read, and try mails with them."""
+    """List provider formats, and try them on mails."""
 
 
 providers.add_command(try_)
@@ -25,9 +25,9 @@ providers.add_command(try_)
 @providers.command("list")
 @with_json
 def list_(as_json: bool) -> None:
-    """List the formats that come with smsbridge, and those of installed packages.
+    """List the built-in formats and those of installed packages.
 
-    A config chooses one by its name: preset = "didww". JSON: a list of {"name", "kind", "reads",
+    A config selects one by name: preset = "didww". JSON: a list of {"name", "kind", "reads",
     "package"}; kind is "toml", "python" or "package".
     """
     documents = [_built_in(name) for name in sorted(PRESETS)]
@@ -42,7 +42,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @with_json
 def show(name: str, as_json: bool) -> None:
-    """Print a format as TOML, ready to be copied into a config.
+    """Print a format as TOML, to be copied into a config.
 
     JSON: {"name", "kind", "reads", "package", "toml"}.
     """
@@ -55,7 +55,9 @@ def show(name: str, as_json: bool) -> None:
         return
     others = plugins.installed()
     if any(each.name == name for each in others):
-        raise NotPossible(f"{name} comes from a package, whose own pages say what to write")
+        raise NotPossible(
+            f"{name} comes from a package: its documentation shows how to configure it"
+        )
     near = difflib.get_close_matches(name, PRESETS, n=1)
     meant = f"did you mean {near[0]!r}?" if near else "`smsbridge providers list` names them"
     raise NotPossible(f"no provider {name!r} is known, {meant}")
@@ -67,7 +69,7 @@ def _built_in(name: str) -> Document:
 
 
 def _from_package(plugin: plugins.Plugin) -> Document:
-    told = f"(from {plugin.package})"
+    summary = f"(from {plugin.package})"
     if plugin.name in PRESETS:
-        told += ", not used: the built-in one of this name is"
-    return {"name": plugin.name, "kind": "package", "reads": told, "package": plugin.package}
+        summary += ", unused: the built-in format of the same name has precedence"
+    return {"name": plugin.name, "kind": "package", "reads": summary, "package": plugin.package}

@@ -1,4 +1,4 @@
-"""`smsbridge providers try`: what whole mailboxes would become with the configured providers."""
+"""`smsbridge providers try`: parses many mails with the configured providers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from bridge.cli.default_providers import TRUST_NOTE, known_providers
 from bridge.cli.opened import progress_bar
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_table, heading
 from bridge.cli.root import DONE, FOUND_WRONG
-from bridge.cli.stand_ins import TRUST_NOTE, known_providers
 from bridge.operations.documents import Document
 from bridge.operations.mail_files import find_files, total_size
 from bridge.operations.trial import Trial
@@ -23,11 +23,11 @@ from bridge.reader import Reader
 @with_config
 @with_json
 def try_(files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
-    """Read many mails and table what each would become.
+    """Parse many mails and show a table of the results.
 
     FILE is a mail, an mbox, a Maildir, or a folder with *.eml and *.mbox files. Nothing is stored,
-    and evidence is not asked for. A message that comes twice is a duplicate.
-    Exits 1 if a mail would go to quarantine. JSON: {"mails": [{"mail", "outcome", "provider",
+    and evidence is not checked. A message that occurs twice is a duplicate. Exits 1 if a mail
+    would go to quarantine. JSON: {"mails": [{"mail", "outcome", "provider",
     "message_id", "reason", "detail"}], "totals": {"message", "duplicate", "ignored",
     "quarantine"}}.
     """
@@ -40,7 +40,9 @@ def try_(files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
     if as_json:
         as_document({"mails": trial.rows, "totals": totals})
     else:
-        rows = [[row["mail"], row["outcome"], row["provider"], _became(row)] for row in trial.rows]
+        rows = [
+            [row["mail"], row["outcome"], row["provider"], _id_or_reason(row)] for row in trial.rows
+        ]
         as_table(("mail", "outcome", "provider", "id or reason"), rows, "no mails")
         heading("totals")
         as_table(("outcome", "provider", "reason", "mails"), trial.table(), "no mails")
@@ -49,5 +51,5 @@ def try_(files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
     return FOUND_WRONG if totals["quarantine"] else DONE
 
 
-def _became(row: Document) -> str:
+def _id_or_reason(row: Document) -> str:
     return str(row["message_id"] or f"{row['reason']}: {row['detail']}")

@@ -1,4 +1,4 @@
-"""`smsbridge reconcile`: is every mail of a mailbox in the ledger."""
+"""`smsbridge reconcile`: finds mails of a mailbox that are missing from the ledger."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ from bridge.config.load import ConfigFile
 from bridge.config.settings import Settings
 from bridge.config.values import nearest
 from bridge.errors import NotPossible
-from bridge.operations import reconcile as operation
-from bridge.operations.reconcile import Comparison
+from bridge.operations.reconcile import Comparison, reconcile_mailbox
 from bridge.store import Store
 
 
 @click.command()
 @click.argument("name")
-@click.option("--fix", is_flag=True, help="Take in what is missing.")
+@click.option("--fix", is_flag=True, help="Import what is missing.")
 @click.option(
     "--all", "everything", is_flag=True,
-    help="Also the mails that were there before the first start and that `start` left out.",
+    help="Also mails from before the initial sync that `start` left out.",
 )  # fmt: skip
 @with_config
 @with_json
 def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_json: bool) -> int:
     """Compare a mailbox with the ledger.
 
-    NAME is that of the [[imap]] table. Every mail of its folder must be in the ledger, known by
-    its place, its message or its bytes; nothing in the mailbox is changed. May run beside the
-    daemon, which goes on by itself with what is "waiting". Exits 1 if anything is missing, also if
-    --fix took it in. JSON: {"mailbox", "mails", "known", "left_out", "missing": [{"uid", "waiting",
-    "would_be", "message_id", "taken_in", "problem"}]}.
+    NAME is the name of an [[imap]] table. Every mail in its folder must be in the ledger, by its
+    UID, message or raw bytes. The mailbox is not changed. Can run beside the daemon, which will
+    read mails that are "waiting". Exits 1 if anything is missing, even if --fix imported it.
+    JSON: {"mailbox", "mails", "known", "left_out", "missing": [{"uid", "waiting", "would_be",
+    "message_id", "taken_in", "problem"}]}.
     """
 
     async def compare(store: Store, file: ConfigFile) -> Comparison:
@@ -53,7 +52,7 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
                 bar.update(done - bar.pos)
 
             async with app.open_mailbox(settings) as mailbox:
-                return await operation.reconcile(
+                return await reconcile_mailbox(
                     mailbox, settings, store, intake, now,
                     fix=fix, everything=everything, progress=progress,
                 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""The `smsbridge` command: finds the subcommand, and turns every fault into a sentence.
+"""The `smsbridge` command: dispatches to subcommands, and prints every error as a sentence.
 
-Subcommands are imported only when they are called: `smsbridge --help` or a typo must not wait
-for the database and the web server to be imported (half a second on a small machine).
+Subcommands are imported lazily: `smsbridge --help` or a typo must not wait for the database and
+the web server to be imported (half a second on a small machine).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,60 +19,59 @@ import click
 from bridge import __version__
 from bridge.errors import BridgeError
 
-# Name → the module in bridge.cli, whose command has the same name, and what --help says of it.
+# Name → the module in bridge.cli, whose command has the module's name, and its line in --help.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "run": ("run", "Run the bridge until it is told to stop."),
-    "check": ("check", "Check the config and say what would run."),
-    "parse": ("parse", "Read a mail from a file and show what it would become."),
-    "providers": ("providers", "Look at the formats that can be read, and try mails with them."),
-    "demo": ("demo", "Run the whole way on this machine."),
-    "messages": ("messages", "Look at messages."),
-    "deliveries": ("deliveries", "Look at deliveries and try them again."),
-    "quarantine": ("quarantine", "Look at what became no message, and parse it again."),
-    "endpoints": ("endpoints", "Look at endpoints, hold and resume them."),
-    "audit": ("audit", "Prove that the ledger adds up."),
-    "import": ("import_mail", "Take in mails from files."),
+    "run": ("run", "Run the bridge until it receives SIGTERM."),
+    "check": ("check", "Check the config and show what would run."),
+    "parse": ("parse", "Parse a mail file and show the result."),
+    "providers": ("providers", "List provider formats, and try them on mails."),
+    "demo": ("demo", "Run the whole pipeline on this machine."),
+    "messages": ("messages", "List and show messages."),
+    "deliveries": ("deliveries", "List, show and retry deliveries."),
+    "quarantine": ("quarantine", "List, show and reparse quarantined mail."),
+    "endpoints": ("endpoints", "List, hold and resume endpoints."),
+    "audit": ("audit", "Verify that no message is unaccounted for."),
+    "import": ("import_mail", "Import mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
-    "secret": ("secret", "Make a new signing secret."),
+    "secret": ("secret", "Generate a signing secret."),
 }
 
 DONE: Final = 0
 FOUND_WRONG: Final = 1
 NOT_POSSIBLE: Final = 2
-_INTERRUPTED: Final = 130  # what a shell gives after Ctrl-C
-_READER_GONE: Final = 141  # what a shell gives after SIGPIPE
+_INTERRUPTED: Final = 130  # what a shell returns after Ctrl-C
+_BROKEN_PIPE: Final = 141  # what a shell returns after SIGPIPE
 
 
-class _ReaderGone(Exception):
-    """Whoever read our output has closed the pipe; click would make exit code 1 of it."""
+class _PipeClosed(Exception):
+    """The reader of our output has closed the pipe; click would exit with 1."""
 
 
 class Commands(click.Group):
-    """The group of all commands, each imported when it is called for."""
+    """The group of all commands, each imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order in which they are needed."""
+        """List the commands in the order in which operators need them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"bridge.cli.{COMMANDS[cmd_name][0]}")
-        # Python keeps some words to itself: `import` is import_ there.
-        command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
+        name, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(f"bridge.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list in --help without importing any command."""
+        """Write the command list of --help without importing any command."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that was named, or name the nearest."""
+        """Find the command, or suggest the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             meant = f", did you mean {near[0]!r}?" if near else f": known are {', '.join(COMMANDS)}"
@@ -87,38 +85,38 @@ class Commands(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Read the options; --help prints already here."""
+        """Parse the options; --help prints at this point."""
         try:
             return super().make_context(info_name, args, parent, **extra)
         except BrokenPipeError:
-            raise _ReaderGone from None
+            raise _PipeClosed from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise _ReaderGone from None
+            raise _PipeClosed from None
 
 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 found something wrong, 2 cannot be done as asked.",
+    epilog="Exit codes: 0 success, 1 a problem was found, 2 the command could not be carried out.",
 )
 @click.option(
     "-c",
     "--config",
     type=click.Path(path_type=Path),
-    help="The config file; else SMSBRIDGE_CONFIG, ./config.toml, /etc/smsbridge/config.toml.",
+    help="Config file; default: SMSBRIDGE_CONFIG, ./config.toml, /etc/smsbridge/config.toml.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def smsbridge(config: Path | None) -> None:  # read by the options of each command
+def smsbridge(config: Path | None) -> None:  # read by each command's own option
     """Turn inbound SMS that arrive as e-mail into signed webhooks, and lose none."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code. No traceback reaches a user's terminal."""
+    """Run the command line; return the exit code. Never shows a traceback."""
     try:
         code = smsbridge.main(arguments, prog_name="smsbridge", standalone_mode=False)
         sys.stdout.flush()
@@ -126,19 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return NOT_POSSIBLE
     except BridgeError as error:
-        _say(str(error))
+        _print_error(str(error))
         return NOT_POSSIBLE
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
-    except (_ReaderGone, BrokenPipeError):
-        # What is still buffered would fail once more when the interpreter exits.
+    except (_PipeClosed, BrokenPipeError):
+        # Flushing the buffer at interpreter exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _READER_GONE
+        return _BROKEN_PIPE
     except Exception as error:
         if os.environ.get("SMSBRIDGE_DEBUG") == "1":
             raise
-        # The text may quote a mail or a number, so only the class is told.
-        _say(
+        # The exception's text may quote a mail or a number, so only its class is shown.
+        _print_error(
             f"this is a bug in smsbridge ({type(error).__name__}): please report it to its "
             "authors with what SMSBRIDGE_DEBUG=1 prints, less anything private"
         )
@@ -146,5 +144,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else DONE
 
 
-def _say(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     click.echo(f"smsbridge: {sentence}", err=True)

@@ -20,13 +20,13 @@ log = logs.logger("app")
 @click.command()
 @with_config
 def run(config: Path | None) -> int:
-    """Run the bridge until it is told to stop.
+    """Run the bridge until it receives SIGTERM.
 
-    SIGTERM or Ctrl-C ends it after what is under way; a second one ends it at once. SIGHUP reads
-    the TLS certificates again.
+    SIGTERM or Ctrl-C shuts it down gracefully: in-flight mails and deliveries are finished. A
+    second one exits at once. SIGHUP reloads the TLS certificates.
     """
-    # Until the supervisor listens to it: a certificate that is renewed while the database is
-    # migrated must not end the daemon. What is read later is the new one anyhow.
+    # Until the supervisor handles it: a certificate renewed during a database migration must not
+    # kill the daemon. The new certificate is loaded later anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     file = require_config(config)
     _without_colours()
@@ -35,20 +35,20 @@ def run(config: Path | None) -> int:
     try:
         return app.run(file.settings)
     except ConfigError as error:
-        raise file.explain(error) from None
+        raise file.locate(error) from None
     except BridgeError:
         raise
     except Exception:
-        # The supervisor lets a bug through on purpose: systemd starts the daemon again.
+        # The supervisor doesn't catch bugs on purpose: systemd restarts the daemon.
         log.exception("crashed")
         raise
 
 
 def _without_colours() -> None:
-    """Keep what colours terminals out of the daemon: 10 MB of memory that it has no use for.
+    """Keep terminal colour packages out of the daemon: they take 10 MB of memory.
 
-    httpx (for a command of its own) and Alembic's Mako (for error pages) load these where they
-    find them, and do without where they don't.
+    httpx (for its own command) and Alembic's Mako (for error pages) import them if available, and
+    work without them.
     """
     for name in ("rich", "pygments"):
         sys.modules.setdefault(name, cast("ModuleType", None))

@@ -1,4 +1,4 @@
-"""`smsbridge secret`: a new signing secret."""
+"""`smsbridge secret`: generates a signing secret."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import click
 
 from bridge.cli.options import with_json
 from bridge.cli.output import as_document
-from bridge.signing import standard_webhooks
+from bridge.config.settings import DEFAULT_SCHEME
+from bridge.signing import SCHEMES
 
 
 @click.command()
+@click.option(
+    "--scheme", type=click.Choice(list(SCHEMES)), default=DEFAULT_SCHEME, show_default=True,
+    help="The signing scheme that it is for.",
+)  # fmt: skip
 @with_json
-def secret(as_json: bool) -> None:
-    """Make a new signing secret.
+def secret(scheme: str, as_json: bool) -> None:
+    """Generate a signing secret.
 
-    Give the same to the receiver. JSON: {"secret"}.
+    Configure the same one in the receiver. JSON: {"secret"}.
     """
-    made = standard_webhooks.generate_secret()
+    generated = SCHEMES[scheme].generate_secret()
     if as_json:
-        as_document({"secret": made})
+        as_document({"secret": generated})
     else:
-        click.echo(made)
+        click.echo(generated)

@@ -1,4 +1,4 @@
-"""Where a listener listens: `127.0.0.1:2525`, `[::1]:2525`, `:2525` or `systemd:NAME`."""
+"""Listen addresses: `127.0.0.1:2525`, `[::1]:2525`, `:2525` or `systemd:NAME`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FD_NAME: Final = re.compile(r"[!-9;-~]{1,255}")  # what FileDescriptorName= tak
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP address and a port; `host` None is every address of the machine, port 0 a free one."""
+    """An IP address and a port; host None means all addresses, port 0 any free port."""
 
     host: str | None
     port: int
@@ -30,7 +30,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class SystemdSocket:
-    """A socket that systemd hands over, by its FileDescriptorName."""
+    """A socket passed by systemd, by its FileDescriptorName."""
 
     name: str
 
@@ -39,7 +39,7 @@ class SystemdSocket:
 
 
 def parse_listen(text: str) -> Address | SystemdSocket:
-    """Read a listen address; raise ValueError with a sentence that names what is wrong."""
+    """Parse a listen address; raises ValueError with what is wrong."""
     kind, colon, rest = text.rpartition(":")
     if not colon:
         raise ValueError(f'{text!r} has no port: write it like "127.0.0.1:2525"')

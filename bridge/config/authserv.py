@@ -1,4 +1,4 @@
-"""`authserv_id` in `[providers.trust]`: whose word about a mail's signatures is believed."""
+"""`authserv_id` in `[providers.trust]`: which server's authentication results count."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bridge.config.strict import Strict
 from bridge.config.values import Domain, Network
 
 _ID: Final = re.compile(r"[\x21-\x7e]{0,253}")
-# What ends an id, or stands around it, where a server writes it.
+# Delimiters of an id in the header.
 _NOT_IN_IDS: Final = frozenset(';()"\\')
 
 
 def _several(value: object) -> object:
-    """Take one text for a list of one."""
+    """Accept a single string as a list of one."""
     return [value] if isinstance(value, str) else value
 
 
@@ -30,21 +30,21 @@ AuthservId = Annotated[str, AfterValidator(_authserv_id)]
 
 
 class AuthservSettings(Strict):
-    """Believes what your own server wrote into Authentication-Results (RFC 8601).
+    """Accepts what your own server wrote into Authentication-Results (RFC 8601).
 
-    A domain is compared whole: its subdomains do not count.
+    Domains must be equal: subdomains don't count.
     """
 
-    # "" is a server that writes none, as Microsoft 365.
+    # "" matches a server that writes none, such as Microsoft 365.
     id: Annotated[tuple[AuthservId, ...], BeforeValidator(_several), Field(min_length=1)]
     dkim: tuple[Domain, ...] = ()  # dkim=pass, of these domains
     spf: tuple[Domain, ...] = ()  # spf=pass, smtp.mailfrom of these domains
     dmarc: tuple[Domain, ...] = ()  # dmarc=pass, header.from of these domains
     headers: Annotated[int, Field(ge=1, le=10, strict=True)] = (
-        1  # how many it writes into each mail
+        1  # how many such headers it adds to each mail
     )
     received_above: Annotated[int, Field(ge=0, le=20, strict=True)] = 0  # your own servers' only
-    networks: tuple[Network, ...] = ()  # what comes by SMTP must come from these: your own server
+    networks: tuple[Network, ...] = ()  # for mail by SMTP: your own server's addresses
 
     @model_validator(mode="after")
     def _some_result(self) -> Self:

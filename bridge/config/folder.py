@@ -1,4 +1,4 @@
-"""The folder that a config's relative paths start from: the one that holds the config file."""
+"""Resolves relative paths in a config: against the folder of the config file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-# Validators have no parameter for it: `load` sets it around the validation, and settings that
-# are built without a file (tests, the demo) keep relative paths as they are.
+# Validators can't take it as a parameter: `load` sets it during validation, and settings built
+# without a file (tests, the demo) keep relative paths.
 _folder: ContextVar[Path | None] = ContextVar("config_folder", default=None)
 
 
 @contextmanager
 def beside(folder: Path) -> Iterator[None]:
-    """Let relative paths start from `folder` while settings are validated inside."""
+    """Resolve relative paths against `folder` while settings are validated inside."""
     token = _folder.set(folder)
     try:
         yield
@@ -23,6 +23,6 @@ def beside(folder: Path) -> Iterator[None]:
 
 
 def anchored(path: Path) -> Path:
-    """Make a path of the config independent of the working directory."""
+    """Make a config path independent of the working directory."""
     folder = _folder.get()
     return path if folder is None else folder / path

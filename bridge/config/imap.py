@@ -1,4 +1,4 @@
-"""`[[imap]]`: the mailboxes that are read, how we log in, and what becomes of a mail afterwards."""
+"""`[[imap]]`: the mailboxes to read, how to log in, and what to do with a mail afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HOW: Final = '"leave", "seen", "delete", "move:Folder" or "copy:Folder"'
 
 
 class Step(StrEnum):
-    """What is done with a mail in its mailbox once it is committed."""
+    """What to do with a mail in its mailbox after the commit."""
 
     LEAVE = "leave"
     SEEN = "seen"
@@ -36,7 +36,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Afterwards:
-    """A step, and the folder that it needs."""
+    """A step, with the folder that it needs."""
 
     step: Step
     folder: str | None = None
@@ -45,11 +45,11 @@ class Afterwards:
         return self.step.value if self.folder is None else f"{self.step.value}:{self.folder}"
 
 
-Start = date | Literal["unseen", "all", "new"]
+InitialSync = date | Literal["unseen", "all", "new"]
 
 
 def _afterwards(value: object) -> object:
-    """Read `"seen"` or `"move:Folder"`."""
+    """Parse `"seen"` or `"move:Folder"`."""
     if isinstance(value, Afterwards):
         return value
     word, colon, folder = value.partition(":") if isinstance(value, str) else ("", "", "")
@@ -60,17 +60,17 @@ def _afterwards(value: object) -> object:
 
 
 def _start(value: object) -> object:
-    """Read a word or a date as TOML writes it, without quotes."""
+    """Accept a keyword, or a TOML date (without quotes)."""
     if isinstance(value, str) and value in {"unseen", "all", "new"}:
         return value
-    # A datetime is a date to Python; IMAP's SINCE knows days only.
+    # datetime is a subclass of date; IMAP's SINCE only has days.
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     raise ValueError('must be "unseen", "all", "new", or a date without quotes, like 2026-04-08')
 
 
 def _text(text: str) -> str:
-    """Refuse what no IMAP command can carry."""
+    """Reject text that no IMAP command can carry."""
     if not text or not text.isprintable():
         raise ValueError("must not be empty, nor hold control characters")
     return text
@@ -83,23 +83,23 @@ def _host(host: str) -> str:
 
 
 def _canonical(folder: str) -> str:
-    """Give a folder's one name: INBOX alone is written in any case (RFC 3501, 5.1)."""
+    """Return a folder's canonical name: only INBOX is case-insensitive (RFC 3501, 5.1)."""
     return "INBOX" if folder.upper() == "INBOX" else folder
 
 
-Place = tuple[str, int, str, str]  # host, port, user, folder: as they are compared
+Place = tuple[str, int, str, str]  # host, port, user, folder; canonical
 Text = Annotated[str, AfterValidator(_text)]
 What = Annotated[Afterwards, BeforeValidator(_afterwards)]
 
 
 class ImapSettings(Strict):
-    """`[[imap]]`: one folder of one mailbox that is read."""
+    """`[[imap]]`: one folder of one mailbox to read."""
 
     name: Name
     host: Annotated[str, AfterValidator(_host)]
     port: Annotated[int, Field(ge=1, le=65535, strict=True)] = 993
-    tls: StrictBool = True  # false: for a server on this machine only
-    tls_ca: ConfigPath | None = None  # the only CA (PEM) that is trusted; default: the system's
+    tls: StrictBool = True  # false: only for a server on this machine
+    tls_ca: ConfigPath | None = None  # the only trusted CA (PEM); default: the system's
     folder: Text = "INBOX"
     username: Text
     password: Secret | None = None
@@ -107,20 +107,22 @@ class ImapSettings(Strict):
     on_message: What = Afterwards(Step.SEEN)
     on_quarantine: What = Afterwards(Step.SEEN)
     on_ignored: What = Afterwards(Step.SEEN)
-    start: Annotated[Start, BeforeValidator(_start)] = "unseen"  # what the first start takes in
-    poll: PositiveSeconds = 60.0  # the mailbox is looked through at least this often
-    idle: StrictBool = True  # and at once when the server says that there is something
+    start: Annotated[InitialSync, BeforeValidator(_start)] = (
+        "unseen"  # which existing mails the first start reads
+    )
+    poll: PositiveSeconds = 60.0  # poll interval, also with IDLE
+    idle: StrictBool = True  # and at once when the server announces mail
     max_message: PositiveSize = ByteSize(25 * 1024**2)
     timeout: PositiveSeconds = 30.0  # for each command
 
     @property
     def place(self) -> Place:
-        """What tells this folder from any other."""
+        """The identity of the folder."""
         return self._place(self.folder)
 
     @property
     def targets(self) -> dict[str, Place]:
-        """The folders that mails are moved or copied to, by the setting that says so."""
+        """The folders that mails are moved or copied to, by setting."""
         actions = {
             "on_message": self.on_message,
             "on_quarantine": self.on_quarantine,
@@ -140,9 +142,11 @@ class ImapSettings(Strict):
         if (self.password is None) == (self.oauth is None):
             raise ValueError("set password, or an [imap.oauth] table, and not both")
         if not self.tls and not is_loopback(self.host):
-            raise ValueError("tls = false sends the password readable: for 127.0.0.1 or ::1 only")
+            raise ValueError(
+                "tls = false sends the password in clear text: only for 127.0.0.1 or ::1"
+            )
         if not self.tls and self.tls_ca is not None:
-            raise ValueError("tls_ca without tls says nothing: leave one out")
+            raise ValueError("tls_ca has no effect without tls: remove one")
         for name, target in self.targets.items():
             if target == self.place:
                 raise ValueError(f"{name} names the folder that is read: name another one")

@@ -1,4 +1,4 @@
-"""Finds on which line of a TOML text a key stands, for error messages.
+"""Finds the line of a key in a TOML text, for error messages.
 
 TOML's parser in the standard library keeps no positions. This reads the ordinary layouts
 (headers, `key = value`, dotted keys, values over several lines) of a text that is already known
@@ -19,7 +19,7 @@ _DOTTED: Final = rf"{_WORD}(?:\s*\.\s*{_WORD})*"
 _HEADER: Final = re.compile(rf"\s*(\[\[?)\s*({_DOTTED})\s*\]")
 _KEY: Final = re.compile(rf"\s*({_DOTTED})\s*=(.*)", re.DOTALL)
 _PART: Final = re.compile(_WORD)
-_MAX_VALUE_LINES: Final = 500  # of one value; each line tries to parse what came so far
+_MAX_VALUE_LINES: Final = 500  # of one value; each line re-parses the value so far
 
 
 def key_lines(text: str) -> Mapping[Path, int]:
@@ -45,7 +45,7 @@ def key_lines(text: str) -> Mapping[Path, int]:
 
 
 def line_of(path: Sequence[str | int], lines: Mapping[Path, int]) -> int | None:
-    """Give the line of a key, or of the nearest thing around it, or None."""
+    """Return the line of a key, or of its nearest parent, or None."""
     for end in range(len(path), 0, -1):
         if (line := lines.get(tuple(path[:end]))) is not None:
             return line
@@ -60,7 +60,7 @@ def _parts(dotted: str) -> Path:
 
 
 def _enter(parts: Path, is_item: bool, items: dict[Path, int]) -> Path:
-    """Give the path of a header, `[providers.trust]` being that of the latest provider."""
+    """Return the path of a header; `[providers.trust]` belongs to the latest provider."""
     path: Path = ()
     for part in parts[:-1]:
         path = (*path, part)
@@ -69,7 +69,7 @@ def _enter(parts: Path, is_item: bool, items: dict[Path, int]) -> Path:
     path = (*path, parts[-1])
     if is_item:
         items[path] = items.get(path, -1) + 1
-        # A list of tables inside this item begins anew.
+        # Lists of tables inside this item start again at 0.
         for inner in [other for other in items if other[: len(path)] == path and other != path]:
             if inner[len(path)] == items[path]:
                 del items[inner]
@@ -78,7 +78,7 @@ def _enter(parts: Path, is_item: bool, items: dict[Path, int]) -> Path:
 
 
 def _last_line(lines: Sequence[str], first: int, value: str) -> int:
-    """Find where a value ends: at the first line at which it parses."""
+    """Return the line on which a value ends: the first at which it parses."""
     for last in range(first, min(len(lines), first + _MAX_VALUE_LINES)):
         text = "\n".join([value, *lines[first + 1 : last + 1]])
         try:

@@ -1,4 +1,4 @@
-"""Finds and reads the config file, and says all that is wrong with it at once."""
+"""Finds and loads the config file, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from bridge.config.explain import path_of, problem_of, unknown_key
 from bridge.config.folder import beside
 from bridge.config.lines import key_lines, line_of
 from bridge.config.settings import Settings
+from bridge.config.validation_errors import path_of, problem_of, unknown_key
 from bridge.errors import ConfigError, ConfigErrors
 
 ENVIRONMENT: Final = "SMSBRIDGE_CONFIG"
@@ -23,13 +23,13 @@ PLACES: Final = (Path("config.toml"), Path("/etc/smsbridge/config.toml"))
 
 _MAX_BYTES: Final = 1024**2
 _POSITION: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|(end of document))\)")
-# The parser's sentences that an operator would not understand at once.
+# Parser messages that aren't clear to an operator.
 _SYNTAX: Final[Mapping[str, str]] = {
-    "Invalid value": "a value is expected here; texts stand in quotes",
+    "Invalid value": "a value is expected here; strings need quotes",
     "Cannot overwrite a value": "this key is there twice",
     "Invalid statement": "a key, a [table] or a # comment is expected here",
     "Expected newline or end of document after a statement": (
-        "the line should end here; texts stand in quotes, comments begin with #"
+        "the line should end here; strings need quotes, comments begin with #"
     ),
 }
 _DECLARED_TWICE: Final = re.compile(r"Cannot declare \((.*?),?\) twice")
@@ -37,17 +37,17 @@ _DECLARED_TWICE: Final = re.compile(r"Cannot declare \((.*?),?\) twice")
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A config as read: the settings, and the file for telling where something stands."""
+    """A loaded config: the settings, and the file's text to find the line of a key."""
 
     path: Path
     settings: Settings
-    data: Mapping[str, object]  # the TOML as it stands: secrets are not read from their places
+    data: Mapping[str, object]  # the parsed TOML: secrets are not resolved
     text: str
 
-    def explain(self, error: ConfigError) -> ConfigErrors:
-        """Put file and line in front of an error that was found after loading.
+    def locate(self, error: ConfigError) -> ConfigErrors:
+        """Prefix an error that was found after loading with its file and line.
 
-        In its key, one of several tables is named by its place or by its name.
+        The error's key names one of several tables by index or by name.
         """
         key = tuple(int(part) if part.isdigit() else part for part in error.key.split(".") if part)
         tables = self.data.get(str(key[0])) if len(key) > 1 else None
@@ -59,10 +59,10 @@ class ConfigFile:
 
 
 def find_config(explicit: Path | None) -> Path | None:
-    """Say which config is meant: `-c`, else `SMSBRIDGE_CONFIG`, else the first that is there.
+    """Return the config's path: `-c`, else `SMSBRIDGE_CONFIG`, else the first that exists.
 
-    Only the last kind may be absent: None. A file that is named but not there is for `load` to
-    refuse, never silently another one.
+    None if there is none. A file that is named but missing is returned, for `load` to reject:
+    never silently another one.
     """
     if explicit is not None:
         return explicit
@@ -72,15 +72,15 @@ def find_config(explicit: Path | None) -> Path | None:
 
 
 def load(path: Path) -> Settings:
-    """Read and check a config; raise ConfigErrors with one line for each problem."""
+    """Load and validate a config; raises ConfigErrors with one line per problem."""
     return load_file(path).settings
 
 
 def load_file(path: Path) -> ConfigFile:
-    """Like `load`, and keep what is needed to explain errors that are found later."""
+    """Like `load`, but keep the text, to locate errors that are found later."""
     text = _read(path)
     data = _parse(path, text)
-    # pydantic-settings would take keys that begin with _ as options to itself.
+    # pydantic-settings would take keys that begin with _ as its own options.
     private = [key for key in data if key.startswith("_")]
     problems: list[tuple[tuple[str | int, ...], str]] = [
         ((key,), unknown_key((key,))) for key in private
@@ -124,11 +124,11 @@ def _parse(path: Path, text: str) -> dict[str, object]:
         raise ConfigErrors([f"{path}: lists or tables are nested too deep"]) from None
 
 
-def _syntax_problem(said: str, text: str) -> str:
-    """Say where TOML's syntax is broken; the text there may be a secret and is not repeated."""
-    found = _POSITION.fullmatch(said)
+def _syntax_problem(message: str, text: str) -> str:
+    """Locate a TOML syntax error; never quotes the text, which may be a secret."""
+    found = _POSITION.fullmatch(message)
     if found is None:
-        return f"is not TOML: {said}"
+        return f"is not TOML: {message}"
     line, column = found[2], found[3]
     if found[4]:
         where = f"line {text.count(chr(10)) + 1} (the end)"
@@ -162,7 +162,7 @@ def _sentences(
 
 
 def _as_written(key: tuple[str | int, ...], data: object) -> tuple[str | int, ...]:
-    """Take out the index of what may be a list and was written as one table or one text."""
+    """Drop list indexes where a single table or string was written instead of a list."""
     written: list[str | int] = []
     for part in key:
         if isinstance(part, int) and not isinstance(data, list):
@@ -178,7 +178,7 @@ def _as_written(key: tuple[str | int, ...], data: object) -> tuple[str | int, ..
 
 
 def _shown(key: tuple[str | int, ...], data: object) -> str:
-    """Write a path as an operator thinks of it: `endpoints.crm.url`, or `endpoints[0].url`."""
+    """Format a path for operators: `endpoints.crm.url`, or `endpoints[0].url`."""
     shown = ""
     for part in key:
         if isinstance(data, Mapping):

@@ -1,4 +1,4 @@
-"""Is a host this machine itself? Only then may something secret be sent without TLS."""
+"""Whether a host is this machine: only then may secrets be sent without TLS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host's name or address can be reached from this machine alone."""
+    """Return whether a host name or address is only reachable from this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

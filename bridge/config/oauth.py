@@ -1,4 +1,4 @@
-"""`[imap.oauth]`: where the access tokens come from that stand in for a password."""
+"""`[imap.oauth]`: where access tokens, used in place of a password, come from."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bridge.config.values import ConfigPath, Secret
 
 _GOOGLE: Final = "https://oauth2.googleapis.com/token"
 _MICROSOFT: Final = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
-# A user's consent names rights one by one; an application has those that an administrator gave it.
+# A user consents to single scopes; an application has those that an administrator granted.
 _MICROSOFT_USER: Final = "https://outlook.office.com/IMAP.AccessAsUser.All offline_access"
 _MICROSOFT_APPLICATION: Final = "https://outlook.office365.com/.default"
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}")
 
 
 def _command(value: object) -> object:
-    """Take a program and its arguments, run without a shell."""
+    """Accept a program and its arguments, run without a shell."""
     if not isinstance(value, list | tuple) or not value:
         raise ValueError('must be a list: ["/path/of/program", "argument"]')
     if not all(isinstance(word, str) and word and "\0" not in word for word in value):
-        raise ValueError("must be a list of texts in quotes")
+        raise ValueError("must be a list of strings")
     if not str(value[0]).startswith("/"):
         raise ValueError(f"{value[0]!r} must be the program's whole path")
     return tuple(value)
@@ -38,12 +38,12 @@ def _tenant(tenant: str) -> str:
 
 def _scope(scope: str) -> str:
     if not scope.strip() or not scope.isascii() or not scope.isprintable():
-        raise ValueError("must be words parted by spaces")
+        raise ValueError("must be words separated by spaces")
     return scope
 
 
 class OAuthSettings(Strict):
-    """`[imap.oauth]`: an issuer that is asked for tokens, or a command or file that has them.
+    """`[imap.oauth]`: an issuer that grants tokens, or a command or file that provides them.
 
     With `refresh_token` the issuer is asked in the name of the user who once agreed, else in that
     of the application itself (client credentials).
@@ -55,7 +55,7 @@ class OAuthSettings(Strict):
     client_id: str | None = None
     client_secret: Secret | None = None
     refresh_token: Secret | None = None
-    refresh_state: ConfigPath | None = None  # where a refresh token that the issuer changed is kept
+    refresh_state: ConfigPath | None = None  # where a rotated refresh token is kept
     scope: Annotated[str, AfterValidator(_scope)] | None = None
     token_command: Annotated[tuple[str, ...], BeforeValidator(_command)] | None = None
     token_file: ConfigPath | None = None
@@ -95,7 +95,7 @@ class OAuthSettings(Strict):
 
     @property
     def endpoint(self) -> str | None:
-        """The URL that is asked for tokens; None where a command or a file has them."""
+        """The token endpoint; None if a command or a file provides tokens."""
         match self.issuer:
             case "google":
                 return _GOOGLE
@@ -106,7 +106,7 @@ class OAuthSettings(Strict):
 
     @property
     def scopes(self) -> str | None:
-        """What is asked for; Google's refresh tokens know it by themselves."""
+        """The requested scope; Google's refresh tokens imply it."""
         if self.scope is not None or self.issuer != "microsoft":
             return self.scope
         return _MICROSOFT_APPLICATION if self.refresh_token is None else _MICROSOFT_USER

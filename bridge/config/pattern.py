@@ -1,7 +1,7 @@
-"""Patterns that operators write: compiled when the config is read, linear when they run.
+"""Operators' patterns: compiled when the config is loaded, linear-time when they run.
 
-The texts that they run on come from strangers. With a backtracking engine, one nested quantifier
-that nobody notices lets one mail stop the bridge; RE2 has no such pattern.
+They run on text from strangers. With a backtracking engine, one unnoticed nested quantifier lets
+one mail stop the bridge; RE2 has no such patterns.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pydantic import BeforeValidator, InstanceOf
 _MAX_LENGTH: Final = 1000  # characters
 _MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
 _VALUE: Final = "value"
-# Said where RE2's own words would leave an operator alone.
-_LOOKING: Final = "look-ahead, look-behind and back-references do not exist here"
+# Added where RE2's own message doesn't help an operator.
+_LOOKING: Final = "look-ahead, look-behind and back-references are not supported"
 
 
 class Match(NamedTuple):
-    """What a pattern found: its value and where that stands, and where the whole match does."""
+    """A match: the value, its span, and the span of the whole match."""
 
     value: str
     span: tuple[int, int]
@@ -31,9 +31,9 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SearchPattern:
-    """A compiled pattern, searched anywhere; `^` and `$` are a line's, case does not matter.
+    """A compiled pattern: unanchored, multi-line, case-insensitive.
 
-    Its value is the group called `value`, else its one group, else the whole match.
+    Its value is the group named `value`, else its only group, else the whole match.
     """
 
     text: str
@@ -42,11 +42,11 @@ class SearchPattern:
     compiled: Any = field(compare=False, repr=False)
 
     def search(self, text: str) -> Match | None:
-        """Find the first place where it matches and its value took part."""
+        """Return the first match in which the value's group took part."""
         return next(self.all(text), None)
 
     def all(self, text: str) -> Iterator[Match]:
-        """Give every match, in order, that does not overlap the one before."""
+        """Yield all non-overlapping matches, in order."""
         for found in self.compiled.finditer(_whole(text)):
             start, end = found.span(self.group)
             if start >= 0:
@@ -57,7 +57,7 @@ class SearchPattern:
 
 
 def _whole(text: str) -> str:
-    # RE2 reads UTF-8, which has no lone surrogates; one character for one keeps the positions.
+    # RE2 reads UTF-8, which has no lone surrogates; replacing one by one keeps positions.
     if text.isascii():
         return text
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -65,9 +65,9 @@ def _whole(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def compile_pattern(text: str) -> SearchPattern:
-    """Compile a pattern; ValueError says in a sentence what is wrong with it."""
+    """Compile a pattern; raises ValueError with what is wrong with it."""
     if not text:
-        raise ValueError("is empty: a pattern that matches everything says nothing")
+        raise ValueError("is empty, so it matches everything")
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"is longer than {_MAX_LENGTH} characters")
     options = re2.Options()
@@ -76,10 +76,12 @@ def compile_pattern(text: str) -> SearchPattern:
     try:
         compiled = re2.compile(f"(?im){text}", options)
     except re2.error as error:
-        said = error.args[0]
-        why = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        reason = error.args[0]
+        why = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         more = f"; {_LOOKING}" if "perl operator" in why or "escape sequence: \\" in why else ""
-        raise ValueError(f"is no pattern (RE2 syntax): {why.replace('(?im)', '')}{more}") from None
+        raise ValueError(
+            f"is not a valid pattern (RE2 syntax): {why.replace('(?im)', '')}{more}"
+        ) from None
     group = compiled.groupindex.get(_VALUE, 1 if compiled.groups == 1 else 0)
     return SearchPattern(text, compiled.groups, group, compiled)
 
@@ -97,7 +99,7 @@ def _finder(value: object) -> object:
     assert isinstance(pattern, SearchPattern)
     if pattern.groups > 1 and not pattern.group:
         raise ValueError(
-            "has several groups: call the one that counts (?P<value>…), or begin the others (?:"
+            "has several groups: name the value's group (?P<value>…), or begin the others with (?:"
         )
     return pattern
 

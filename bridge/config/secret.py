@@ -1,4 +1,4 @@
-"""Reads a secret from where the config says it is: systemd credential, file, environment, plain."""
+"""Resolves a secret: a systemd credential, a file, an environment variable, or plain text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MAX_BYTES: Final = 64 * 1024  # a secret is short; /dev/zero is not one
 
 
 def read_secret(value: object) -> object:
-    """Turn `{ credential = … }`, `{ file = … }`, `{ env = … }` into the secret's text.
+    """Resolve `{ credential = … }`, `{ file = … }` or `{ env = … }` to the secret's text.
 
-    A plain string is taken as it is. One trailing line end of a file is cut. Raises ValueError
-    with a sentence that never holds the secret.
+    A plain string is returned unchanged. One trailing newline of a file is removed. Raises
+    ValueError, whose text never contains the secret.
     """
     if isinstance(value, str):
         if not value:
@@ -49,12 +49,12 @@ def _credential(name: str) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise ValueError(
-            f"credential {name!r}: systemd handed over no credentials "
+            f"credential {name!r}: systemd passed no credentials "
             f"(LoadCredential={name}:/path in the unit)"
         )
     if "/" in name or name in {".", ".."}:
-        raise ValueError(f"credential {name!r}: a credential's name has no slash")
-    # systemd has set the owner and the mode of its own folder; nobody else can read it.
+        raise ValueError(f"credential {name!r}: a credential's name can't contain a slash")
+    # systemd sets owner and mode of its own folder: nobody else can read it.
     return _text(Path(folder) / name, f"credential {name!r}")
 
 
@@ -97,5 +97,5 @@ def _text(path: Path, called: str) -> str:
 
 
 def _why(error: OSError | ValueError) -> str:
-    told = error.strerror if isinstance(error, OSError) else None
-    return (told or "cannot be opened").lower()
+    reason = error.strerror if isinstance(error, OSError) else None
+    return (reason or "cannot be opened").lower()

@@ -1,4 +1,4 @@
-"""Every setting, its type and its default: the one place that says what a config may hold.
+"""Every setting with its type and default: the single definition of the config.
 
 Sizes are bytes (`"10MiB"` is read too), durations seconds (`"20s"`, `"5m"`, `"6h"`, `"7d"` are
 read too). All models are frozen and refuse a key that they do not know.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AnyHttpUrl,
@@ -56,7 +56,7 @@ from bridge.config.values import (
 class StoreSettings(Strict):
     """`[store]`: where arrivals, messages and deliveries are kept."""
 
-    # A database's URL may hold its password, so it may come from where secrets come from.
+    # The URL may contain a password, so it can be given like a secret.
     url: Annotated[str, BeforeValidator(read_secret)] = Field(
         "sqlite:///bridge.db", repr=False, validate_default=True
     )
@@ -81,17 +81,17 @@ class StoreSettings(Strict):
 
 
 class SmtpSettings(Strict):
-    """`[smtp]`: the listener that takes mail from other mail servers.
+    """`[smtp]`: the listener for mail from other mail servers.
 
     An address is `127.0.0.1:2525`, `[::1]:2525`, `:2525` (every address) or `systemd:NAME`
-    (a socket that systemd hands over).
+    (a socket passed by systemd).
     """
 
     listen: tuple[Listen, ...] = ("127.0.0.1:2525",)
     tls_listen: tuple[Listen, ...] = ()  # implicit TLS
     tls_certificate: ConfigPath | None = None  # with tls_key: STARTTLS is offered on `listen`
     tls_key: ConfigPath | None = None
-    hostname: str | None = None  # what we call ourselves; default: the machine's name
+    hostname: str | None = None  # in the greeting; default: the machine's name
     recipients: tuple[AddressOrDomain, ...] = ()  # "sms@example.com" or "@example.com"; empty: any
     max_message: PositiveSize = ByteSize(10 * 1024**2)
     max_line: PositiveSize = ByteSize(64 * 1024)
@@ -124,7 +124,7 @@ class HttpSettings(Strict):
 
 
 class LogSettings(Strict):
-    """`[log]`: one line an event on standard error."""
+    """`[log]`: one line per event on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, else JSON
@@ -135,18 +135,21 @@ DEFAULT_SCHEDULE: tuple[float, ...] = (
 )  # fmt: skip
 
 
-class DeliverySettings(Strict):
-    """`[delivery]`: how webhooks are sent, for every endpoint that does not say otherwise."""
+DEFAULT_SCHEME: Final = "standard-webhooks"
 
-    concurrency: Count = 10  # calls at a time, each endpoint
+
+class DeliverySettings(Strict):
+    """`[delivery]`: how webhooks are sent, unless an endpoint overrides it."""
+
+    concurrency: Count = 10  # concurrent calls per endpoint
     timeout: PositiveSeconds = 20.0  # one deadline over the whole attempt
     schedule: tuple[Seconds, ...] = Field(
         default=DEFAULT_SCHEDULE, min_length=1
-    )  # wait before each try
-    repeat: PositiveSeconds = 6 * 3600.0  # then every so often
-    give_up: PositiveSeconds = 7 * 86400.0  # until the delivery is dead
-    max_retry_after: Seconds = 24 * 3600.0  # the longest Retry-After that is obeyed
-    grace: PositiveSeconds = 25.0  # on shutdown: how long running attempts may finish
+    )  # delay before each attempt
+    repeat: PositiveSeconds = 6 * 3600.0  # then at this interval
+    give_up: PositiveSeconds = 7 * 86400.0  # then the delivery is dead
+    max_retry_after: Seconds = 24 * 3600.0  # the longest Retry-After that is honoured
+    grace: PositiveSeconds = 25.0  # on shutdown: time for in-flight attempts to finish
 
     @field_validator("schedule")
     @classmethod
@@ -157,26 +160,28 @@ class DeliverySettings(Strict):
 
 
 class TrustSettings(Strict):
-    """`[providers.trust]`: the evidence that makes a provider's mail believed; any one suffices."""
+    """`[providers.trust]`: the evidence that makes a provider's mail believed; any one suffices.
 
-    networks: tuple[Network, ...] = ()  # the peer's address is in one of these
-    recipients: tuple[FullAddress, ...] = ()  # the mail came to this secret address
+    Only the keys are typed here. What each kind checks, needs and warns of is declared in
+    `bridge.trust`, one file per kind.
+    """
+
+    networks: tuple[Network, ...] = ()  # the SMTP client's address is in one of these
+    recipients: tuple[FullAddress, ...] = ()  # the mail was sent to this secret address
     dkim: tuple[Domain, ...] = ()  # signed by one of these domains; we verify it
-    authserv_id: AuthservSettings | None = None  # your own mail server says so
-    anyone: StrictBool = False  # believe everybody: said out loud, `check` warns
+    authserv_id: AuthservSettings | None = None  # your own mail server verified it
+    anyone: StrictBool = False  # believe everyone: explicit, and `check` warns
 
     @model_validator(mode="after")
     def _some_evidence(self) -> Self:
         if not any(getattr(self, kind) for kind in type(self).model_fields):
-            raise ValueError(
-                "name at least one kind of evidence: networks, recipients, dkim, authserv_id, "
-                "or anyone = true"
-            )
+            kinds = ", ".join(name for name in type(self).model_fields if name != "anyone")
+            raise ValueError(f"name at least one kind of evidence: {kinds}, or anyone = true")
         return self
 
 
 class ProviderSettings(Strict):
-    """`[[providers]]`: one company whose mails are read."""
+    """`[[providers]]`: one company whose mails are parsed."""
 
     name: Name
     preset: str | None = None  # which built-in format; default: the one called `name`
@@ -187,18 +192,19 @@ class ProviderSettings(Strict):
     )
     subject: Pattern | None = None  # what its subjects look like; default: the preset's own
     labels: LabelSettings | None = None  # beside the preset's own
-    footers: tuple[Label, ...] = ()  # a line that begins so, and all after it, is no text
+    footers: tuple[Label, ...] = ()  # a line that begins so ends the text
     template: TemplateSettings | None = None  # how its mails are read, or what differs
     trust: TrustSettings
 
 
 class EndpointSettings(Strict):
-    """`[[endpoints]]`: one internal service that gets the webhooks."""
+    """`[[endpoints]]`: one internal service that receives webhooks."""
 
     name: Name
     url: AnyHttpUrl
     secret: Secret | None = None
     secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+    scheme: str = DEFAULT_SCHEME  # how webhooks are signed; one of bridge.signing.SCHEMES
     providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
     to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
     concurrency: Count | None = None  # else [delivery]'s
@@ -212,14 +218,14 @@ class EndpointSettings(Strict):
         return url
 
     @model_validator(mode="after")
-    def _one_way_to_say_secrets(self) -> Self:
+    def _secret_or_secrets(self) -> Self:
         if (self.secret is None) == (not self.secrets):
             raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
         return self
 
     @property
     def signing_secrets(self) -> tuple[SecretStr, ...]:
-        """The secrets to sign with, newest first."""
+        """The signing secrets, newest first."""
         return self.secrets or ((self.secret,) if self.secret else ())
 
 
@@ -228,7 +234,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    # A factory, because the default URL too starts from the config's folder.
+    # A factory, because the default URL is relative to the config's folder too.
     store: StoreSettings = Field(default_factory=StoreSettings)
     smtp: SmtpSettings = SmtpSettings()
     imap: tuple[ImapSettings, ...] = ()
@@ -270,7 +276,7 @@ class Settings(BaseSettings):
         cls, endpoints: tuple[EndpointSettings, ...], info: ValidationInfo
     ) -> tuple[EndpointSettings, ...]:
         _unique([endpoint.name for endpoint in endpoints])
-        if "providers" not in info.data:  # they have an error of their own
+        if "providers" not in info.data:  # reported separately
             return endpoints
         known = [provider.name for provider in info.data["providers"]]
         for endpoint in endpoints:
@@ -293,11 +299,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read the TOML file alone: what runs is what the file says."""
+        """Only this file configures smsbridge: no environment variables, no .env."""
         return (init_settings,)
 
 
 def _unique(names: Sequence[str]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
-            raise ValueError(f"the name {name!r} is used {count} times: names tell them apart")
+            raise ValueError(f"the name {name!r} is used {count} times: names must be unique")

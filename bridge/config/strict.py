@@ -1,4 +1,4 @@
-"""What every table of the config is made from."""
+"""The base of every config table."""
 
 from __future__ import annotations
 

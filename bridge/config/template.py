@@ -1,4 +1,4 @@
-"""`[providers.template]` and `[providers.labels]`: a provider's mails, declared in the config."""
+"""`[providers.template]` and `[providers.labels]`: mail formats declared in the config."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 
 
 def _several(value: object) -> object:
-    """Take one where a list may stand."""
+    """Accept a single value as a list of one."""
     return [value] if isinstance(value, str | Mapping) else value
 
 
@@ -54,7 +54,7 @@ HeaderPatterns = Annotated[dict[str, Pattern], BeforeValidator(_headers)]
 
 
 class LabelSettings(Strict):
-    """`[providers.labels]`: what stands in front of each value, beside the preset's own words."""
+    """`[providers.labels]`: labels of each value, in addition to the preset's."""
 
     sender: LabelNames | None = Field(None, alias="from")
     to: LabelNames | None = None
@@ -64,20 +64,22 @@ class LabelSettings(Strict):
 
 
 class PlaceSettings(Strict):
-    """One place where a field of the SMS stands in the mail: exactly one kind of place."""
+    """One place of a field in the mail: exactly one kind of place."""
 
-    label: LabelNames | None = None  # after this, on its line; a body: to the end
+    label: LabelNames | None = (
+        None  # after this label, to the end of the line (a body: of the mail)
+    )
     header: str | None = None  # the value of this header
     subject: Finder | None = None  # found by a pattern in the subject
     text: Finder | None = None  # found by a pattern in the text
-    pointer: str | None = Field(None, alias="json")  # at this pointer, the text being JSON
+    pointer: str | None = Field(None, alias="json")  # at this JSON pointer in the text
     line: StrictInt | None = None  # the n-th line that is not blank; -1 is the last
     address: Literal["from", "to"] | None = None  # the mail's own sender or recipient
-    after: Pattern | None = None  # all that follows the line where this is found
-    after_blank: Literal[True] | None = None  # all that follows the first blank line
+    after: Pattern | None = None  # everything after the line that matches
+    after_blank: Literal[True] | None = None  # everything after the first blank line
     all: Literal[True] | None = None  # the whole text
-    value: str | None = None  # not in the mail at all: always this
-    pattern: Finder | None = None  # narrows down what stands at the place
+    value: str | None = None  # a constant
+    pattern: Finder | None = None  # selects a part of the value
 
     @field_validator("header")
     @classmethod
@@ -98,7 +100,7 @@ class PlaceSettings(Strict):
 
     @property
     def kind(self) -> str:
-        """Tell which kind of place it is."""
+        """Which kind of place it is."""
         return next(name for name in KINDS if getattr(self, name) is not None)
 
     @model_validator(mode="after")
@@ -106,7 +108,7 @@ class PlaceSettings(Strict):
         kinds = [name for name in KINDS if getattr(self, name) is not None]
         named = ", ".join("json" if name == "pointer" else name for name in KINDS)
         if len(kinds) != 1:
-            raise ValueError(f"must say one place, and only one: {named}")
+            raise ValueError(f"must name exactly one place: {named}")
         if self.pattern is not None and kinds[0] in {"subject", "text", "value"}:
             raise ValueError(f"needs no pattern beside {kinds[0]}")
         return self
@@ -125,7 +127,7 @@ Places = Annotated[tuple[PlaceSettings, ...], BeforeValidator(_places), Field(mi
 
 
 class IgnoreSettings(Strict):
-    """`[[providers.template.ignore]]`: mails of this provider that are no SMS, and why."""
+    """`[[providers.template.ignore]]`: mails of this provider that aren't SMS, and why."""
 
     why: str = Field(min_length=1)
     sender: AddressOrDomain | None = None
@@ -136,12 +138,12 @@ class IgnoreSettings(Strict):
     @model_validator(mode="after")
     def _some_sign(self) -> Self:
         if not (self.sender or self.subject or self.text or self.headers):
-            raise ValueError("say by what such a mail is known: sender, subject, text or headers")
+            raise ValueError("set what identifies such a mail: sender, subject, text or headers")
         return self
 
 
 class TemplateSettings(Strict):
-    """`[providers.template]`: where everything stands in a provider's mails."""
+    """`[providers.template]`: where each field is in a provider's mails."""
 
     recipient: Pattern | None = None  # the mail's recipient looks like this
     headers: HeaderPatterns = Field(default_factory=dict)  # these headers look like this

@@ -1,4 +1,4 @@
-"""The formats of times that a template may name, checked when the config is read."""
+"""The time formats that a template may use, validated when the config is loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 NAMED: Final = ("epoch", "epoch_ms", "rfc2822", "iso8601")
 
-# Each part has another value, so that a format which confuses or drops one does not survive.
+# Each part has a different value, so that a format which confuses or drops one is rejected.
 _PROBE: Final = datetime(2023, 11, 28, 17, 46, 59, tzinfo=UTC)
 
 
@@ -32,7 +32,7 @@ def _format(text: str) -> str:
 
 
 def has_zone(text: str) -> bool:
-    """Tell whether a time in this format needs no zone from the config."""
+    """Return whether times in this format carry their zone."""
     return text in {"epoch", "epoch_ms"} or "%z" in text
 
 

@@ -35,7 +35,7 @@ MAX_SECONDS: Final = 366 * 86400.0
 
 
 def _seconds(value: object) -> object:
-    """Read `"20s"`, `"5m"`, `"6h"`, `"7d"` as seconds; take plain numbers as they are."""
+    """Parse `"20s"`, `"5m"`, `"6h"`, `"7d"` as seconds; plain numbers are seconds."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -45,7 +45,7 @@ def _seconds(value: object) -> object:
 
 
 def _size(value: object) -> object:
-    """Read `"10MiB"` as bytes; take plain whole numbers as they are."""
+    """Parse `"10MiB"` as bytes; plain whole numbers are bytes."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ValueError("must be at least 0")
@@ -113,7 +113,7 @@ def _domain(text: str) -> str:
 
 
 def _network(value: object) -> object:
-    """Read a network; a union's own errors would come once for each kind of address."""
+    """Parse a network; pydantic's union would report an error per address family."""
     if not isinstance(value, str):
         raise ValueError('must be a network in quotes, like "192.0.2.0/24" or "::1/128"')  # noqa: TRY004
     try:
@@ -125,12 +125,12 @@ def _network(value: object) -> object:
 
 def _label(text: str) -> str:
     if not text.strip() or "\n" in text or len(text) > _MAX_LABEL:
-        raise ValueError(f"must be what stands in the mail: one line, 1 to {_MAX_LABEL} characters")
+        raise ValueError(f"must be text from the mail: one line, 1 to {_MAX_LABEL} characters")
     return text
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
-    """Find the known word that was most likely meant."""
+    """Return the known word that was most likely meant, if any is close."""
     by_form = {_form(name): name for name in known}
     found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=0.7)
     return by_form[found[0]] if found else None

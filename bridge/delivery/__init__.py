@@ -1,4 +1,4 @@
-"""Deliveries: one lane an endpoint, each try signed, made, judged and recorded."""
+"""Deliveries: one lane per endpoint; each attempt is signed, sent, judged and recorded."""
 
 from __future__ import annotations
 

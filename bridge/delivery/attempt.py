@@ -1,4 +1,4 @@
-"""One HTTP call: the stored bytes, signed for this try, and the answer read within bounds."""
+"""One HTTP call: the stored bytes, signed for this attempt, and a bounded read of the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bridge.model import Claim, Outcome
 log = logs.logger("delivery")
 
 MAX_ANSWER: Final = 4096  # bytes of the answer that are kept for the operator
-_CLOSE_SECONDS: Final = 1.0  # an answer that is given up must not hold its slot
+_CLOSE_SECONDS: Final = 1.0  # for closing an answer that is not read to its end
 _MAX_RETRY_AFTER_TEXT: Final = 64  # characters: the longest HTTP-date has 33
 _SECONDS: Final = re.compile(r"\d{1,12}", re.ASCII)
 _FIXED_HEADERS: Final = [
@@ -39,11 +39,11 @@ async def attempt(
     claim: Claim,
     clock: Callable[[], datetime],
 ) -> Outcome:
-    """Make the call and say how it ended; raises nothing but CancelledError.
+    """Make the call and return its outcome; raises nothing but CancelledError.
 
-    One deadline stands over all of it, connecting and reading included. A 2xx answer counts when
-    it is whole or its first 4 KiB are here: one that breaks off may come from a receiver that
-    fell over after its first line, and trying again is safe where believing it is not.
+    One deadline covers all of it, connecting and reading included. A 2xx answer counts once it is
+    complete or its first 4 KiB have arrived: a truncated one may come from a receiver that crashed
+    after the status line, and sending again is safe where trusting it is not.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -52,10 +52,10 @@ async def attempt(
         async with asyncio.timeout(endpoint.timeout):
             await _call(transport, build_request(endpoint, claim, clock()), answer)
     except TimeoutError:
-        failure = http.Failure("timeout", f"no whole answer within {endpoint.timeout:g} s")
+        failure = http.Failure("timeout", f"no complete answer within {endpoint.timeout:g} s")
     except Exception as error:
         # A bug in one attempt must not end the lane: the delivery is tried again.
-        known = http.explain(error)
+        known = http.failure_of(error)
         if known is None:
             log.error(
                 "delivery.bug", delivery=claim.delivery_id, endpoint=endpoint.name, exc_info=error
@@ -68,7 +68,7 @@ async def attempt(
 
 
 def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Request:
-    """Make the request of one try: the event's bytes as they are, signed for this moment."""
+    """Build the request of one attempt: the event's stored bytes, signed with the time `now`."""
     event = claim.event
     signed = endpoint.scheme.headers(endpoint.keys, event.id, int(now.timestamp()), event.body)
     return httpx.Request(
@@ -80,7 +80,7 @@ def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Requ
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """Read a Retry-After header, seconds or an HTTP-date, as seconds from now; None if neither."""
+    """Parse a Retry-After header, seconds or HTTP-date, into seconds from now; None if neither."""
     text = value.strip()
     if len(text) > _MAX_RETRY_AFTER_TEXT:
         return None
@@ -89,14 +89,14 @@ def retry_after(value: str, now: datetime) -> float | None:
     try:
         at = parsedate_to_datetime(text)
         if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)  # "-0000", and the old formats: UTC all the same
+            at = at.replace(tzinfo=UTC)  # "-0000" and the obsolete formats mean UTC
         return max(0.0, (at - now).total_seconds())
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
 class _Answer:
-    """What has come of the answer so far."""
+    """What has arrived of an answer so far."""
 
     __slots__ = ("body", "response")
 
@@ -105,7 +105,7 @@ class _Answer:
         self.body = b""
 
     def outcome(self, duration: float, clock: Callable[[], datetime]) -> Outcome:
-        """Tell the answer that is here."""
+        """Return the outcome of a complete answer."""
         response = self.response
         assert response is not None
         status = response.status_code
@@ -117,7 +117,7 @@ class _Answer:
     def broken(
         self, duration: float, failure: http.Failure, clock: Callable[[], datetime]
     ) -> Outcome:
-        """Tell an answer that broke off: a refusal is one all the same, a consent is not."""
+        """Return the outcome of a truncated answer: an error status counts, a 2xx does not."""
         if self.response is None:
             return Outcome(None, duration, error=failure.error, detail=failure.detail)
         if not self.response.is_success and failure.error != "internal":
@@ -140,8 +140,7 @@ async def _call(
             if len(answer.body) == MAX_ANSWER:
                 break
     finally:
-        # A connection whose answer was read to the end goes back to the pool, any other is
-        # closed by this.
+        # Returns the connection to the pool if the answer was read to its end, else closes it.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await _close(chunks, stream)

@@ -1,4 +1,4 @@
-"""The lanes of all endpoints: what ingest plans with, and what the supervisor runs and drains."""
+"""All endpoints' lanes: ingest plans deliveries with them, the supervisor runs and drains them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bridge.model import Claim, DeliveryState, PlannedDelivery, SmsMessage
 
 log = logs.logger("delivery")
 
-_ABORT_SECONDS: Final = 5.0  # how long cancelled attempts may take to close their connections
+_ABORT_SECONDS: Final = 5.0  # for cancelled attempts to close their connections
 
 
 class Dispatcher:
-    """One lane an endpoint; a lane's trouble stays its own.
+    """Runs one isolated lane per endpoint.
 
-    `plan` before a message is written, then `start` with the claims that came back and `release`
-    with the planned deliveries that none came back for, whatever the reason.
+    Call `plan` before a message is written; then `start` with the claims that were returned, and
+    `release` with the planned deliveries without a claim, for whatever reason.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Dispatcher:
         self._ended.set()  # until `run` begins
 
     def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
-        """Say which deliveries follow from a message: one for each endpoint, filtered or pending.
+        """Plan a message's deliveries: one per endpoint, filtered or pending.
 
-        A pending one is `claimed` where its lane has a slot for it now; the slot is then reserved
-        until `start` or `release`.
+        A pending one is `claimed` if its lane has a free slot, which stays reserved until `start`
+        or `release`.
         """
         return tuple(lane.endpoint.plan(message, lane.reserve) for lane in self._lanes.values())
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
-        """Take note of planned deliveries that were not written as leased to us.
+        """Free the slots of planned deliveries that were not written as leased to us.
 
-        Reserved slots are free again. The lanes of those that had no slot look for due rows: they
-        may have been written for the clock to find.
+        Lanes of pending deliveries without a slot look for due rows, which may just have been
+        written.
         """
         for delivery in planned:
             if delivery.claimed:
@@ -66,18 +66,18 @@ class Dispatcher:
                 self._lanes[delivery.endpoint].kick()
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Run, at once, the deliveries that were written as leased to us."""
+        """Start deliveries that were written as leased to us."""
         for claim in claims:
             self._lanes[claim.endpoint].start(claim)
 
     def kick(self, endpoint: str | None = None) -> None:
-        """Look for due rows of one endpoint, or of all, without waiting for the clock."""
+        """Look for due rows of one endpoint, or of all, now instead of at the next poll."""
         for name, lane in self._lanes.items():
             if endpoint in (None, name):
                 lane.kick()
 
     async def run(self) -> None:
-        """Deliver until drained; a bug in a lane is raised from here and ends the daemon."""
+        """Deliver until drained; raises a lane's bug, which ends the daemon."""
         self._ended.clear()
         try:
             async with asyncio.TaskGroup() as lanes:
@@ -90,10 +90,10 @@ class Dispatcher:
             self._ended.set()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim nothing more, let running attempts end and be recorded, then cancel the rest.
+        """Stop claiming, wait for in-flight attempts to be recorded, then cancel the rest.
 
-        Returns when `run` has ended. What is cancelled keeps its lease until that expires or the
-        next start frees it, and is then sent again with the same id.
+        Returns when `run` has ended. A cancelled delivery stays leased until the lease expires or
+        the next start frees it, and is then sent again with the same id.
         """
         for lane in self._lanes.values():
             lane.stop()

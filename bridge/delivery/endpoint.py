@@ -1,25 +1,23 @@
-"""An endpoint as the lanes use it: everything read and checked once, from its settings."""
+"""An endpoint as lanes use it: parsed and checked once, from its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Self
 
 import httpx
 
-from bridge.config.settings import DeliverySettings, EndpointSettings
+from bridge.config.settings import DEFAULT_SCHEME, DeliverySettings, EndpointSettings
 from bridge.delivery.routing import number_key, unwanted
 from bridge.errors import ConfigError, SigningError
 from bridge.model import DeliveryState, PlannedDelivery, SmsMessage
-from bridge.signing import SCHEMES, STANDARD_WEBHOOKS, Scheme
-
-_SCHEME: Final = SCHEMES[STANDARD_WEBHOOKS]
+from bridge.signing import SCHEMES, Scheme, Schemes, find
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One internal service that gets the webhooks; `keys` are its signing keys, newest first."""
+    """One service that receives webhooks; `keys` are its signing keys, newest first."""
 
     name: str
     url: httpx.URL = field(repr=False)  # its query and userinfo may be secret
@@ -28,28 +26,34 @@ class Endpoint:
     timeout: float
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
-    scheme: Scheme = field(default=_SCHEME, repr=False)
+    scheme: Scheme = field(default=SCHEMES[DEFAULT_SCHEME], repr=False)
 
     @classmethod
     def from_settings(
-        cls, index: int, settings: EndpointSettings, delivery: DeliverySettings
+        cls,
+        index: int,
+        settings: EndpointSettings,
+        delivery: DeliverySettings,
+        schemes: Schemes = SCHEMES,
     ) -> Self:
-        """Read `endpoints.<index>` of the config; ConfigError names the key that can't be used."""
+        """Build from `endpoints.<index>` of the config; ConfigError names the key that is wrong."""
+        scheme = _scheme(index, settings, schemes)
         return cls(
             name=settings.name,
             url=httpx.URL(str(settings.url)),
-            keys=_keys(index, settings),
+            keys=_keys(index, settings, scheme),
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=settings.timeout or delivery.timeout,
             providers=frozenset(settings.providers),
             recipients=frozenset(number_key(number) for number in settings.to),
+            scheme=scheme,
         )
 
     def plan(self, message: SmsMessage, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
-        """Say which delivery follows from a message: filtered, or pending.
+        """Plan the delivery of a message: filtered or pending.
 
-        `reserve` takes a lane's slot if there is one, and is asked only for a pending delivery;
-        by default there is none, and the delivery waits for the clock.
+        `reserve` takes a slot of the lane, True if there was one; it is called for pending
+        deliveries only. By default there is none, and the delivery waits for the next poll.
         """
         reason = unwanted(message, providers=self.providers, recipients=self.recipients)
         if reason is not None:
@@ -57,11 +61,18 @@ class Endpoint:
         return PlannedDelivery(self.name, DeliveryState.PENDING, claimed=reserve())
 
 
-def _keys(index: int, settings: EndpointSettings) -> tuple[bytes, ...]:
+def _scheme(index: int, settings: EndpointSettings, schemes: Schemes) -> Scheme:
+    try:
+        return find(settings.scheme, schemes)
+    except SigningError as error:
+        raise ConfigError(f"endpoints.{index}.scheme", str(error)) from None
+
+
+def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes, ...]:
     keys = []
     for position, secret in enumerate(settings.signing_secrets):
         try:
-            keys.append(_SCHEME.parse_secret(secret.get_secret_value()))
+            keys.append(scheme.parse_secret(secret.get_secret_value()))
         except SigningError as error:
             place = f"secrets.{position}" if settings.secrets else "secret"
             raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None

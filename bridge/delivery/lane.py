@@ -1,7 +1,7 @@
-"""One endpoint's deliveries: own connections, own slots, own breaker, nothing shared.
+"""One endpoint's deliveries, with connections, slots and a breaker of their own.
 
-The database is the queue. A lane holds in memory only what runs in its slots, and asks the store
-for more when slots are free and rows are due.
+The database is the queue. A lane keeps only in-flight deliveries in memory, and claims more from
+the store when slots are free and rows are due.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Hold, Outcom
 
 log = logs.logger("delivery")
 
-POLL_SECONDS: Final = 1.0  # how late an operator's retry, or another bridge's row, may be seen
-# A slot is free when its call has ended, not when the record is committed: else the calls would
-# wait for the disk most of their time. A store that is stuck stops them all the same, when so
-# many records for each slot wait.
+POLL_SECONDS: Final = 1.0  # the most that an operator's retry, or another bridge's row, waits
+# A slot is free when its call has ended, before the record is committed: otherwise calls would
+# mostly wait for the disk. So many pending records per slot stop a lane whose store hangs.
 _RECORDS_PER_SLOT: Final = 4
 _FIRST_BACKOFF: Final = 0.1  # seconds, doubled up to the last, while the store is down
 _LAST_BACKOFF: Final = 5.0
@@ -49,7 +48,7 @@ class Outbox(Protocol):
         ...
 
     async def next_due(self, endpoint: str) -> datetime | None:
-        """Say when the next delivery that could be claimed is due."""
+        """Return when the next claimable delivery is due; None if there is none."""
         ...
 
     async def record(self, attempt: Attempt) -> None:
@@ -60,8 +59,9 @@ class Outbox(Protocol):
 class Lane:
     """Runs one endpoint's deliveries.
 
-    A slot is reserved at ingest (`reserve`), run (`start`) or given back (`release`); or filled
-    by a claim on what is due. `run` lasts until `stop`, and then until what runs has ended.
+    Ingest reserves a slot (`reserve`), then uses it (`start`) or frees it (`release`); other slots
+    are filled by claiming due rows. `run` lasts until `stop`, and until in-flight attempts have
+    ended.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Lane:
         self._rng = rng
         self._breaker = Breaker()
         self._wake = asyncio.Event()
-        self._busy = 0  # slots that run or are reserved
-        self._recording = 0  # attempts whose call has ended and whose record is not yet committed
-        self._unrecorded = 0  # of these, the ones that the store could not take when asked
-        self._due = True  # rows are known, or at the start believed, to be due
-        self._kicked = False  # a row may have been written while a claim was under way
+        self._busy = 0  # slots that are running or reserved
+        self._recording = 0  # attempts whose call has ended and whose record isn't committed yet
+        self._unrecorded = 0  # of these, the ones that the store has refused so far
+        self._due = True  # rows are known to be due, or assumed to be at the start
+        self._kicked = False  # a row may have been written during a claim
         self._stopping = False
-        self._backoff = 0.0  # the pump's, while the store is down; 0: it is up
-        self._early: list[Claim] = []  # started before `run` came to its first line
+        self._backoff = 0.0  # seconds, of the pump, while the store is down; 0 while it is up
+        self._early: list[Claim] = []  # started before `run`
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._transport: httpx.AsyncBaseTransport | None = None
@@ -97,13 +97,13 @@ class Lane:
         }
         self._seconds = metrics.ATTEMPT_SECONDS.labels(endpoint.name)
 
-    # Slots, from ingest. All synchronous: nothing happens between a look and an act.
+    # Slots, for ingest. All synchronous, so that nothing happens between check and act.
 
     def reserve(self) -> bool:
-        """Take a slot for a delivery that is about to be written, if it may run at once.
+        """Reserve a slot for a delivery about to be written; False if it can't start at once.
 
-        Not while older rows are due: what comes in must not overtake a backlog for ever. Nor
-        while an answer that we have waits for a store that is down.
+        It can't while older rows are due, since new deliveries must not overtake a backlog for
+        ever, nor while an attempt can't be recorded because the store is down.
         """
         if self._stopping or self._due or self._breaker.open:
             return False
@@ -113,13 +113,13 @@ class Lane:
         return True
 
     def release(self) -> None:
-        """Give a reserved slot back: its delivery was not written, or not as ours."""
+        """Free a reserved slot: its delivery was not written, or not as leased to us."""
         self._free_slot()
 
     def start(self, claim: Claim) -> None:
-        """Run a delivery that was written as leased to us, in the slot reserved for it."""
+        """Run a delivery that was written as leased to us, in its reserved slot."""
         if self._stopping and not self._running:
-            # Written, leased, and not lost: the next start frees the lease and sends it.
+            # It is stored and leased: the next start frees the lease and sends it.
             log.warning("delivery.left", delivery=claim.delivery_id, endpoint=self.endpoint.name)
             self._free_slot()
         elif self._tasks is None:
@@ -128,14 +128,14 @@ class Lane:
             self._launch(claim)
 
     def kick(self) -> None:
-        """Look for due rows now: one was just written without a slot."""
+        """Look for due rows now: one was just written without a reserved slot."""
         self._due = self._kicked = True
         self._wake.set()
 
-    # Life.
+    # Running.
 
     async def run(self) -> None:
-        """Deliver until `stop`, then until all that runs is recorded; a bug here is raised."""
+        """Deliver until `stop` and until every in-flight attempt is recorded; raises bugs."""
         async with self._open_transport(self.endpoint) as self._transport:
             try:
                 async with asyncio.TaskGroup() as self._tasks:
@@ -147,12 +147,12 @@ class Lane:
                 self._tasks = None
 
     def stop(self) -> None:
-        """Claim and reserve nothing more."""
+        """Stop claiming and reserving."""
         self._stopping = True
         self._wake.set()
 
     def abort(self) -> None:
-        """Cancel what still runs: the leases expire, or the next start frees them."""
+        """Cancel in-flight attempts: their leases expire, or the next start frees them."""
         for task in tuple(self._running):
             task.cancel()
 
@@ -178,20 +178,20 @@ class Lane:
                 await self._sleep(wait)
 
     async def _fill(self) -> float | None:
-        """Fill free slots with what is due; give the seconds until it is worth another look.
+        """Fill free slots with due deliveries; return the seconds until the next look.
 
-        None waits for a wake. 0 comes only after progress, so that there is no busy loop.
+        None means: when woken. 0 is returned only after progress, so there is no busy loop.
         """
         if not self._due:
             return await self._until_due()
         free = self._free
-        if self._unrecorded or free <= 0:  # what we know is written before more is taken
-            return None  # time changes nothing: an attempt or a record that ends wakes us
+        if self._unrecorded or free <= 0:  # pending records are written before more is claimed
+            return None  # an attempt or record that ends wakes the pump
         now = _monotonic()
         allowed = self._breaker.allows(free, self._busy, now)
         if not allowed:
             return self._breaker.wait(self._busy, now)
-        # The slots are taken before we wait for the store, so that nobody else fills them.
+        # Slots are taken before waiting for the store, so that ingest can't reserve them.
         self._busy += allowed
         self._kicked = False
         claims: list[Claim] = []
@@ -204,7 +204,7 @@ class Lane:
         self._due = self._kicked or len(claims) == allowed
         if claims or self._due:
             return 0
-        # next_due may see what claim may not take: ask again no sooner than the poll.
+        # next_due may see rows that claim can't take: wait for the next poll.
         return POLL_SECONDS
 
     async def _until_due(self) -> float:
@@ -229,7 +229,7 @@ class Lane:
             log.warning("delivery.store_down", endpoint=self.endpoint.name, detail=str(error))
         self._backoff = min(max(_FIRST_BACKOFF, self._backoff * 2), _LAST_BACKOFF)
         until = _monotonic() + self._backoff
-        # Kicks come while the store is down, too, and must not make us ask it without a pause.
+        # Kicks must not shorten the backoff.
         while not self._stopping and (left := until - _monotonic()) > 0:
             self._wake.clear()
             await self._sleep(left)
@@ -253,8 +253,8 @@ class Lane:
             outcome = await attempt(self._transport, self.endpoint, claim, self._clock)
             now = self._clock()
             decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
-            self._weigh(outcome)
-            self._tell(claim, outcome, decision)
+            self._update_breaker(outcome)
+            self._report(claim, outcome, decision)
         finally:
             self._free_slot()
         self._recording += 1
@@ -272,7 +272,7 @@ class Lane:
         if self._due:
             self._wake.set()
 
-    def _weigh(self, outcome: Outcome) -> None:
+    def _update_breaker(self, outcome: Outcome) -> None:
         if delivered(outcome):
             if self._breaker.succeeded():
                 log.info("endpoint.recovered", endpoint=self.endpoint.name)
@@ -280,7 +280,7 @@ class Lane:
             log.warning("endpoint.failing", endpoint=self.endpoint.name)
 
     async def _record(self, done: Attempt) -> None:
-        """Write the attempt, however long the store takes: an answer is not forgotten."""
+        """Record the attempt, retrying until the store accepts it."""
         try:
             await self._outbox.record(done)
         except StoreUnavailable as error:
@@ -298,7 +298,7 @@ class Lane:
         finally:
             self._unrecorded -= 1
 
-    def _tell(self, claim: Claim, outcome: Outcome, decision: Decision) -> None:
+    def _report(self, claim: Claim, outcome: Outcome, decision: Decision) -> None:
         result = _RESULTS[type(decision)]
         self._counters[result].inc()
         self._seconds.observe(outcome.duration)
@@ -319,14 +319,14 @@ class Lane:
 
 
 async def _until_stored(record: Callable[[Attempt], Awaitable[None]], done: Attempt) -> None:
-    """Call `record` again and again, with growing waits, until the store takes it."""
-    # Made anew each time: tenacity keeps the state of a run in the object.
-    patiently = AsyncRetrying(
+    """Call `record` with exponential backoff until the store accepts it."""
+    # A new object each time: tenacity keeps a run's state in it.
+    retrying = AsyncRetrying(
         retry=retry_if_exception_type(StoreUnavailable),
         wait=wait_exponential(multiplier=_FIRST_BACKOFF, max=_LAST_BACKOFF),
     )
     await asyncio.sleep(_FIRST_BACKOFF)
-    await patiently(record, done)
+    await retrying(record, done)
 
 
 def _monotonic() -> float:

@@ -1,4 +1,4 @@
-"""Plans deliveries where none can be started: for a command beside the daemon."""
+"""Plans deliveries without starting them: for a command that runs beside the daemon."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from bridge.model import Claim, PlannedDelivery, SmsMessage
 
 
 class Planner:
-    """Plans every delivery for the clock: the daemon claims it like any other that is due."""
+    """Plans deliveries that the daemon claims like any other that is due."""
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self._endpoints = endpoints
 
     def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
-        """List the deliveries that follow from a message, none of them claimed."""
+        """Plan a message's deliveries, none of them claimed."""
         return tuple(endpoint.plan(message) for endpoint in self._endpoints)
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:

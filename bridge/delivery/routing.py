@@ -1,4 +1,4 @@
-"""Which endpoints want a message: a pure function of the message and their filters."""
+"""Endpoint filters: pure functions that decide which endpoints get a message."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Final
 from bridge.model import SmsMessage
 from bridge.numbers import MAX_SHORT_CODE, MIN_WITHOUT_PLUS
 
-# How people write numbers, none of which makes another number.
-_DRESS: Final = str.maketrans("", "", " \t\u00a0-./()")
+# Punctuation in written numbers, without meaning.
+_PUNCTUATION: Final = str.maketrans("", "", " \t\u00a0-./()")
 
 
 def number_key(number: str) -> str:
-    """Reduce a number or sender ID to what two spellings of the same one share.
+    """Normalise a number or sender ID, so that different spellings compare equal.
 
-    `+39 333 123-4333`, `00393331234333` and `393331234333` are the same: a filter that silently
-    matched nothing because of a space would keep messages from their receiver.
+    `+39 333 123-4333`, `00393331234333` and `393331234333` are equal: a filter must not lose
+    messages because of a space.
     """
-    bare = number.translate(_DRESS)
+    bare = number.translate(_PUNCTUATION)
     return bare.removeprefix("+").removeprefix("00").casefold() or number
 
 
 def is_national(number: str) -> bool:
-    """Tell whether a number lacks its country code: a short code or a sender ID does not."""
-    bare = number.translate(_DRESS)
+    """Whether a number lacks its country code; short codes and sender IDs need none."""
+    bare = number.translate(_PUNCTUATION)
     if not (bare.isascii() and bare.isdigit()) or bare.startswith("00"):
         return False
     return bare.startswith("0") or MAX_SHORT_CODE < len(bare) < MIN_WITHOUT_PLUS
@@ -33,10 +33,9 @@ def is_national(number: str) -> bool:
 def unwanted(
     message: SmsMessage, *, providers: Collection[str], recipients: Collection[str]
 ) -> str | None:
-    """Say why an endpoint with these filters doesn't want the message; None if it does.
+    """Return why these filters reject the message, without a number in it; None if they accept it.
 
-    Empty filters want everything. `recipients` are keys made by `number_key`. The sentence holds
-    no number.
+    An empty filter accepts everything. `recipients` are keys from `number_key`.
     """
     if providers and message.provider not in providers:
         return f"the endpoint takes no messages of provider {message.provider}"

@@ -1,8 +1,8 @@
-"""The HTTP transport of one endpoint, and what its errors mean.
+"""The HTTP transport of one endpoint, and the meaning of its errors.
 
-httpx's requests and responses on aiohttp's connections, called without httpx's client: that is
-the cheapest of the three ways (`benchmarks/transport.py` measures them), and the only one whose
-cost does not grow with the number of connections.
+httpx's requests and responses on aiohttp's connections, without httpx's client: the cheapest of
+three ways (`benchmarks/transport.py` measures them), and the only one whose cost doesn't grow with
+the number of connections.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import socket
 import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final, cast
 
 import aiohttp
@@ -25,12 +24,11 @@ from yarl import URL
 
 from bridge.delivery.endpoint import Endpoint
 
-# Short, because a POST on a connection that the server closes at that very moment is a failed
-# attempt: aiohttp rightly repeats only what is idempotent for all the world. A server that closed
-# it earlier has told us so, and the pool opens another.
+# Short: a POST on a connection that the server is just closing is a failed attempt, since aiohttp
+# rightly repeats only idempotent requests. An earlier close is noticed, and the pool reconnects.
 KEEPALIVE_SECONDS: Final = 15.0
-# An answer is a line and a few headers. What a hostile one can make us hold and read in one go is
-# bounded by the socket's buffer; a server that floods is stopped by TCP, not by our memory.
+# An answer is a status line and a few headers. The socket's buffer bounds what a hostile server can
+# make us read and hold at once; TCP's flow control, not our memory, stops a flood.
 RECEIVE_BUFFER: Final = 16 * 1024
 MAX_LINE: Final = 8 * 1024
 MAX_HEADERS: Final = 64
@@ -47,11 +45,11 @@ class Failure:
 
 
 def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> AiohttpTransport:
-    """Make the transport of one endpoint: its own connections, as many as it may have calls.
+    """Return the transport of one endpoint, with a connection pool of its own.
 
-    No proxy or .netrc of the environment, no cookies; httpx-aiohttp itself follows no redirect and
-    decompresses nothing. The connections are made in the running loop at the first call; `aclose`
-    ends them.
+    Ignores the environment's proxies and .netrc, and cookies; httpx-aiohttp follows no redirects
+    and decompresses nothing. Connects in the running loop at the first call; `aclose` closes the
+    pool.
     """
 
     def session() -> aiohttp.ClientSession:
@@ -76,7 +74,7 @@ def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> AiohttpTranspo
 
 
 def _as_written(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-    """Keep aiohttp from rewriting a URL (`%2F` in a query to `/`): it may be signed as it is."""
+    """Keep aiohttp from rewriting a URL (`%2F` in a query to `/`), which may be signed."""
     exact = URL(url, encoded=True).with_user(None)
     if exact == URL(url).with_user(None):
         return ()
@@ -90,24 +88,11 @@ def _as_written(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
     return (send,)
 
 
-def tls_context() -> ssl.SSLContext:
-    """Make the context that verifies servers: one is enough for all endpoints.
+def failure_of(error: Exception) -> Failure | None:
+    """Return the failure behind an exception of the transport; None if it is a bug instead.
 
-    Trusts what the system trusts (so a company's own CA works once it is installed), and the
-    CAs that come with httpx where the system has none.
-    """
-    paths = ssl.get_default_verify_paths()
-    folder = Path(paths.capath) if paths.capath else None
-    if paths.cafile or (folder is not None and any(folder.iterdir())):
-        return ssl.create_default_context()
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def explain(error: Exception) -> Failure | None:
-    """Translate what the transport raised; None if it is none of its errors, but a bug.
-
-    Looks at aiohttp's own exception where httpx-aiohttp has wrapped it: its names are coarser,
-    and call a connection that broke a timeout.
+    Looks at aiohttp's own exception where httpx-aiohttp has wrapped it: httpx's classes are
+    coarser, and name a broken connection a timeout.
     """
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
     match cause:
@@ -124,15 +109,18 @@ def explain(error: Exception) -> Failure | None:
             return next((known for kind, known in _FAILURES if isinstance(cause, kind)), None)
 
 
-# The first that fits: aiohttp's classes derive from each other across what they mean.
+# The first match counts: aiohttp's class hierarchy cuts across these meanings.
 _FAILURES: Final[tuple[tuple[type[Exception], Failure], ...]] = (
     (ssl.SSLError, Failure("tls", "the TLS connection failed")),
     (aiohttp.ServerTimeoutError, Failure("timeout", "no answer in time")),
     (
         aiohttp.ClientPayloadError,
-        Failure("protocol", "the connection broke before the answer was whole"),
+        Failure("protocol", "the connection broke before the answer was complete"),
     ),
-    (aiohttp.ClientResponseError, Failure("protocol", "the answer is not HTTP, or over a bound")),
+    (
+        aiohttp.ClientResponseError,
+        Failure("protocol", "the answer is not HTTP, or exceeds a limit"),
+    ),
     (
         aiohttp.ClientConnectionError,
         Failure("protocol", "the connection broke before there was an answer"),
@@ -146,15 +134,15 @@ _FAILURES: Final[tuple[tuple[type[Exception], Failure], ...]] = (
 
 
 def _reason(problem: OSError) -> str:
-    """Give the system's own word for an error; asyncio's sentence would quote the address."""
+    """Return the system's text for an error; asyncio's own would quote the address."""
     return os.strerror(problem.errno) if problem.errno else "refused or unreachable"
 
 
 class _Protocol(AiohttpProtocol):
-    """Reads answers, and ends a connection that sends interim ones without end.
+    """Reads answers, and aborts connections that send 1xx answers without end.
 
-    aiohttp skips any number of 1xx answers without giving the loop back, so that one endpoint
-    could keep all the others from running until its deadline.
+    aiohttp skips any number of them without yielding to the loop, so one endpoint could block all
+    others until its deadline.
     """
 
     _interim = 0
@@ -162,7 +150,7 @@ class _Protocol(AiohttpProtocol):
     def feed_data(
         self, data: tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader], size: int = 0
     ) -> None:
-        """Take one answer that was parsed."""
+        """Handle one parsed answer."""
         if 100 <= data[0].code < HTTPStatus.OK:
             self._interim += 1
             if self._interim > MAX_INTERIM:
@@ -194,7 +182,7 @@ class _Connector(aiohttp.TCPConnector):
             ttl_dns_cache=ttl_dns_cache,
             socket_factory=socket_factory,
         )
-        # aiohttp offers no other way to bound what comes before the final answer.
+        # aiohttp has no other way to limit what precedes the final answer.
         self._factory = cast(
             "functools.partial[AiohttpProtocol]", functools.partial(_Protocol, loop=self._loop)
         )

@@ -104,7 +104,7 @@ _BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\N{REPLACEMENT CHARACTER}]")
 
 @lru_cache(maxsize=256)
 def known(declared: str) -> str | None:
-    """Give the usual name of an allowed charset, or None."""
+    """Return the usual name of an allowed charset, or None."""
     label = declared.strip().lower()
     if _LOOKS_LIKE_A_LABEL.fullmatch(label) is None:
         return None

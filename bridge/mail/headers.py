@@ -39,7 +39,7 @@ class HeaderBlock:
     defect: str | None
 
     def first(self, name: str) -> bytes:
-        """Give the first raw value of a header, or nothing as b""."""
+        """Return the first raw value of a header, or nothing as b""."""
         values = self.fields.get(name)
         return values[0] if values else b""
 
@@ -155,7 +155,7 @@ def decode_with_repairs(raw: bytes) -> tuple[str, tuple[Repair, ...]]:
 
 
 def decodes_to_control(raw: bytes) -> bool:
-    """Tell if a header holds a control character, in the open or inside an encoded word."""
+    """Return whether a header holds a control character, in the open or inside an encoded word."""
     text = "".join(each.text for each in _decoded(raw.replace(b"\t", b" ")))
     return _CONTROL.search(text) is not None
 

@@ -73,7 +73,7 @@ def to_text(html: str) -> Page:
 
 
 def _walk(html: str, writer: _Writer) -> bool:
-    """Give the writer all text and tags; tell if every tag and comment had its end."""
+    """Pass the writer all text and tags; tell if every tag and comment had its end."""
     at = 0
     while True:
         markup = _MARKUP.search(html, at)
@@ -95,7 +95,7 @@ def _walk(html: str, writer: _Writer) -> bool:
 
 
 def _after(html: str, tag: re.Match[str], writer: _Writer) -> int:
-    """Give a tag to the writer; return where the page goes on, or -1 where it never does."""
+    """Pass a tag to the writer; return where the page goes on, or -1 where it never does."""
     name, at = tag[2].lower(), tag.end()
     if tag[1]:
         writer.close(name)
@@ -198,7 +198,7 @@ class _Writer:
             self._due = " " if words.endswith(" ") else ""
 
     def finish(self) -> tuple[str, dict[int, int]]:
-        """Give the text without the line ends of `br` at its end, and the cells' places."""
+        """Return the text without the line ends of `br` at its end, and the cells' places."""
         while self._open:
             self._end_cell(0)
         if "\t" in self._due:

@@ -72,7 +72,7 @@ class Splitter:
         depth: int = 0,
         default: str = "text/plain",
     ) -> list[Group]:
-        """Give the mail's texts in order, each in all its versions; attachments are left out.
+        """Return the mail's texts in order, each in all its versions; attachments are left out.
 
         Raises NotReadError where the nesting or the number of parts is over its bound.
         """

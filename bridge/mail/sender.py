@@ -24,7 +24,7 @@ _MAILBOX: Final = re.compile(rf"{_NAME}<{_ADDRESS}>{_COMMENT}|{_ADDRESS}{_COMMEN
 
 
 def read_sender(block: HeaderBlock) -> tuple[str | None, str | None]:
-    """Give the sender's address in lower case and None, or None and what is wrong."""
+    """Return the sender's address in lower case and None, or None and what is wrong."""
     if block.defect is not None:
         return None, block.defect
     values = block.fields.get("from", ())

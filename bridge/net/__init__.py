@@ -1,1 +1,1 @@
-"""The network: listening, connecting, TLS, the event loop, and limits on what peers may take."""
+"""The network: listening, connecting, TLS, the event loop, limits on peers, the HTTP server."""

@@ -1,4 +1,4 @@
-"""Turns what the config calls an address into listening sockets, or a sentence why not."""
+"""Opens the listening sockets of the config's addresses."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ from bridge.errors import ListenError
 
 BACKLOG: Final = 1024  # the kernel caps it at net.core.somaxconn
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
-_FIRST_FREE_PORT: Final = 1024  # below it, Linux wants a privilege
+_FIRST_FREE_PORT: Final = 1024  # lower ports need a privilege on Linux
 
 
 def open_sockets(
-    text: str, handed_over: Mapping[str, Sequence[socket.socket]]
+    text: str, handed_over: Mapping[str, Sequence[socket.socket]], key: str
 ) -> tuple[socket.socket, ...]:
-    """Give the listening sockets of an address of the config; ListenError says why there are none.
+    """Return the listening sockets of one address of the config; the caller closes them.
 
-    Every address means one socket for IPv4 and, where the machine has it, one for IPv6.
+    An address without a host is one socket for IPv4 and, where the machine has it, one for IPv6.
+    `handed_over` are systemd's sockets by name. Raises ListenError, which names `key`, the setting
+    that holds the address.
     """
-    address = parse_listen(text)
+    try:
+        return _open(parse_listen(text), handed_over)
+    except ListenError as error:
+        raise ListenError(f"{key}: {error}") from error.__cause__
+
+
+def _open(
+    address: Address | SystemdSocket, handed_over: Mapping[str, Sequence[socket.socket]]
+) -> tuple[socket.socket, ...]:
     if isinstance(address, SystemdSocket):
         given = handed_over.get(address.name)
         if not given:
             raise ListenError(
-                f"systemd handed over no socket called {address.name!r} "
+                f"systemd handed over no socket named {address.name!r} "
                 f"(FileDescriptorName={address.name} in the .socket unit)"
             )
         return tuple(given)
@@ -47,7 +57,7 @@ def open_sockets(
 
 
 def shown(listening: socket.socket) -> str:
-    """Write the address that a socket is bound to, the way the config would."""
+    """Return the address that a socket is bound to, as the config writes it."""
     name = listening.getsockname()
     if not isinstance(name, tuple):
         return str(name)  # a Unix socket's path
@@ -56,10 +66,10 @@ def shown(listening: socket.socket) -> str:
 
 
 def peer_address(peername: object) -> str | None:
-    """Give the plain IP address of a peer; None where it has none (a Unix socket).
+    """Return a peer's IP address without port or zone; None if it has none (a Unix socket).
 
-    A dual-stack socket, systemd's default, shows IPv4 peers as `::ffff:192.0.2.1`; the networks
-    that a config trusts are written without that.
+    A dual-stack socket, systemd's default, reports IPv4 peers as `::ffff:192.0.2.1`, while the
+    config writes its trusted networks without that prefix.
     """
     if not isinstance(peername, tuple) or not peername:
         return None
@@ -84,27 +94,27 @@ def _listen(address: Address, host: str) -> socket.socket:
         )[0]
         made = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _told(address, error) from error
+        raise _listen_error(address, error) from error
     try:
-        # A restart must not wait for the old connections' TIME_WAIT. On Linux this never lets
+        # A restart must not wait for the old connections' TIME_WAIT. On Linux this does not let
         # two programs listen on one port.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # Else [::] also takes IPv4's port, or not, as a sysctl says.
+            # Without it, whether [::] takes IPv4's port as well depends on a sysctl.
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.setblocking(False)
         made.bind(place)
         made.listen(BACKLOG)
     except OSError as error:
         made.close()
-        raise _told(address, error) from error
+        raise _listen_error(address, error) from error
     return made
 
 
-def _told(address: Address, error: OSError) -> ListenError:
+def _listen_error(address: Address, error: OSError) -> ListenError:
     match error.errno:
         case errno.EADDRINUSE:
-            why = "another program listens there already"
+            why = "address in use, another program listens there already"
         case errno.EACCES | errno.EPERM if address.port < _FIRST_FREE_PORT:
             why = (
                 f"port {address.port} needs root, CAP_NET_BIND_SERVICE, or a socket handed over "

@@ -1,4 +1,4 @@
-"""Builds TLS contexts, a listener's and a mailbox's, or says what is wrong with their files."""
+"""Builds every TLS context: listeners', and clients' (mailboxes, endpoints, token servers)."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import ssl
 import stat
 from pathlib import Path
 
+import httpx
+
 from bridge.errors import ConfigError
 
 
 def server_context(certificate: Path, key: Path, table: str) -> ssl.SSLContext:
-    """Give a context for TLS 1.2 and newer; ConfigError names the key of `table` that is wrong."""
+    """Return a listener's context for TLS 1.2 and newer.
+
+    `table` is the config's table with `tls_certificate` and `tls_key`; ConfigError names the one
+    that can't be used.
+    """
     _readable(certificate, f"{table}.tls_certificate")
     _readable(key, f"{table}.tls_key")
     if key.stat().st_mode & stat.S_IRWXO:
         raise ConfigError(f"{table}.tls_key", f"{str(key)!r} can be read by others: chmod 600 it")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A renegotiation costs us far more than the peer that asks for it.
+    # A renegotiation costs the server far more than the client that asks for it.
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
-        # Without a password given, OpenSSL would ask for one on the terminal and wait.
+        # Without a password, OpenSSL would ask for one on the terminal and wait.
         context.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as error:
-        raise ConfigError(f"{table}.tls_certificate", _told(error)) from None
+        raise ConfigError(f"{table}.tls_certificate", _pair_problem(error)) from None
     except _EncryptedKey:
         raise ConfigError(
             f"{table}.tls_key", f"{str(key)!r} is encrypted: a daemon needs a key without password"
@@ -31,14 +37,29 @@ def server_context(certificate: Path, key: Path, table: str) -> ssl.SSLContext:
     return context
 
 
-def client_context(ca: Path, key: str) -> ssl.SSLContext:
-    """Give a context that trusts this CA alone; ConfigError names `key` if it cannot be used.
+def client_context(ca: Path | None = None, key: str = "") -> ssl.SSLContext:
+    """Return a client's context, for TLS 1.2 and newer, that verifies the server and its name.
 
-    A server that uses a CA of its own is trusted by that, and by no other authority's mistake.
+    It trusts the CAs in the file `ca` and no other; without one, those that the system trusts (a
+    company's own CA works once it is installed), or httpx's where the system has none. ConfigError
+    names `key`, the setting that holds `ca`.
     """
+    context = _system_trust() if ca is None else _trust_in(ca, key)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _system_trust() -> ssl.SSLContext:
+    paths = ssl.get_default_verify_paths()
+    folder = Path(paths.capath) if paths.capath else None
+    if paths.cafile or (folder is not None and any(folder.iterdir())):
+        return ssl.create_default_context()
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _trust_in(ca: Path, key: str) -> ssl.SSLContext:
     _readable(ca, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_verify_locations(cafile=ca)
     except ssl.SSLError:
@@ -62,7 +83,8 @@ def _readable(path: Path, key: str) -> None:
         raise ConfigError(key, f"{str(path)!r}: {error.strerror}") from None
 
 
-def _told(error: ssl.SSLError) -> str:
+def _pair_problem(error: ssl.SSLError) -> str:
+    """Return what is wrong with a certificate and its key."""
     match error.reason:
         case "KEY_VALUES_MISMATCH":
             return "tls_certificate and tls_key do not belong together"

@@ -1,5 +1,5 @@
-"""What an operator does: one implementation for the commands and the API, one file a subject.
+"""What an operator does: one implementation for the commands and the API, one file per subject.
 
-Operations are given what they work with (store, intake, clock) and return documents: the JSON that
-`--json` prints and the API answers. They know no terminal and no HTTP.
+Operations take store, intake and clock as arguments and return documents: the JSON that `--json`
+prints and the API returns. They know nothing of terminals and HTTP.
 """

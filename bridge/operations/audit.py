@@ -1,4 +1,4 @@
-"""Proving that the ledger adds up."""
+"""Verifies that no message is unaccounted for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bridge.store import Store, audit
 
 
 async def audit_ledger(store: Store, clock: Callable[[], datetime]) -> Document:
-    """Check the whole ledger: {"ok", "checks": [{"name", "ok", "detail"}], "totals", "notes"}."""
+    """Audit the whole ledger: {"ok", "checks": [{"name", "ok", "detail"}], "totals", "notes"}."""
     report = await store.read(partial(audit, now=clock()))
     return {
         "ok": report.ok,

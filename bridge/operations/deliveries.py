@@ -1,4 +1,4 @@
-"""Looking at deliveries, and retrying them."""
+"""Lists, shows and retries deliveries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def list_deliveries(
 
 
 async def show_delivery(store: Store, delivery_id: int) -> Document:
-    """Show one delivery: {"delivery", "data": the webhook's data, "attempts": […]}."""
+    """Return one delivery: {"delivery", "data": the webhook's data, "attempts": […]}."""
     found = await store.read(partial(queries.show_delivery, delivery_id=delivery_id))
     detail = await store.read(partial(queries.show_message, message_id=found.delivery.message_id))
     return {
@@ -48,7 +48,7 @@ async def retry(
     endpoint: str | None = None,
     state: DeliveryState | None = None,
 ) -> Document:
-    """Retry deliveries now, by a new schedule: pending, held and dead ones; {"retried": count}.
+    """Retry pending, held and dead deliveries now, with a new schedule; {"retried": count}.
 
     Either `ids`, or all of an `endpoint` and/or in a `state`. In-flight deliveries are skipped.
     Raises NotFound, and changes nothing, if an id does not exist; NotPossible for a state that

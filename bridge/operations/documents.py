@@ -1,6 +1,6 @@
-"""The JSON of messages, deliveries and arrivals, with numbers masked in lists.
+"""The JSON documents of messages, deliveries and arrivals; numbers are masked in lists.
 
-These keys are a contract: keys are only ever added.
+These keys are a contract: they are only ever added to.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Document = dict[str, Any]
 
 
 def when(moment: datetime | None) -> str | None:
-    """Write a time as ISO 8601 in UTC, to the second."""
+    """Format a time as ISO 8601 in UTC, to the second."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def message_document(row: MessageRow, *, reveal: bool) -> Document:
-    """Give a message's keys; its text and whole numbers only if they may be revealed."""
+    """Return a message's document; with its text and full numbers if `reveal`."""
     message, sms = row.message, row.message.sms
     return {
         "id": message.id,
@@ -41,7 +41,7 @@ def message_document(row: MessageRow, *, reveal: bool) -> Document:
 
 
 def delivery_document(row: DeliveryRow) -> Document:
-    """Give a delivery's keys."""
+    """Return a delivery's document."""
     return {
         "id": row.id,
         "message_id": row.message_id,
@@ -57,7 +57,7 @@ def delivery_document(row: DeliveryRow) -> Document:
 
 
 def attempt_document(row: AttemptRow) -> Document:
-    """Give an attempt's keys; `answer` is the beginning of the response's body."""
+    """Return an attempt's document; `answer` is the beginning of the response body."""
     return {
         "number": row.number,
         "started_at": when(row.started_at),
@@ -72,7 +72,7 @@ def attempt_document(row: AttemptRow) -> Document:
 
 
 def arrival_document(row: ArrivalRow, *, reveal: bool) -> Document:
-    """Give an arrival's keys; the envelope's addresses, which may be secret, only if revealed."""
+    """Return an arrival's document; with envelope addresses, which may be secret, if `reveal`."""
     envelope = row.origin if isinstance(row.origin, Envelope) else None
     shown: Document = {
         "id": row.id,
@@ -86,6 +86,8 @@ def arrival_document(row: ArrivalRow, *, reveal: bool) -> Document:
         "message_id": row.message_id,
         "trust": None if row.trust_by is None else {"by": row.trust_by, "detail": row.trust_detail},
         "reparsed_at": when(row.reparsed_at),
+        "purged_at": when(row.purged_at),
+        "discarded_because": row.discarded_because,
         "peer": None if envelope is None else envelope.peer,
         "size": row.size,
     }
@@ -98,9 +100,9 @@ def arrival_document(row: ArrivalRow, *, reveal: bool) -> Document:
 
 
 def result_document(result: Result) -> Document:
-    """Say what an arrival was read as, without a store.
+    """Return what an arrival was read as, without a store.
 
-    {"outcome": "message", "data"}, with "more": [data, …] where there are several; else
+    {"outcome": "message", "data"}, with "more": [data, …] if there are several; else
     {"outcome": "quarantine" | "ignored", "reason", "detail"}.
     """
     match result:

@@ -1,4 +1,4 @@
-"""Looking at endpoints, holding and resuming them."""
+"""Lists, holds and resumes endpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bridge.store import Snapshot, Store, hold_endpoint, resume_endpoint, take_s
 
 
 async def list_endpoints(store: Store, configured: Sequence[str]) -> list[Document]:
-    """List endpoints with what waits for them, also those that left the config."""
+    """List endpoints with their undelivered counts, including those no longer in the config."""
     snapshot = await store.read(take_snapshot)
     names = [*configured, *sorted(_in_store(snapshot) - set(configured))]
     return [_document(name, name in configured, snapshot) for name in names]
@@ -40,7 +40,7 @@ async def hold(
 async def resume(
     store: Store, name: str, configured: Sequence[str], clock: Callable[[], datetime]
 ) -> Document:
-    """Release an endpoint's held deliveries, each by a new schedule; {"resumed": count}.
+    """Release an endpoint's held deliveries, with a new schedule; {"resumed": count}.
 
     Raises NotFound as `hold` does.
     """
@@ -73,7 +73,7 @@ def _in_store(snapshot: Snapshot) -> set[str]:
 
 
 def _require_known(connection: Connection, name: str, configured: Sequence[str]) -> None:
-    """Refuse a name that neither config nor store knows: a typo must not look like success."""
+    """Reject a name that neither config nor store knows: a typo must not look like success."""
     known = set(configured) | _in_store(take_snapshot(connection))
     if name not in known:
         near = nearest(name, sorted(known))

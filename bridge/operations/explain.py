@@ -1,4 +1,4 @@
-"""Why a mail became what it became: the provider that matched, and where each value is."""
+"""Explains how a mail was parsed: the provider that matched, and where each value is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge import mail, providers
 from bridge.formats import sms_received
 from bridge.model import Email, Unreadable
 from bridge.operations.documents import Document, when
-from bridge.providers.base import Explains, Explanation, Provider, Trace
+from bridge.providers.base import Explains, Explanation, FieldLocation, Provider
 from bridge.reader import Reading, Result
 
 _KEYS: Final = (
@@ -21,9 +21,9 @@ _KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """How a mail was read: the document, and the mail's text with the places of what was found.
+    """How a mail was parsed: the document, and the mail's text with the values' spans.
 
-    `spans` are (start, end, field) in `text`, which is None where the mail could not be decoded.
+    `spans` are (start, end, field) in `text`, which is None if the mail couldn't be decoded.
     """
 
     document: Document
@@ -31,8 +31,8 @@ class Explained:
     spans: tuple[tuple[int, int, str], ...] = ()
 
 
-def explain(known: Sequence[Provider], raw: bytes, result: Result) -> Explained:
-    """Explain how a mail was read, beside what it became; what was not reached is None.
+def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Explained:
+    """Explain how a mail was parsed to `result`; values that don't apply are None.
 
     The document is {"provider", "matched", "found": [{"field", "where", "line", "value"}],
     "missing", "charset": {"used", "declared"}, "from_html", "warnings", "mail": {"from",
@@ -93,11 +93,11 @@ def _explained(
     return provider, Explanation("the provider matched the mail", (), ())
 
 
-def _found(email: Email, trace: Trace) -> Document:
-    placed = trace.start is not None
+def _found(email: Email, location: FieldLocation) -> Document:
+    placed = location.start is not None
     return {
-        "field": trace.field,
-        "where": trace.where,
-        "line": email.text.count("\n", 0, trace.start) + 1 if placed else None,
-        "value": email.text[trace.start : trace.end] if placed else None,
+        "field": location.field,
+        "where": location.where,
+        "line": email.text.count("\n", 0, location.start) + 1 if placed else None,
+        "value": email.text[location.start : location.end] if placed else None,
     }

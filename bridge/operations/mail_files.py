@@ -1,4 +1,4 @@
-"""Mails in files: mbox of any size, Maildir, single mails and folders of them. One in memory."""
+"""Reads mails from files: mbox of any size, Maildir, .eml, folders; one in memory at a time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bridge.errors import NotPossible
 
 MAX_MAIL: Final = 64 * 1024**2  # far more than any mail with an SMS
 _SUFFIXES: Final = {".eml", ".mbox"}
-_CHUNK: Final = 64 * 1024  # of a line: one without an end must not fill the memory
-# "From sender Thu Apr  9 14:30:52 2026": what a program writes, and hardly a person. A body line
-# that begins so without a time is no separator.
+_CHUNK: Final = 64 * 1024  # bytes; an endless line must not fill the memory
+# "From sender Thu Apr  9 14:30:52 2026", as programs write it. A body line that begins with "From "
+# but has no time isn't a separator.
 _SEPARATOR: Final = re.compile(rb"From .*\d:\d\d.*\d{4}")
-# What counts without the blank line before it, which some programs leave out, if a header follows.
+# Accepted without a blank line before it, which some programs omit, if a header follows.
 _SURE_SEPARATOR: Final = re.compile(
     rb"From \S+ +(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d{1,2} \d\d:\d\d(?::\d\d)? "
     rb"(?:\S+ )?\d{4}(?: [+-]\d{4})?\s*\Z"
@@ -28,9 +28,9 @@ _BLANK: Final = (b"\n", b"\r\n")
 
 @dataclass(frozen=True, slots=True)
 class FileMail:
-    """A mail of a file: its bytes, or the sentence why it cannot be had.
+    """A mail from a file: its bytes, or why it can't be read.
 
-    `number` counts the mails of an mbox from 1. `consumed`: so many bytes were read for it.
+    `number` counts the mails of an mbox from 1. `consumed` is the number of bytes read for it.
     """
 
     path: Path
@@ -41,14 +41,14 @@ class FileMail:
 
     @property
     def name(self) -> str:
-        """Say which mail is meant."""
+        """The mail's name for operators."""
         return str(self.path) if self.number is None else f"{self.path}, mail {self.number}"
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
-    """List the files that hold mails, in the order in which they are read.
+    """List the files that contain mails, in the order in which they are read.
 
-    Raises NotPossible for a path that is not there, or a folder without mails.
+    Raises NotPossible for a missing path or a folder without mails.
     """
     found: list[Path] = []
     for path in paths:
@@ -65,7 +65,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def total_size(files: Sequence[Path]) -> int:
-    """Add up how much is to be read, for the progress bar."""
+    """Return the total number of bytes, for the progress bar."""
     return sum(_size(path) for path in files)
 
 
@@ -73,11 +73,11 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # a mail client has moved it; `read_mails` tells
+        return 0  # moved by a mail client; `read_mails` reports it
 
 
 def read_mails(path: Path, limit: int = MAX_MAIL) -> Iterator[FileMail]:
-    """Give the mails of one file; one that cannot be read or is over the limit says so."""
+    """Yield the mails of one file; a mail that is unreadable or too large has a `problem`."""
     try:
         with path.open("rb") as stream:
             if stream.peek(5)[:5] == b"From ":
@@ -90,7 +90,7 @@ def read_mails(path: Path, limit: int = MAX_MAIL) -> Iterator[FileMail]:
 
 
 def read_one(path: Path, stream: BinaryIO, limit: int = MAX_MAIL) -> bytes:
-    """Read a stream that holds a single mail; raises NotPossible if it is over the limit."""
+    """Read a single mail from a stream; raises NotPossible if it is over the limit."""
     mail = _single(path, stream, limit)
     if mail.raw is None:
         raise NotPossible(f"{path}: {mail.problem}")
@@ -98,9 +98,9 @@ def read_one(path: Path, stream: BinaryIO, limit: int = MAX_MAIL) -> bytes:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """Look for Maildirs (their subfolders too), .eml and .mbox files, at any depth."""
+    """Find Maildirs (and their subfolders), .eml and .mbox files, at any depth."""
     found: list[Path] = []
-    # What is in tmp is still being written; its writer puts it into new.
+    # Files in tmp are still being written; they are moved to new when complete.
     for box in sorted({each.parent for name in ("cur", "new") for each in folder.rglob(name)}):
         for name in ("new", "cur"):
             inside = box / name
@@ -123,7 +123,7 @@ def _single(path: Path, stream: BinaryIO, limit: int) -> FileMail:
 
 
 class _Growing:
-    """One mail of an mbox as its lines come in."""
+    """One mail of an mbox, line by line."""
 
     def __init__(self, number: int, limit: int) -> None:
         self.number = number
@@ -142,7 +142,7 @@ class _Growing:
         if self._size > self._limit:
             return FileMail(path, self.number, None, consumed, _too_large(self._limit))
         raw = b"".join(self._parts)
-        # The blank line in front of the next separator is the mbox's, not the mail's.
+        # The blank line before the next separator belongs to the mbox, not to the mail.
         for blank in (b"\r\n\r\n", b"\n\n"):
             if raw.endswith(blank):
                 raw = raw[: -len(blank) // 2]
@@ -151,13 +151,13 @@ class _Growing:
 
 
 def _mbox(path: Path, stream: BinaryIO, limit: int) -> Iterator[FileMail]:
-    """Part an mbox at its "From " lines, and take one ">" off body lines that were quoted.
+    """Split an mbox at its "From " lines, and unquote body lines by one ">".
 
-    A mail's own ">From " of an mbox that quotes without counting (mboxo) loses its ">" by that,
-    as it does in every reader. Content-Length (mboxcl) is not looked at.
+    In an mboxo file, a mail's own ">From " loses its ">", as in every reader. Content-Length
+    (mboxcl) is ignored.
     """
     mail = _Growing(1, limit)
-    consumed = len(stream.readline())  # the first separator, however it is written
+    consumed = len(stream.readline())  # the first separator, in any form
     line_begins = after_blank = True
     doubtful = b""  # a separator, if a header follows
     while chunk := stream.readline(_CHUNK):
@@ -179,7 +179,7 @@ def _mbox(path: Path, stream: BinaryIO, limit: int) -> Iterator[FileMail]:
         if begins and _SURE_SEPARATOR.match(chunk):
             doubtful, after_blank = chunk, False
             continue
-        consumed += len(chunk)  # counted, for a pipe has no position
+        consumed += len(chunk)  # counted, since a pipe has no position
         after_blank = begins and chunk in _BLANK
         mail.add(chunk[1:] if begins and _QUOTED.match(chunk) else chunk)
     mail.add(doubtful)

@@ -1,4 +1,4 @@
-"""Looking at messages."""
+"""Lists and shows messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def list_messages(
     provider: str | None = None,
     reveal: bool = False,
 ) -> list[Document]:
-    """List messages, the last to arrive first; numbers are masked unless they may be revealed."""
+    """List messages, newest arrival first; numbers are masked unless `reveal`."""
     found = await store.read(
         partial(queries.list_messages, limit=limit, before=before, provider=provider)
     )
@@ -30,7 +30,7 @@ async def list_messages(
 
 
 async def show_message(store: Store, message_id: str) -> Document:
-    """Show one message whole: {"data": the webhook's data, "arrivals": […], "deliveries": […]}."""
+    """Return one message: {"data": the webhook's data, "arrivals": […], "deliveries": […]}."""
     found = await store.read(partial(queries.show_message, message_id=message_id))
     return {
         "data": sms_received.data(found.row.message),

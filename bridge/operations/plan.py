@@ -1,31 +1,28 @@
-"""What a config would run, and what is doubtful about it; for `smsbridge check`."""
+"""What a config would run, and what in it is probably a mistake; for `smsbridge check`."""
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl
 from sqlalchemy import make_url
 
+from bridge import trust
 from bridge.config.address import Address, parse_listen
-from bridge.config.authserv import AuthservSettings
-from bridge.config.imap import ImapSettings, Start
+from bridge.config.imap import ImapSettings, InitialSync
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
-from bridge.config.settings import ProviderSettings, Settings, TrustSettings
+from bridge.config.settings import Settings
 from bridge.delivery.routing import is_national
 from bridge.logs import mask
-from bridge.trust.base import related
-
-# Evidence that only SMTP brings: the peer and the envelope.
-_OF_A_TRANSMISSION: Final = {"networks", "recipients"}
+from bridge.trust import KINDS, Kinds
 
 
-def describe(settings: Settings) -> dict[str, Any]:
-    """Say what would run, without any secret."""
+def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
+    """Describe what would run, without any secret."""
     smtp = settings.smtp
     return {
         "store": make_url(settings.store.url).render_as_string(hide_password=True),
@@ -57,15 +54,17 @@ def describe(settings: Settings) -> dict[str, Any]:
                 "time_zone": each.time_zone,
                 "region": each.region,
                 "senders": list(each.senders) if each.senders is not None else None,
-                "trust": _evidence(each.trust),
+                "trust": trust.describe(each.trust, kinds),
             }
             for each in settings.providers
         ],
+        "evidence": _evidence(settings, kinds),
         "endpoints": [
             {
                 "name": each.name,
                 "url": _bare(each.url),
                 "secrets": len(each.signing_secrets),
+                "scheme": each.scheme,
                 "providers": list(each.providers),
                 "to": [mask(number) for number in each.to],
                 "concurrency": each.concurrency or settings.delivery.concurrency,
@@ -76,12 +75,17 @@ def describe(settings: Settings) -> dict[str, Any]:
     }
 
 
-def warnings(file: ConfigFile) -> list[str]:
-    """Name what works but is probably not meant."""
-    return [*_about_ways_in(file.settings), *_about_endpoints(file.settings), *_about_file(file)]
+def warnings(file: ConfigFile, kinds: Kinds = KINDS) -> list[str]:
+    """List what is valid but probably a mistake."""
+    return [
+        *_about_sources(file.settings),
+        *_about_providers(file.settings, kinds),
+        *_about_endpoints(file.settings),
+        *_about_file(file, kinds),
+    ]
 
 
-def _about_ways_in(settings: Settings) -> Iterator[str]:
+def _about_sources(settings: Settings) -> Iterator[str]:
     smtp = settings.smtp
     if not (smtp.listen or smtp.tls_listen or settings.imap):
         yield "smtp.listen is empty and there is no [[imap]]: no mail can come in"
@@ -92,44 +96,14 @@ def _about_ways_in(settings: Settings) -> Iterator[str]:
         )
     if settings.http.listen and _is_open(settings.http.listen):
         yield "http.listen is beyond this machine: health and metrics are open to the network"
+
+
+def _about_providers(settings: Settings, kinds: Kinds) -> Iterator[str]:
     if not settings.providers:
         yield "there are no [[providers]]: every mail goes to quarantine"
     for each in settings.providers:
-        if each.trust.anyone:
-            yield f"providers.{each.name}: anyone = true: whoever reaches us can make messages up"
-        if settings.imap and _evidence_kinds(each.trust) <= _OF_A_TRANSMISSION:
-            yield (
-                f"providers.{each.name}: its evidence is in how a mail is handed over by SMTP: "
-                "what is read from a mailbox has none and goes to quarantine"
-            )
-
-        authserv = each.trust.authserv_id
-        alone = _evidence_kinds(each.trust) == {"authserv_id"}
-        if alone and authserv and not (authserv.networks or settings.imap):
-            yield (
-                f"providers.{each.name}: authserv_id without networks believes mails of a mailbox "
-                "only, and there is no [[imap]]"
-            )
-        for domain in sorted(_shared(each)):
-            yield (
-                f"providers.{each.name}: whoever sends through {domain} can make messages up, "
-                "since none of its senders is of that domain: name the provider's own"
-            )
-
-
-def _shared(settings: ProviderSettings) -> set[str]:
-    """Find the domains of evidence that are not the provider's own, as far as senders are told."""
-    authserv = settings.trust.authserv_id
-    named = set(settings.trust.dkim)
-    named |= {*authserv.dkim, *authserv.spf, *authserv.dmarc} if authserv else set()
-    own = {each.rpartition("@")[2] for each in settings.senders or ()}
-    if not own:
-        return set()
-    return {domain for domain in named if not any(related(domain, each) for each in own)}
-
-
-def _evidence_kinds(trust: TrustSettings) -> set[str]:
-    return {name for name in type(trust).model_fields if getattr(trust, name)}
+        for warning in trust.warnings(each, has_mailbox=bool(settings.imap), kinds=kinds):
+            yield f"providers.{each.name}: {warning}"
 
 
 def _about_endpoints(settings: Settings) -> Iterator[str]:
@@ -145,25 +119,26 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
             )
 
 
-def _about_file(file: ConfigFile) -> Iterator[str]:
+def _about_file(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
     if not file.path.stat().st_mode & stat.S_IROTH:
         return
-    plain = list(_plain_secrets(file))
+    plain = list(_plain_secrets(file, kinds))
     if plain:
         yield f"{file.path} can be read by everybody and holds {', '.join(plain)}: chmod 640 it"
 
 
-def _plain_secrets(file: ConfigFile) -> Iterator[str]:
-    """Name the secrets that stand in the file itself."""
+def _plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
+    """Name the secrets that are in the file itself."""
     for name, secrets in _tables(file, "endpoints", ("secret", "secrets")):
         values = secrets if isinstance(secrets, list) else [secrets]
         if any(isinstance(value, str) for value in values):
             yield f"the secret of endpoints.{name}"
     for name, login in _tables(file, "imap", ("password", "oauth")):
         yield from _plain_login(name, login)
-    for name, trust in _tables(file, "providers", ("trust",)):
-        if isinstance(trust, dict) and trust.get("recipients"):
-            yield f"the secret recipient of providers.{name}"
+    for name, policy in _tables(file, "providers", ("trust",)):
+        for kind in kinds.values():
+            if kind.secret and isinstance(policy, dict) and policy.get(kind.name):
+                yield f"the {kind.secret} of providers.{name}"
     store = file.data.get("store")
     url = store.get("url") if isinstance(store, dict) else None
     if isinstance(url, str) and urlsplit(url).password:
@@ -188,7 +163,7 @@ def _tables(file: ConfigFile, table: str, keys: tuple[str, ...]) -> Iterator[tup
 
 
 def _login(settings: ImapSettings) -> str:
-    """Say how we log in, without anything secret."""
+    """Describe the login, without any secret."""
     oauth = settings.oauth
     if oauth is None:
         return "password"
@@ -200,8 +175,8 @@ def _login(settings: ImapSettings) -> str:
     return f"token of {urlsplit(oauth.endpoint or '').hostname} by {grant}"
 
 
-def _first_start(start: Start) -> str:
-    """Say what the first start takes of the mails that are in the mailbox already."""
+def _first_start(start: InitialSync) -> str:
+    """Describe which existing mails the first start reads."""
     match start:
         case "unseen":
             return "takes the unseen mails that are there"
@@ -213,28 +188,21 @@ def _first_start(start: Start) -> str:
             return f"takes the mails that are there since {since}"
 
 
-def _evidence(trust: TrustSettings) -> list[str]:
-    """Say what makes a provider's mail believed; secret addresses are only counted."""
-    told = [f"network {network}" for network in trust.networks]
-    if trust.recipients:
-        told.append(f"{len(trust.recipients)} secret recipient(s)")
-    if trust.dkim:
-        told.append(f"a signature of {', '.join(trust.dkim)}")
-    if trust.authserv_id is not None:
-        told += list(_said_by_server(trust.authserv_id))
-    return [*told, *(["anyone"] if trust.anyone else [])]
-
-
-def _said_by_server(settings: AuthservSettings) -> Iterator[str]:
-    who = " or ".join(each or "a server without id" for each in settings.id)
-    for check in ("dkim", "spf", "dmarc"):
-        domains = getattr(settings, check)
-        if domains:
-            yield f"{who} says {check}=pass of {', '.join(domains)}"
+def _evidence(settings: Settings, kinds: Kinds) -> list[dict[str, Any]]:
+    """List the kinds of evidence in use, what each proves, and for which providers."""
+    users: dict[str, list[str]] = {}
+    for provider in settings.providers:
+        for kind, _ in trust.configured(provider.trust, kinds):
+            users.setdefault(kind.name, []).append(provider.name)
+    return [
+        {"kind": name, "proves": kind.proves, "providers": users[name]}
+        for name, kind in kinds.items()
+        if name in users
+    ]
 
 
 def _bare(url: AnyHttpUrl) -> str:
-    """Write a URL without what may be secret in it: userinfo and query."""
+    """Return a URL without its userinfo and query, which may be secret."""
     parts = urlsplit(str(url))
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"

@@ -1,24 +1,30 @@
-"""Arrivals that became no message: looking at them, and reading them again after a fix."""
+"""Lists, shows and reparses quarantined mail."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection
 
 from bridge.errors import StoreUnavailable
 from bridge.intake import Intake
 from bridge.model import Arrival, Receipt, Unreadable
+from bridge.operations.batch import MAX_ARRIVALS, MAX_BYTES, Ingested, ingest_batch
 from bridge.operations.documents import Document, arrival_document
-from bridge.operations.take_in import AT_ONCE, BYTES_AT_ONCE, Taken, take_in
 from bridge.store import Store, queries
+from bridge.store import discard as discarding
+from bridge.store.discard import QuarantineFilter
+
+_DISCARDS_AT_ONCE: Final = 200
 
 
 async def list_quarantine(
     store: Store, *, limit: int, before: int | None = None, reason: str | None = None
 ) -> list[Document]:
-    """List the arrivals in quarantine, newest first, without their addresses."""
+    """List quarantined mail, newest first, without envelope addresses."""
     found = await store.read(
         partial(queries.list_quarantine, limit=limit, before=before, reason=reason)
     )
@@ -26,20 +32,53 @@ async def list_quarantine(
 
 
 async def show_arrival(store: Store, arrival_id: int) -> Document:
-    """Show one arrival, whatever it became, with its addresses."""
+    """Return one arrival in any state, with its envelope addresses."""
     found = await store.read(partial(queries.show_arrival, arrival_id=arrival_id))
     return arrival_document(found.row, reveal=True)
 
 
 async def raw_arrival(store: Store, arrival_id: int) -> bytes:
-    """Return an arrival's raw bytes; raises NotPossible once they were purged."""
+    """Return an arrival's raw bytes; raises NotPossible if they were purged."""
     await store.read(partial(_require, arrival_ids=[arrival_id]))
     return (await _stored(store, arrival_id)).raw
 
 
 async def quarantined(store: Store) -> list[int]:
-    """Return the ids of all in quarantine that can be read again, oldest first."""
+    """Return the ids of all quarantined mail that can be reparsed, oldest first."""
     return await store.read(queries.quarantined_ids)
+
+
+async def match(store: Store, which: QuarantineFilter) -> Document:
+    """Count what `discard` would discard: {"mails", "bytes"}; raises NotFound or NotPossible."""
+    found = await store.read(partial(discarding.match, which=which))
+    return {"mails": found.mails, "bytes": found.size}
+
+
+async def discard(
+    store: Store,
+    which: QuarantineFilter,
+    because: str,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Document:
+    """Discard quarantined arrivals: their raw mails are removed, their rows say why.
+
+    In pieces, so that mail that comes in meanwhile does not wait; an interrupted one goes on when
+    it is called again. Returns {"discarded"}. Raises NotFound or NotPossible, and changes nothing,
+    if one of the ids is not in quarantine; StoreUnavailable. `progress` is called with the number
+    of arrivals discarded.
+    """
+    await store.read(partial(discarding.match, which=which))
+    done = 0
+    while True:
+        change = partial(
+            discarding.discard, which=which, because=because, now=clock(), most=_DISCARDS_AT_ONCE
+        )
+        discarded = await store.change(change)
+        done += discarded
+        progress(discarded)
+        if discarded < _DISCARDS_AT_ONCE:
+            return {"discarded": done}
 
 
 async def reparse(
@@ -48,18 +87,18 @@ async def reparse(
     arrival_ids: Sequence[int],
     progress: Callable[[int], None],
 ) -> list[Document]:
-    """Read stored arrivals again with the present config, and store what they are now.
+    """Read stored arrivals again with the current config, and store the results.
 
-    What is read now becomes the message that it would have been, with the same id, and is
-    delivered. Raises NotFound or NotPossible, and changes nothing, if one of the ids cannot be
-    reparsed; StoreUnavailable or StoreFull when the store takes no more. `progress` is told of
-    arrivals that are done.
+    A mail that can now be parsed becomes the message it would have been, with the same id, and is
+    delivered. Raises NotFound or NotPossible, and changes nothing, if one of the ids can't be
+    reparsed; StoreUnavailable or StoreFull when the store accepts no more. `progress` is called
+    with the number of arrivals done.
     """
     await store.read(partial(_require, arrival_ids=arrival_ids))
     documents: list[Document] = []
     async for batch in _batches(store, arrival_ids):
-        taken = await take_in(intake, batch)
-        for (_, arrival_id), each in zip(batch, taken, strict=True):
+        ingested = await ingest_batch(intake, batch)
+        for (_, arrival_id), each in zip(batch, ingested, strict=True):
             if isinstance(each.receipt, StoreUnavailable):
                 raise each.receipt
             documents.append(_document(arrival_id, each))
@@ -81,7 +120,7 @@ async def _batches(
         arrival = await _stored(store, each)
         batch.append((arrival, each))
         size += len(arrival.raw)
-        if len(batch) >= AT_ONCE or size >= BYTES_AT_ONCE:
+        if len(batch) >= MAX_ARRIVALS or size >= MAX_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -93,17 +132,17 @@ async def _stored(store: Store, arrival_id: int) -> Arrival:
     return found.arrival
 
 
-def _document(arrival_id: int, taken: Taken) -> Document:
-    receipt, result = taken.receipt, taken.result
+def _document(arrival_id: int, ingested: Ingested) -> Document:
+    receipt, result = ingested.receipt, ingested.result
     if not isinstance(receipt, Receipt):
         return {
             "arrival_id": arrival_id, "outcome": "refused", "message_id": None, "reason": None,
-            "detail": taken.detail,
+            "detail": ingested.detail,
         }  # fmt: skip
     return {
         "arrival_id": arrival_id,
         "outcome": receipt.outcome.value,
         "message_id": receipt.message_id,
         "reason": result.reason.value if isinstance(result, Unreadable) else None,
-        "detail": taken.detail or None,
+        "detail": ingested.detail or None,
     }

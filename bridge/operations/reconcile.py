@@ -1,4 +1,4 @@
-"""Compares a mailbox with the ledger: which of its mails are accounted for, and which are not."""
+"""Reconciles a mailbox with the ledger: finds mails that are not accounted for."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from bridge.store.mailboxes import find_mailbox, known_uids
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A mail that the ledger doesn't have.
+    """A mail that isn't in the ledger.
 
-    `waiting`: it lies above the cursor, so the daemon has yet to read it; otherwise it was missed.
-    `problem` says why it could not be read or stored.
+    `waiting`: its UID is above the cursor, so the daemon has yet to read it; otherwise it was
+    missed. `problem`: why it couldn't be read or stored.
     """
 
     uid: int
@@ -39,15 +39,15 @@ class Missing:
 
 @dataclass(slots=True)
 class Comparison:
-    """What a comparison found."""
+    """The result of a reconciliation."""
 
     mails: int = 0
-    known: int = 0  # in the ledger, from this mailbox or by another way
-    left_out: int = 0  # there before the first start, and not wanted by `start`
+    known: int = 0  # in the ledger, from this mailbox or another source
+    left_out: int = 0  # from before the initial sync, excluded by `start`
     missing: list[Missing] = field(default_factory=list)
 
     def document(self) -> Document:
-        """Give {"mails", "known", "left_out", "missing": [{"uid", "waiting", …}]}."""
+        """Return {"mails", "known", "left_out", "missing": [{"uid", "waiting", …}]}."""
         return {
             "mails": self.mails,
             "known": self.known,
@@ -56,7 +56,7 @@ class Comparison:
         }
 
 
-async def reconcile(
+async def reconcile_mailbox(
     mailbox: OpenMailbox,
     settings: ImapSettings,
     store: Store,
@@ -67,12 +67,12 @@ async def reconcile(
     everything: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Comparison:
-    """Compare every mail of a folder with the ledger; `fix` takes in what is missing.
+    """Compare every mail of a folder with the ledger; `fix` imports what is missing.
 
-    Only mails whose place is not in the ledger are fetched. `everything` also looks at mails that
-    were there before the first start and that `start` left out. `progress` is told how many mails
-    of how many are done. Raises NotPossible for a mailbox that was never read (without
-    `everything`), ImapUnavailable, StoreUnavailable or StoreFull.
+    Only mails whose UID isn't in the ledger are fetched. `everything` includes mails from before
+    the initial sync that `start` left out. `progress` is called with (done, total). Raises
+    NotPossible for a mailbox that was never read (without `everything`), ImapUnavailable,
+    StoreUnavailable or StoreFull.
     """
     return await _Run(mailbox, settings, store, intake, clock, fix=fix).compare(
         everything=everything, progress=progress
@@ -102,7 +102,7 @@ class _Run:
         self, *, everything: bool, progress: Callable[[int, int], None]
     ) -> Comparison:
         found, uidvalidity = self._found, self._mailbox.uidvalidity
-        # In this order: what the daemon takes in meanwhile is known by then, and never missing.
+        # In this order: mails that the daemon stores meanwhile are in the ledger, never missing.
         uids = sorted(await self._mailbox.list_uids())
         row, places = await self._ledger(uidvalidity)
         if (row is None or row.cursor is None) and not everything:
@@ -119,19 +119,19 @@ class _Run:
             else:
                 await self._look(uid, waiting=_waiting(row, uidvalidity, uid))
             progress(number, len(uids))
-        return await self._without_what_came_meanwhile(uidvalidity)
+        return await self._without_stored_meanwhile(uidvalidity)
 
     async def _look(self, uid: int, *, waiting: bool) -> None:
         missing = Missing(uid, waiting)
         try:
             raw = await self._mailbox.fetch_raw(uid)
         except ImapUnavailable:
-            raise  # without the mailbox, the rest would look as if it were missing
+            raise  # without the mailbox, all the rest would seem missing
         except BridgeError as error:
             self._found.missing.append(replace(missing, problem=str(error)))
             return
         if raw is None:
-            self._found.mails -= 1  # gone since we listed it
+            self._found.mails -= 1  # expunged since we listed it
             return
         place = MailboxPlace(
             self._settings.name, self._settings.folder, self._mailbox.uidvalidity, uid
@@ -161,8 +161,8 @@ class _Run:
             return replace(missing, problem=str(error))
         return replace(missing, taken_in=receipt.outcome.value)
 
-    async def _without_what_came_meanwhile(self, uidvalidity: int) -> Comparison:
-        """Drop what the daemon has taken in while we looked."""
+    async def _without_stored_meanwhile(self, uidvalidity: int) -> Comparison:
+        """Drop mails that the daemon has stored in the meantime."""
         found = self._found
         if found.missing and not self._fix:
             _, places = await self._ledger(uidvalidity)

@@ -1,4 +1,4 @@
-"""What whole mailboxes of files would become with the configured providers; nothing is stored."""
+"""Parses many mail files with the configured providers; stores nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUTCOMES: Final = ("message", "duplicate", "ignored", "quarantine")
 
 
 class Trial:
-    """Reads mails one by one and keeps a row of each: what it became, and why.
+    """Parses mails one by one and keeps a row for each: the outcome, and why.
 
     Rows are {"mail", "outcome", "provider", "message_id", "reason", "detail"}.
     """
@@ -30,12 +30,12 @@ class Trial:
 
     @property
     def totals(self) -> Document:
-        """Count the mails of each outcome."""
+        """The number of mails per outcome."""
         counts = Counter(row["outcome"] for row in self.rows)
         return {outcome: counts[outcome] for outcome in OUTCOMES}
 
     async def run(self, files: Sequence[Path], progress: Callable[[int], None]) -> None:
-        """Read every mail of the files; `progress` is told of bytes read."""
+        """Parse every mail of the files; `progress` is called with the bytes read."""
         for path in files:
             for mail in read_mails(path):
                 self.rows.append(await self._row(mail))
@@ -65,6 +65,6 @@ class Trial:
         return row
 
     def table(self) -> list[tuple[object, ...]]:
-        """Count the mails of each outcome, provider and reason."""
+        """Return (outcome, provider, reason, number of mails), most frequent first."""
         counts = Counter((row["outcome"], row["provider"], row["reason"]) for row in self.rows)
         return [(*key, count) for key, count in counts.most_common()]

@@ -1,4 +1,4 @@
-"""The providers that are built in, how the config makes them, and how a mail finds its own.
+"""The built-in providers, building them from the config, and matching a mail to its provider.
 
 A new company is one file (`presets/NAME.toml`, or Python with `build`), one line in a registry,
 and its fixtures.
@@ -37,19 +37,22 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
 
 
 def build(settings: Sequence[ProviderSettings]) -> tuple[Provider, ...]:
-    """Make every provider of the config; raises ConfigError with the setting's dotted path."""
+    """Build every provider of the config; raises ConfigError with the setting's dotted path."""
     return tuple(build_one(table, f"providers.{index}") for index, table in enumerate(settings))
 
 
 def build_one(settings: ProviderSettings, key: str) -> Provider:
-    """Make one provider; `key` is where it stands in the config, as in `providers.0`."""
+    """Build one provider; `key` is its path in the config, as in `providers.0`.
+
+    Raises ConfigError.
+    """
     if settings.template is not None and settings.preset is None:
         try:
             return template.build(settings, key)
         except ConfigError as error:
             if settings.name not in presets.DECLARED:
                 raise
-            # An operator who only meant to change a built-in one would not find out by himself.
+            # An operator who only meant to adapt a built-in format needs this hint.
             hint = f'to lay it over the built-in format, write preset = "{settings.name}" above'
             raise ConfigError(error.key, f"{error.problem}; {hint}") from None
     wanted = settings.preset or settings.name
@@ -78,7 +81,7 @@ def _unknown(wanted: str, *, named: bool) -> str:
 
 
 def choose(providers: Sequence[Provider], email: Email) -> Provider | Unreadable:
-    """Find the one provider that a mail claims to come from."""
+    """Return the one provider that a mail claims to come from."""
     if email.sender is None:
         return Unreadable(Reason.NO_SENDER, email.sender_defect or "the mail has no sender")
     matching = [provider for provider in providers if provider.matches(email)]

@@ -1,9 +1,8 @@
 """Agile Telecom (Italy): one label a line, local time without a zone.
 
-The separator, the charset and the zone are published nowhere, so the labels are read leniently
-(those of their HTTP post too, which is said to hold the same fields) and the zone is the
-operator's to name. Shared numbers put a code in front of the text; it is part
-of the text and stays there.
+The separator, the charset and the zone are undocumented, so the labels are read leniently (those
+of their HTTP post too, which has the same fields) and the operator names the zone. Shared numbers
+put a code in front of the text, which stays part of it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
-from bridge.providers.base import LabelledProvider, Provider, Senders, more_labels
+from bridge.providers.base import LabelledProvider, Provider, Senders, extra_labels
 from bridge.providers.labels import Field, Labels
 from bridge.providers.times import local_time
 
@@ -32,7 +31,7 @@ _SUBJECT: Final = re.compile(
 
 
 def build(settings: ProviderSettings, key: str) -> Provider:
-    """Make the provider from its table; `key` is the table's path in the config."""
+    """Build the provider from its table; `key` is the table's path in the config."""
     if settings.time_zone is None:
         raise ConfigError(
             f"{key}.time_zone",
@@ -43,7 +42,7 @@ def build(settings: ProviderSettings, key: str) -> Provider:
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders or SENDERS),
-        labels=LABELS.extended(more_labels(settings), settings.footers),
+        labels=LABELS.extended(extra_labels(settings), settings.footers),
         read_time=local_time(ZoneInfo(settings.time_zone)),
         region=settings.region,
         expects_subject=lambda text: (own or _SUBJECT).search(text) is not None,

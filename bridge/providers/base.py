@@ -1,8 +1,8 @@
-"""What every provider is, and the one reader that all labelled mails share.
+"""The provider interface, and the reader that all providers with labelled mails share.
 
-A provider's file says which labels its mails carry, how it writes a time and who sends; the rest
-is here. Reading is lenient where formats are unknown and exact where it matters: the last label
-takes the rest of the mail, character for character.
+A provider's file declares its labels, time format and senders; the rest is here. Reading is
+lenient where formats are unknown and exact where it matters: the last label takes the rest of the
+mail, character for character.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self, runtime_checkable
 from bridge import numbers
 from bridge.config.settings import ProviderSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
-from bridge.providers.labels import Field, Found, Labels
+from bridge.providers.labels import Field, LabelledFields, Labels
 from bridge.providers.times import Moment, ReadTime
 
 # Characters. A sender ID has 11, a UUID 36; the longest SMS is 255 parts of 153 letters.
@@ -23,7 +23,7 @@ MAX_FIELD: Final = 128
 MAX_BODY: Final = 40_000
 
 _WANTED: Final = (Field.SENDER, Field.RECIPIENT, Field.TIME, Field.BODY)
-_SAID: Final = {
+_KEYS: Final = {
     **{each: each.value for each in Field},
     Field.SENDER: "from",
     Field.RECIPIENT: "to",
@@ -32,34 +32,34 @@ _SAID: Final = {
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 FOOTER_CUT: Final = "footer_cut"
-# What programs write where they have no id: taken for one, it would make every later message a
-# duplicate of the first, and a duplicate is not sent.
+# Placeholders for a missing id. Taken for an id, one would make every later message a duplicate of
+# the first, and duplicates are not sent.
 _NO_IDS: Final = frozenset({"", "n/a", "na", "nil", "none", "null", "undefined", "unknown"})
-_ID_DRESS: Final = " \t\xa0-_.,:;<>()[]{}'\"0"  # and a zero is no id, however long
+_ID_DECORATION: Final = " \t\xa0-_.,:;<>()[]{}'\"0"  # zeros alone are not an id
 
 SUBJECT_UNEXPECTED: Final = "subject_unexpected"
 TIME_FROM_MAIL: Final = "time_from_mail"
 
 
 class Provider(Protocol):
-    """One company's e-mail format: pure, and it never raises."""
+    """One company's e-mail format: pure, and never raises."""
 
     @property
     def name(self) -> str:
-        """The name that the config gives it."""
+        """Its name in the config."""
 
     def matches(self, email: Email) -> bool:
-        """Tell if a mail claims to be this provider's; that is no evidence that it is."""
+        """Return whether a mail claims to be this provider's; that isn't evidence."""
 
     def read_email(
         self, email: Email
     ) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
-        """Read the SMS in a mail of this provider, or all of them in their order."""
+        """Read the SMS in a mail of this provider, or all of them in order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """Where a value was found: in words, and in the mail's text where it stands there."""
+class FieldLocation:
+    """Where a value was found: in words, and its span if it is in the mail's text."""
 
     field: str  # as in the webhook: "from", "to", "date", "body", "message id" …
     where: str
@@ -69,25 +69,39 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a provider took a mail for its own, and what it found and did not find in it."""
+    """Why a provider matched a mail, and which fields it found and missed."""
 
     matched: str
-    found: tuple[Trace, ...]
+    found: tuple[FieldLocation, ...]
     missing: tuple[str, ...]
 
 
 @runtime_checkable
 class Explains(Protocol):
-    """A provider that can say how it reads a mail; it is asked beside the line, never on it."""
+    """A provider that can explain how it reads a mail; only commands ask, never the pipeline."""
 
     def explain(self, email: Email) -> Explanation:
-        """Explain what `matches` and `read_email` make of a mail."""
+        """Explain the results of `matches` and `read_email` for a mail."""
+
+
+@runtime_checkable
+class DeclaresHeaders(Protocol):
+    """A provider that declares which headers it reads, so errors can name those not covered."""
+
+    @property
+    def headers_read(self) -> frozenset[str]:
+        """The names of the headers that it reads from `Email.headers`, in lower case."""
+
+
+def headers_read(provider: Provider) -> frozenset[str] | None:
+    """Return the headers that a provider reads, in lower case; None if it doesn't declare them."""
+    return provider.headers_read if isinstance(provider, DeclaresHeaders) else None
 
 
 def number_warnings(sender: numbers.Number, recipient: numbers.Number) -> tuple[str, ...]:
-    """Name what is doubtful about the numbers, and of which of the two."""
+    """Return the warnings about both numbers, each prefixed with its side."""
     both = (("sender", sender.warning), ("recipient", recipient.warning))
-    return tuple(f"{side}_{doubt}" for side, doubt in both if doubt)
+    return tuple(f"{side}_{warning}" for side, warning in both if warning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +112,15 @@ class Senders:
 
     @classmethod
     def of(cls, addresses: Iterable[str]) -> Self:
-        """Take the config's senders, or a preset's own."""
+        """Build from addresses in any case."""
         return cls(frozenset(address.lower() for address in addresses))
 
     def __contains__(self, address: str) -> bool:
         return address in self.addresses or address[address.rfind("@") :] in self.addresses
 
 
-def more_labels(settings: ProviderSettings) -> dict[Field, tuple[str, ...]]:
-    """Give the labels that the config names beside the preset's own."""
+def extra_labels(settings: ProviderSettings) -> dict[Field, tuple[str, ...]]:
+    """Return the labels that the config adds to the preset's."""
     named = settings.labels
     if named is None:
         return {}
@@ -121,10 +135,10 @@ def more_labels(settings: ProviderSettings) -> dict[Field, tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class LabelledProvider:
-    """A provider whose mails hold one labelled field a line, the body last.
+    """A provider whose mails have one labelled field per line, the body last.
 
-    A missing time label is not fatal: the mail's own Date stands in, and the message says so. A
-    time that is there and cannot be read is: it would be a guess.
+    If the time label is missing, the mail's Date is used, with a warning. A time that is there
+    but can't be read makes the mail unreadable: anything else would be a guess.
     """
 
     name: str
@@ -134,12 +148,17 @@ class LabelledProvider:
     region: str | None
     expects_subject: Callable[[str], bool] = field(default=lambda _: True)
 
+    @property
+    def headers_read(self) -> frozenset[str]:
+        """Empty: all values are in the text."""
+        return frozenset()
+
     def matches(self, email: Email) -> bool:
-        """Tell if the mail's one clean From is among this provider's senders."""
+        """Return whether the mail's only From is one of this provider's senders."""
         return email.sender is not None and email.sender in self.senders
 
     def read_email(self, email: Email) -> SmsMessage | Unreadable:
-        """Read the labelled fields into a message, or say which one is missing or malformed."""
+        """Read the labelled fields into a message, or name the one that is missing or malformed."""
         found = self.labels.read(email.text, email.cells)
         problem = _problem(found, self.labels)
         if problem is not None:
@@ -171,20 +190,20 @@ class LabelledProvider:
         )
 
     def explain(self, email: Email) -> Explanation:
-        """Say by which sender the mail matched, and at which label each value stands."""
+        """Name the sender that matched, and the label of each value."""
         found = self.labels.read(email.text, email.cells)
-        traces = [
-            Trace(_SAID[which], f"at the label {found.names[which]}", *found.spans[which])
+        locations = [
+            FieldLocation(_KEYS[which], f"at the label {found.names[which]}", *found.spans[which])
             for which in sorted(found.spans, key=lambda each: found.spans[each])
         ]
-        missing = [_SAID[which] for which in _WANTED if which not in found.spans]
+        missing = [_KEYS[which] for which in _WANTED if which not in found.spans]
         if not found.values.get(Field.TIME) and email.date is not None:
-            traces.append(Trace("date", "the mail's own Date header"))
+            locations.append(FieldLocation("date", "the mail's own Date header"))
         return Explanation(
-            f"the sender {email.sender} is one of its senders", tuple(traces), tuple(missing)
+            f"the sender {email.sender} is one of its senders", tuple(locations), tuple(missing)
         )
 
-    def _moment(self, found: Found, email: Email) -> Moment | Unreadable:
+    def _moment(self, found: LabelledFields, email: Email) -> Moment | Unreadable:
         written = found.values.get(Field.TIME)
         if written:
             moment = self.read_time(written)
@@ -202,11 +221,11 @@ class LabelledProvider:
 
 
 def own_id(written: str) -> str | None:
-    """Give the provider's own id of the message, or None for a word that stands for none."""
-    return None if written.strip(_ID_DRESS).lower() in _NO_IDS else written
+    """Return the provider's message id, or None for a placeholder such as "null"."""
+    return None if written.strip(_ID_DECORATION).lower() in _NO_IDS else written
 
 
-def _problem(found: Found, labels: Labels) -> str | None:
+def _problem(found: LabelledFields, labels: Labels) -> str | None:
     if found.repeated:
         return f"the label {found.repeated} stands more than once before the body"
     for wanted in (Field.BODY, Field.SENDER, Field.RECIPIENT):
@@ -228,7 +247,7 @@ def _problem(found: Found, labels: Labels) -> str | None:
     return None
 
 
-def _missing(wanted: Field, found: Found, labels: Labels) -> str:
+def _missing(wanted: Field, found: LabelledFields, labels: Labels) -> str:
     names = " or ".join(labels.spelled(wanted))
     seen = ", ".join(found.names.values()) or "none"
     where = "in front of the body " if Field.BODY in found.values else ""

@@ -17,9 +17,9 @@ _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}[0-9:.
 
 
 def read_formats(formats: Sequence[str], zone: tzinfo | None) -> ReadTime:
-    """Make a reader that takes the first of these formats that fits; None where none does.
+    """Return a reader that tries these formats in order; it returns None if none fits.
 
-    `zone` is that of times which name none; without it such a time is not read.
+    `zone` is the zone of times without an offset; if it is None, those are not read.
     """
     readers = [_reader(each, zone) for each in formats]
 
@@ -59,7 +59,7 @@ def _parse(written: str, name: str) -> datetime | None:
         return parsedate_to_datetime(written)
     if name == "iso8601":
         return datetime.fromisoformat(written) if _ISO.fullmatch(written) else None
-    return datetime.strptime(written, name)  # noqa: DTZ007  the caller sees to the zone
+    return datetime.strptime(written, name)  # noqa: DTZ007  the caller adds the zone
 
 
 def _epoch_ms(zone: tzinfo) -> ReadTime:

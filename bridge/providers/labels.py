@@ -17,14 +17,14 @@ _BLANKS: Final = r"[ \t\xa0]*+"
 _COLON: Final = "[:=\N{FULLWIDTH COLON}]"
 _SEPARATORS: Final = frozenset(":=\t\N{FULLWIDTH COLON}")
 _ALIGNED: Final = re.compile(rf"{_BLANKS}{_COLON}[ \xa0]?")  # colons below each other, by tabs
-_APART: Final = re.compile(r"[\s_./-]+")  # what may stand between the words of a label
+_APART: Final = re.compile(r"[\s_./-]+")  # between the words of a label
 _NO_CELLS: Final[Mapping[int, int]] = MappingProxyType({})
-# A line that begins like a label, ours or not, is no value: no number and no time looks so.
+# A line that looks like a label, known or not, isn't a value: no number or time looks like one.
 _LIKE_A_LABEL: Final = re.compile(rf"{_BLANKS}[^\W\d][^\n:=]{{0,40}}[:=](?=[ \t\xa0\n]|\Z)")
 
 
 class Field(Enum):
-    """What a label can stand for; the last three are known so that they are not taken for text."""
+    """What a label can mean; the last three are known so that they aren't taken for text."""
 
     SENDER = "sender"
     RECIPIENT = "recipient"
@@ -40,11 +40,11 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The fields' values as written, and the labels (as we spell them) that they stood at.
+class LabelledFields:
+    """The fields' values as written, and the labels (in our spelling) at which they were found.
 
-    `repeated` is a label that stood twice in front of the body with different values. `spans`
-    says where in the text each value stands. `footer` tells that one was cut off.
+    `repeated` is a label with two different values before the body. `spans` are the values'
+    (start, end) in the text. `footer`: one was cut off.
     """
 
     values: Mapping[Field, str]
@@ -55,11 +55,11 @@ class Found:
 
 
 class Labels:
-    """The labels of one format, each in all its spellings; case and blanks do not matter.
+    """The labels of one format in all their spellings; case and whitespace are ignored.
 
-    `after_body`: fields that are missing in front of the body may also stand behind it, as the
-    very last lines of the mail. `footers`: the last line that begins with one of these, and all
-    after it, is no part of the body.
+    `after_body`: fields that are missing before the body may also follow it, as the very last
+    lines of the mail. `footers`: the last line that begins with one of these, and everything after
+    it, isn't part of the body.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Labels:
         )
         self._fields = [(which, name) for which, names in spellings.items() for name in names]
         names = "|".join(f"({_words(name)})" for _, name in self._fields)
-        # One blank after the colon is the layout's, any further one is the value's. The asterisks
-        # are what mail programs make of bold print.
+        # One space after the colon belongs to the layout, any further one to the value. Mail
+        # programs render bold text with asterisks.
         self._label = re.compile(
             rf"^{_BLANKS}(\*\*?)?(?:{names})(?(1)\*{{0,2}})"
             rf"(?:[ \xa0]*+{_COLON}(?(1)\*{{0,2}})[ \t\xa0]?|[ \xa0]*+\t|{_BLANKS}(?=\n|\Z))",
@@ -87,23 +87,23 @@ class Labels:
         )
 
     def spelled(self, which: Field) -> Sequence[str]:
-        """Give a field's labels as the provider writes them."""
+        """Return a field's labels as the provider writes them."""
         return self._spellings.get(which, ())
 
     def extended(self, more: Mapping[Field, Sequence[str]], footers: Sequence[str] = ()) -> Labels:
-        """Give these labels and more, which the config names, with its footers."""
+        """Return these labels with those that the config adds, and its footers."""
         spellings = {
             which: (*names, *more.get(which, ())) for which, names in self._spellings.items()
         }
         return Labels(spellings, after_body=self._after_body, footers=footers)
 
-    def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> Found:
+    def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> LabelledFields:
         """Read each field up to the body's label; the body takes the rest of the text.
 
-        The body is kept character for character, less the one line end that every mail has at
-        its end; what looks like a label in it is its own. The other values end with their line
-        and lose the blanks around them. Lines without a label in front of the body are passed
-        over. A value in a table's cell ends with its cell, the body too.
+        The body is kept character for character, less the one line end at the end of every mail;
+        what looks like a label inside it is text. Other values end with their line and are
+        stripped. Lines without a label before the body are skipped. Any value in a table cell ends
+        with the cell.
         """
         return _Reading(text, cells, self._label, self._fields).read(
             self._footer, after_body=self._after_body
@@ -127,11 +127,11 @@ class _Reading:
         self._names: dict[Field, str] = {}
         self._spans: dict[Field, Span] = {}
         self._repeated: str | None = None
-        self._below = 0  # how many lines below its label the last value stood that was not beside
+        self._below = 0  # lines between a label and its value below it, for the last such value
         self._aligned = False  # some label was followed by tabs and a colon
         self._blank = False  # some label was followed by a blank and its value
 
-    def read(self, footer: re.Pattern[str] | None, *, after_body: bool) -> Found:
+    def read(self, footer: re.Pattern[str] | None, *, after_body: bool) -> LabelledFields:
         """Find all fields."""
         cut = False
         at = 0
@@ -154,7 +154,7 @@ class _Reading:
                 self._take(which, name, span)
             at = max(at, span[1])
         values = {which: self._value(which, span) for which, span in self._spans.items()}
-        return Found(values, self._names, self._repeated, self._spans, cut)
+        return LabelledFields(values, self._names, self._repeated, self._spans, cut)
 
     def _which(self, label: re.Match[str]) -> tuple[Field, str]:
         assert label.lastindex is not None  # each name is a group; the first is the asterisk
@@ -175,7 +175,7 @@ class _Reading:
         return written if which is Field.BODY else written.strip()
 
     def _cell(self, label: re.Match[str]) -> Span | None:
-        """Give the cell beside a label's, if both are cells of a table."""
+        """Return the span of the table cell next to the label's, if both are cells."""
         if not self._cells:
             return None
         at = label.end()
@@ -185,7 +185,7 @@ class _Reading:
         return None if end is None else (at, end)
 
     def _enclosed(self, begin: int) -> Span | None:
-        """Give the rest of the cell that a text stands in: whatever follows it is not the SMS's."""
+        """Return the rest of the cell that a text is in: what follows isn't part of the SMS."""
         around = [start for start, end in self._cells.items() if start <= begin <= end]
         return (begin, self._cells[max(around)]) if around else None
 
@@ -213,10 +213,10 @@ class _Reading:
         return begin, begin
 
     def _body_begins(self, label: re.Match[str]) -> int:
-        """Tell where the body begins: beside its label, or below where the layout is so.
+        """Return where the body begins: beside its label, or below if that is the layout.
 
-        It is so if other values stood below their labels, if the label has no colon, or if only
-        this label has no blank after its colon. Otherwise a line end is the SMS's own.
+        It is if other values were below their labels, if the label has no colon, or if only this
+        label has no space after its colon. Otherwise a line end belongs to the SMS.
         """
         begin = label.end()
         if self._aligned and _is_tab(label) and (colon := _ALIGNED.match(self._text, begin)):
@@ -246,9 +246,9 @@ class _Reading:
             self._spans[Field.BODY] = begin, end - 1
 
     def _cut_fields_after(self) -> None:
-        """Take the fields that were still missing off the body's end, last line first.
+        """Move fields that are still missing from the body's end, last line first.
 
-        A field that is known already ends it, so a text that ends with such lines keeps them.
+        A field that was already found stops it, so an SMS that ends with such lines keeps them.
         """
         begin, end = self._spans[Field.BODY]
         while True:
@@ -269,7 +269,7 @@ class _Reading:
 
 
 def _is_bare(label: re.Match[str]) -> bool:
-    """Tell if a label stands alone on its line, without a colon or a tab."""
+    """Return whether a label is alone on its line, without a colon or a tab."""
     assert label.lastindex is not None
     return not set(label.string[label.end(label.lastindex) : label.end()]) & _SEPARATORS
 

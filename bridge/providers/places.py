@@ -1,6 +1,6 @@
-"""Finds what stands at the places that a template names, and tells where it was.
+"""Finds the values at the places that a template names, and where in the text they are.
 
-Everything is a search in one sheet: a mail, or one of several SMS in it.
+Everything is a search in one `Sheet`: a mail, or one of several SMS in it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from bridge.config.template import PlaceSettings
 from bridge.model import Email
-from bridge.providers.labels import Field, Found, Labels
+from bridge.providers.labels import Field, LabelledFields, Labels
 
 _ADDRESS: Final = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 _BLANK_LINE: Final = re.compile(r"^[ \t\xa0]*\n", re.MULTILINE)
@@ -27,7 +27,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What was found, in which place, and where in the sheet's text (None: not in the text)."""
+    """A value, its place, and its span in the sheet's text (None: it isn't in the text)."""
 
     text: str
     place: str
@@ -35,32 +35,32 @@ class Value:
 
 
 class Sheet:
-    """A mail's parts as far as places look at them; what is costly is made when it is asked for."""
+    """What places search in a mail; expensive parts are computed on first use."""
 
     def __init__(
         self, email: Email, text: str, labels: Labels | None, body: Span | None = None
     ) -> None:
-        """Take a mail, or one SMS's part of its text; labels are not looked for in `body`."""
+        """Take a mail and its text, or one SMS's part of it; labels inside `body` are ignored."""
         self.email = email
         self.text = text
         self._labels = labels
         self._body = body
 
     @cached_property
-    def found(self) -> Found:
+    def found(self) -> LabelledFields:
         """The labelled fields."""
         if self._labels is None:
-            return Found({}, {}, None, {})
+            return LabelledFields({}, {}, None, {})
         if self._body is None:
             return self._labels.read(self.text)
         start, end = self._body
         return self._labels.read(f"{self.text[:start]}\n{self.text[end:]}")
 
     def span(self, field: Field) -> Span | None:
-        """Say where a labelled value stands in the text."""
+        """Return where a labelled value is in the text."""
         start, end = self.found.spans[field]
         if self._body is not None and start >= self._body[0]:
-            # What was read has one line end in place of the body.
+            # The text that was read has one line end in place of the body.
             moved = self._body[1] - self._body[0] - 1
             return start + moved, end + moved
         return start, end
@@ -79,14 +79,14 @@ Look = Callable[[Sheet], Value | None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place: how to look there, and what it is called in a sentence."""
+    """One place: how to look there, and its name in a sentence."""
 
     name: str
     look: Look
 
 
 def place_of(settings: PlaceSettings, field: Field) -> Place:
-    """Make a place from the config; `field` is what stands there."""
+    """Build the place of a field from the config."""
     name = _name(settings)
     look = _look(settings, field, name)
     pattern = settings.pattern
@@ -105,8 +105,15 @@ def place_of(settings: PlaceSettings, field: Field) -> Place:
     return Place(f"{name} (as its pattern wants it)", narrowed)
 
 
+def headers_of(settings: PlaceSettings) -> frozenset[str]:
+    """Return the headers that a place reads, in lower case."""
+    if settings.header is not None:
+        return frozenset({settings.header})
+    return frozenset({"to"} if settings.address == "to" else ())
+
+
 def first(places: Sequence[Place], sheet: Sheet, *, empty: bool) -> Value | None:
-    """Give the first value that is there; `empty` says whether one without text counts."""
+    """Return the first value found; `empty`: one without text counts."""
     values = (place.look(sheet) for place in places)
     if empty:
         return next((each for each in values if each is not None), None)
@@ -173,7 +180,7 @@ def _at_label(sheet: Sheet, field: Field) -> Value | None:
 
 
 def _in_header(email: Email, header: str, name: str) -> Value | None:
-    # A header that stands twice with two values says nothing that could be relied on.
+    # A header that occurs twice with different values is ambiguous.
     values = set(email.headers.get(header, ()))
     return Value(values.pop().strip(), name) if len(values) == 1 else None
 
@@ -241,7 +248,7 @@ def _at_pointer(document: object, steps: Sequence[str], name: str) -> Value | No
         else:
             return None
     if isinstance(document, str):
-        # JSON can spell half of a character beyond U+FFFF, which is no text: it becomes U+FFFD.
+        # JSON can escape a lone surrogate, which isn't text: it becomes U+FFFD.
         whole = document.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return Value(whole, name)
     if isinstance(document, int) and not isinstance(document, bool):

@@ -1,6 +1,6 @@
 """Providers from installed packages: the entry points of the group `smsbridge.providers`.
 
-A package is asked only for names that are not built in, so that installing one never changes how
+Only names that are not built in are looked up, so that installing a package never changes how
 a company's mails are read.
 """
 
@@ -21,24 +21,24 @@ _MEMBERS: Final = ("name", "matches", "read_email")
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A provider that a package offers."""
+    """A provider from an installed package."""
 
     name: str
     package: str  # name and version
     entry: EntryPoint
 
     def build(self, settings: ProviderSettings, key: str) -> Provider:
-        """Make the provider; every fault of the package is a ConfigError that names it."""
+        """Build the provider; any error of the package is a ConfigError that names it."""
         try:
             factory: Callable[[ProviderSettings, str], Provider] = self.entry.load()
-        except Exception as error:  # noqa: BLE001  a package may do anything when it is imported
+        except Exception as error:  # noqa: BLE001  importing a package can raise anything
             raise self._error(key, f"cannot be loaded ({type(error).__name__}: {error})") from None
         try:
             provider = factory(settings, key)
         except ConfigError as error:
             raise ConfigError(error.key, f"{self.package} says: {error.problem}") from None
         except Exception as error:
-            # Its text may quote the settings, and secret recipients are among them.
+            # Its text may quote the settings, which contain secret recipients.
             raise self._error(key, f"cannot make it ({type(error).__name__})") from error
         missing = [name for name in _MEMBERS if not hasattr(provider, name)]
         if missing:
@@ -52,7 +52,7 @@ class Plugin:
 
 
 def installed() -> tuple[Plugin, ...]:
-    """List the providers that installed packages offer, by name."""
+    """List the providers of installed packages, by name."""
     found = (
         Plugin(entry.name, f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?", entry)
         for entry in entry_points(group=GROUP)
@@ -61,7 +61,7 @@ def installed() -> tuple[Plugin, ...]:
 
 
 def find(name: str, key: str) -> Plugin | None:
-    """Find the one plugin of this name; ConfigError if two packages offer it."""
+    """Return the plugin of this name, if any; ConfigError if two packages have one."""
     named = [each for each in installed() if each.name == name]
     if len(named) > 1:
         packages = " and ".join(each.package for each in named)

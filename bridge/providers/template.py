@@ -1,308 +1,25 @@
-"""A provider that is declared in TOML: which mails are its own, and where everything stands.
-
-The presets in `presets/` are written in the same language.
-"""
+"""Builds a provider that is declared in TOML: by an operator, or by a preset in `presets/`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
 from zoneinfo import ZoneInfo
 
-from bridge import numbers
-from bridge.config.pattern import SearchPattern
 from bridge.config.settings import ProviderSettings
-from bridge.config.template import (
-    IgnoreSettings,
-    PlaceSettings,
-    TemplateSettings,
-)
+from bridge.config.template import PlaceSettings, TemplateSettings
 from bridge.config.times import has_zone
 from bridge.errors import ConfigError
-from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
-from bridge.providers.base import (
-    MAX_BODY,
-    MAX_FIELD,
-    TIME_FROM_MAIL,
-    Explanation,
-    Provider,
-    Senders,
-    Trace,
-    more_labels,
-    number_warnings,
-    own_id,
-)
+from bridge.providers.base import Provider, Senders, extra_labels
 from bridge.providers.formats import read_formats
 from bridge.providers.labels import Field, Labels
-from bridge.providers.places import WHOLE, Place, Sheet, Value, addresses, first, place_of
-from bridge.providers.times import Moment, ReadTime
-
-MAX_TEXT: Final = 128 * 1024  # characters of a mail's text that patterns run on
-MAX_MESSAGES: Final = 50  # in one mail
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_RECIPIENTS: Final = ("to", "cc", "delivered-to", "x-original-to", "envelope-to")
-_KEYS: Final[Mapping[Field, str]] = {
-    Field.SENDER: "from",
-    Field.RECIPIENT: "to",
-    Field.BODY: "body",
-    Field.TIME: "date",
-    Field.MESSAGE_ID: "id",
-}
-_NEEDED: Final[Mapping[Field, str]] = {
-    Field.SENDER: 'who sent the SMS, like from = { label = "From" }',
-    Field.RECIPIENT: (
-        'which number it was sent to, like to = { label = "To" }; where the mail does not say, '
-        'write your number: to = { value = "+391234567890" }'
-    ),
-    Field.BODY: 'where the text is, like body = { label = "Text" } or { after_blank = true }',
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """By what a provider's mails are known; each that is set has to be there."""
-
-    senders: Senders | None
-    subject: SearchPattern | None
-    recipient: SearchPattern | None
-    headers: Mapping[str, SearchPattern]
-
-    def match(self, email: Email) -> bool:
-        """Tell whether all marks but the subject are there."""
-        if self.senders is not None and (email.sender or "") not in self.senders:
-            return False
-        if self.recipient is not None:
-            named = (value for header in _RECIPIENTS for value in email.headers.get(header, ()))
-            if not any(each in self.recipient for value in named for each in addresses(value)):
-                return False
-        return _have(email, self.headers)
-
-    @property
-    def beside_subject(self) -> bool:
-        """Tell whether there is any mark but the subject."""
-        return bool(self.senders or self.recipient or self.headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What was found of one SMS; `labels` are those that stand there, `repeated` one too often."""
-
-    values: Mapping[Field, Value]
-    labels: tuple[str, ...]
-    repeated: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateProvider:
-    """A declared provider."""
-
-    name: str
-    marks: Marks
-    places: Mapping[Field, tuple[Place, ...]]
-    labels: Labels | None
-    read_time: ReadTime
-    region: str | None
-    footers: tuple[SearchPattern, ...]
-    split: SearchPattern | None
-    ignore: tuple[IgnoreSettings, ...]
-
-    def matches(self, email: Email) -> bool:
-        """Tell if a mail bears this provider's marks, or those of its mails that are no SMS."""
-        if email.sender is None or not self.marks.match(email):
-            return False
-        if self.marks.subject is None or email.subject in self.marks.subject:
-            return True
-        return self.marks.beside_subject and self._ignored(email) is not None
-
-    def read_email(
-        self, email: Email
-    ) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
-        """Read every SMS in a mail; if one of them cannot be read, the whole mail is unreadable."""
-        why = self._ignored(email)
-        if why is not None:
-            return Ignored(why, self.name)
-        if len(email.text) > MAX_TEXT:
-            return self._unreadable(f"the text is longer than {MAX_TEXT} characters")
-        if self.split is None:
-            return self._read(email, email.text)
-        parts = [part for part in _parts(email.text, self.split) if part.strip()]
-        if not 1 <= len(parts) <= MAX_MESSAGES:
-            told = f"more than {MAX_MESSAGES}" if parts else "no"
-            return self._unreadable(f"there are {told} parts between the lines that split the mail")
-        messages: list[SmsMessage] = []
-        for number, part in enumerate(parts, 1):
-            message = self._read(email, part)
-            if isinstance(message, Unreadable):
-                told = f"part {number} of {len(parts)}: {message.detail}"
-                return message if len(parts) == 1 else self._unreadable(told)
-            messages.append(message)
-        return messages[0] if len(messages) == 1 else tuple(messages)
-
-    def find(self, email: Email, text: str) -> Findings:
-        """Find every field's value and where it stands, as far as it is there; judge nothing."""
-        sheet = Sheet(email, text, self.labels)
-        values: dict[Field, Value] = {}
-        body = first(self.places[Field.BODY], sheet, empty=True)
-        if body is not None:
-            body = values[Field.BODY] = _without_footers(body, self.footers)
-            # Where the body is the whole text, labels can only be in it; elsewhere what looks like
-            # one in the body is the SMS's own words.
-            if body.span is not None and body.place != WHOLE:
-                sheet = Sheet(email, text, self.labels, body.span)
-        for field, places in self.places.items():
-            value = first(places, sheet, empty=False) if field is not Field.BODY else None
-            if value is not None:
-                values[field] = value
-        found = sheet.found
-        return Findings(values, tuple(found.names.values()), found.repeated)
-
-    def explain(self, email: Email) -> Explanation:
-        """Explain what `matches` and `read_email` make of a mail; of its first SMS, if several."""
-        text = email.text[:MAX_TEXT]
-        start = 0
-        if self.split is not None:
-            text = next((each for each in _parts(text, self.split) if each.strip()), text)
-            start = email.text.index(text)
-        values = self.find(email, text).values
-        return Explanation(
-            matched="the mail bears all the marks that are set: "
-            + ", ".join(name for name, mark in self._marks() if mark),
-            found=tuple(
-                Trace(_KEYS[field], value.place, start + value.span[0], start + value.span[1])
-                if value.span is not None
-                else Trace(_KEYS[field], value.place)
-                for field, value in values.items()
-            ),
-            missing=tuple(_KEYS[field] for field in _NEEDED if field not in values),
-        )
-
-    def _marks(self) -> tuple[tuple[str, object], ...]:
-        marks = self.marks
-        return (
-            ("senders", marks.senders),
-            ("subject", marks.subject),
-            ("recipient", marks.recipient),
-            ("headers", marks.headers),
-        )
-
-    def _read(self, email: Email, text: str) -> SmsMessage | Unreadable:
-        findings = self.find(email, text)
-        values = findings.values
-        problem = self._problem(findings)
-        if problem is not None:
-            return self._unreadable(problem)
-        moment = self._moment(values.get(Field.TIME), email)
-        if isinstance(moment, Unreadable):
-            return moment
-        sender, recipient = values[Field.SENDER].text, values[Field.RECIPIENT].text
-        normal = [numbers.normalise(each, self.region) for each in (sender, recipient)]
-        doubts = number_warnings(*normal)
-        written = values.get(Field.TIME)
-        id_ = values.get(Field.MESSAGE_ID)
-        warnings = [*email.warnings, *doubts, moment.warning]
-        return SmsMessage(
-            provider=self.name,
-            sender=normal[0].value,
-            recipient=normal[1].value,
-            body=values[Field.BODY].text,
-            received_at=moment.at,
-            raw=RawFields(sender, recipient, written.text if written else None),
-            has_own_time=moment.own,
-            provider_message_id=own_id(id_.text) if id_ else None,
-            warnings=tuple(dict.fromkeys(str(each) for each in warnings if each)),
-        )
-
-    def _problem(self, findings: Findings) -> str | None:
-        values = findings.values
-        if findings.repeated is not None:
-            return f"the label {findings.repeated} stands more than once, with different values"
-        for needed in _NEEDED:
-            if needed not in values:
-                looked = _names(self.places[needed])
-                told = f" (labels found: {', '.join(findings.labels)})" if findings.labels else ""
-                return f"nothing for {_KEYS[needed]!r} was found at {looked}{told}"
-        for field, value in values.items():
-            key = _KEYS[field]
-            if field is Field.BODY:
-                if len(value.text) > MAX_BODY:
-                    return f"the SMS's text is longer than {MAX_BODY} characters"
-            elif len(value.text) > MAX_FIELD:
-                return f"the value for {key!r} is longer than {MAX_FIELD} characters"
-            elif _CONTROL.search(value.text):
-                return f"the value for {key!r} holds a control character"
-        return None
-
-    def _moment(self, written: Value | None, email: Email) -> Moment | Unreadable:
-        if written is not None:
-            moment = self.read_time(written.text)
-            return moment or self._unreadable(
-                f"the time at {written.place} is in none of the formats in date_format"
-            )
-        if email.date is not None:
-            return Moment(email.date, TIME_FROM_MAIL, own=False)
-        places = self.places.get(Field.TIME, ())
-        told = f"no time was found at {_names(places)}" if places else "no place holds a time"
-        return self._unreadable(f"{told}, and the mail has no Date either")
-
-    def _ignored(self, email: Email) -> str | None:
-        for rule in self.ignore:
-            if (
-                (rule.sender is None or (email.sender or "") in Senders.of([rule.sender]))
-                and (rule.subject is None or email.subject in rule.subject)
-                and _have(email, rule.headers)
-                and (rule.text is None or email.text[:MAX_TEXT] in rule.text)
-            ):
-                return rule.why
-        return None
-
-    def _unreadable(self, detail: str) -> Unreadable:
-        return Unreadable(Reason.UNREADABLE, detail, self.name)
-
-
-def _names(places: tuple[Place, ...]) -> str:
-    return ", nor at ".join(dict.fromkeys(place.name for place in places))
-
-
-def _have(email: Email, headers: Mapping[str, SearchPattern]) -> bool:
-    return all(
-        any(value in pattern for value in email.headers.get(name, ()))
-        for name, pattern in headers.items()
-    )
-
-
-def _parts(text: str, split: SearchPattern) -> Iterator[str]:
-    """Cut a text at the lines in which the pattern is found; those lines go away."""
-    start = 0
-    for match in split.all(text):
-        from_, to = match.whole
-        line = text.rfind("\n", 0, from_) + 1
-        if line >= start:
-            yield text[start:line]
-        line_end = text.find("\n", max(to - 1, from_))
-        start = len(text) if line_end < 0 else line_end + 1
-    yield text[start:]
-
-
-def _without_footers(body: Value, footers: tuple[SearchPattern, ...]) -> Value:
-    """Cut off the footers, each from the last line that looks like it, and blank lines before.
-
-    From the last one, because the SMS itself may hold such a line.
-    """
-    text = body.text
-    for footer in footers:
-        last = next(reversed(list(footer.all(text))), None)
-        if last is not None:
-            text = text[: text.rfind("\n", 0, last.whole[0]) + 1].rstrip("\n")
-    if body.span is None:
-        return Value(text, body.place)
-    return Value(text, body.place, (body.span[0], body.span[0] + len(text)))
+from bridge.providers.places import headers_of, place_of
+from bridge.providers.template_provider import KEYS, NEEDED, Marks, TemplateProvider
 
 
 def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = None) -> Provider:
-    """Make a declared provider; `base` is the preset that its settings are laid over."""
+    """Build a declared provider; its settings override those of the preset `base`.
+
+    `key` is the table's path in the config, as in `providers.0`. Raises ConfigError.
+    """
     template = _merged(settings.template, base.template if base else None)
     senders = settings.senders or (base.senders if base else None)
     subject = settings.subject or (base.subject if base else None)
@@ -317,11 +34,11 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
     if not (marks.subject or marks.beside_subject):
         raise ConfigError(
             f"{key}.senders",
-            "nothing says by what this provider's mails are known: set senders, as in "
+            "nothing identifies this provider's mails: set senders, as in "
             'senders = ["sms@example.com"], or subject, or the template\'s recipient or headers',
         )
     places = _places(template, settings, key)
-    _see_to_zone(template, zone, key)
+    _require_readable_times(template, zone, key)
     labels = {
         field: [name for each in found for name in each.label or ()]
         for field, found in places.items()
@@ -339,11 +56,15 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
         footers=template.footers,
         split=template.split,
         ignore=template.ignore,
+        headers_read=marks.headers_read.union(
+            *(headers_of(each) for found in places.values() for each in found),
+            *(rule.headers for rule in template.ignore),
+        ),
     )
 
 
 def _merged(own: TemplateSettings | None, base: TemplateSettings | None) -> TemplateSettings:
-    """Lay what the operator wrote over the preset, key by key."""
+    """Override a preset's template key by key."""
     if own is None or base is None:
         return own or base or TemplateSettings()
     return base.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
@@ -352,8 +73,8 @@ def _merged(own: TemplateSettings | None, base: TemplateSettings | None) -> Temp
 def _places(
     template: TemplateSettings, settings: ProviderSettings, key: str
 ) -> dict[Field, tuple[PlaceSettings, ...]]:
-    """Give the places of each field, with the labels that the config has for it."""
-    more = more_labels(settings)
+    """Return the places of each field, with the labels that the config adds to it."""
+    extra = extra_labels(settings)
     chosen = {
         Field.SENDER: template.sender,
         Field.RECIPIENT: template.to,
@@ -363,16 +84,16 @@ def _places(
     }
     found: dict[Field, tuple[PlaceSettings, ...]] = {}
     for field, places in chosen.items():
-        if labels := more.get(field):
+        if labels := extra.get(field):
             places = (*(places or ()), PlaceSettings(label=labels))
         if places:
             found[field] = places
-        elif field in _NEEDED:
-            raise ConfigError(f"{key}.template.{_KEYS[field]}", f"is missing: say {_NEEDED[field]}")
+        elif field in NEEDED:
+            raise ConfigError(f"{key}.template.{KEYS[field]}", f"is missing: say {NEEDED[field]}")
     return found
 
 
-def _see_to_zone(template: TemplateSettings, zone: str | None, key: str) -> None:
+def _require_readable_times(template: TemplateSettings, zone: str | None, key: str) -> None:
     if template.date and not template.date_format:
         raise ConfigError(
             f"{key}.template.date_format",

@@ -39,8 +39,8 @@ _SECONDS_OR_MS: Final = re.compile(r"([0-9]{9,10})|([0-9]{10})[0-9]{3}")
 _NOON: Final = 12
 
 
-class Doubt(StrEnum):
-    """What a clock change did to a local time (docs/warnings.md)."""
+class TimeWarning(StrEnum):
+    """What a clock change makes of a local time (docs/warnings.md)."""
 
     AMBIGUOUS = "time_ambiguous"
     MISSING_IN_ZONE = "time_missing_in_zone"
@@ -59,11 +59,11 @@ ReadTime = Callable[[str], Moment | None]
 
 
 def local_time(zone: tzinfo) -> ReadTime:
-    """Make a reader of local times: `YYYYMMDDHHMMSS`, and all that is written as clearly.
+    """Return a reader of local times: `YYYYMMDDHHMMSS`, and other unambiguous formats.
 
-    Read are also years in front (`2026-04-08 14:30`), months by name, an offset behind, and unix
-    seconds. `08/04/2026` is not: nobody can say which is the day. Fractions of seconds are left
-    out. The reader gives None for what it does not know.
+    Those are the year first (`2026-04-08 14:30`), months by name, a trailing offset, and Unix
+    seconds. `08/04/2026` is not read: which is the day? Fractions of seconds are dropped. The
+    reader returns None for any other format.
     """
 
     def read(written: str) -> Moment | None:
@@ -73,7 +73,7 @@ def local_time(zone: tzinfo) -> ReadTime:
 
 
 def epoch(zone: tzinfo | None) -> ReadTime:
-    """Make a reader of unix times, which are UTC's; the zone only decides the offset shown.
+    """Return a reader of Unix times; the zone only decides the offset shown.
 
     Calendar times are read too: those with an offset, and local ones if there is a zone.
     """
@@ -139,10 +139,10 @@ def _offset(written: str | None) -> timedelta | None:
 
 
 def place(naive: datetime, zone: tzinfo) -> Moment:
-    """Put a local time into its zone.
+    """Attach a zone to a local time.
 
-    A time that the clocks showed twice is taken as the first; one that they skipped is moved on
-    by what they skipped. Either way the same writing always gives the same instant.
+    A time that occurs twice at a clock change is taken as the first; one that is skipped is moved
+    on by what was skipped. The same text always gives the same instant.
     """
     aware = naive.replace(tzinfo=zone)
     first, second = aware.utcoffset(), aware.replace(fold=1).utcoffset()
@@ -150,8 +150,8 @@ def place(naive: datetime, zone: tzinfo) -> Moment:
         return Moment(_fixed(aware))
     there_and_back = aware.astimezone(UTC).astimezone(zone)
     if there_and_back.replace(tzinfo=None) == naive:
-        return Moment(_fixed(aware), Doubt.AMBIGUOUS)
-    return Moment(_fixed(there_and_back), Doubt.MISSING_IN_ZONE)
+        return Moment(_fixed(aware), TimeWarning.AMBIGUOUS)
+    return Moment(_fixed(there_and_back), TimeWarning.MISSING_IN_ZONE)
 
 
 def _fixed(aware: datetime) -> datetime:

@@ -1,8 +1,8 @@
-"""URL Networks (Australia): the fallback mail that comes when their POST was not taken.
+"""URL Networks (Australia): the fallback mail that is sent when their POST fails.
 
-Its layout is published nowhere. What is published are the POST's field names, so these are the
-labels that are read, with the obvious other words for each. In the POST the body stands in the
-middle, so fields that are missing in front of it are also looked for at the mail's end.
+Its layout is undocumented. The POST's field names are documented, so these are the labels that are
+read, with obvious synonyms. In the POST the body is in the middle, so fields that are missing
+before it are also looked for at the end of the mail.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
-from bridge.providers.base import LabelledProvider, Provider, Senders, more_labels
+from bridge.providers.base import LabelledProvider, Provider, Senders, extra_labels
 from bridge.providers.labels import Field, Labels
 from bridge.providers.times import epoch
 
@@ -29,7 +29,7 @@ LABELS: Final = Labels(after_body=True, spellings={
 
 
 def build(settings: ProviderSettings, key: str) -> Provider:
-    """Make the provider from its table; `key` is the table's path in the config."""
+    """Build the provider from its table; `key` is the table's path in the config."""
     if not settings.senders:
         raise ConfigError(
             f"{key}.senders",
@@ -40,7 +40,7 @@ def build(settings: ProviderSettings, key: str) -> Provider:
     return LabelledProvider(
         name=settings.name,
         senders=Senders.of(settings.senders),
-        labels=LABELS.extended(more_labels(settings), settings.footers),
+        labels=LABELS.extended(extra_labels(settings), settings.footers),
         read_time=epoch(ZoneInfo(settings.time_zone) if settings.time_zone else None),
         region=settings.region,
         expects_subject=lambda text: own is None or text in own,

@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0.0: HMAC-SHA256 over `id.timestamp.body`, keys shown as `whsec_…`."""
+"""Standard Webhooks 1.0.0: HMAC-SHA256 over `id.timestamp.body`, secrets as `whsec_…`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _KNOWN_ANSWERS: Final = (
 
 
 def parse_secret(text: str) -> bytes:
-    """Read `whsec_` + base64 of 24 to 64 bytes; the bytes are the key.
+    """Parse `whsec_` + base64 of 24 to 64 bytes; the bytes are the key.
 
-    Raises SigningError with a sentence that never shows the secret.
+    Raises SigningError; its text never shows the secret.
     """
     if not text.startswith(_PREFIX):
         raise SigningError(f"a signing secret begins with {_PREFIX} (`smsbridge secret` makes one)")
@@ -54,27 +54,27 @@ def parse_secret(text: str) -> bytes:
 
 
 def generate_secret() -> str:
-    """Make a new random secret."""
+    """Return a new random secret."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(_NEW_KEY)).decode("ascii")
 
 
 def sign(keys: Sequence[bytes], webhook_id: str, timestamp: int, body: bytes) -> str:
-    """Give the value of `webhook-signature`: one signature a key, keys newest first.
+    """Return the value of `webhook-signature`: one signature per key, keys newest first.
 
-    `timestamp` is this try's, in whole Unix seconds. A receiver that knows any one of the keys
-    can verify, so several are sent while a secret is being replaced.
+    `timestamp` is the attempt's, in whole Unix seconds. A receiver that knows any one of the keys
+    can verify, so several are sent during rotation.
     """
     if not keys:
         raise SigningError("there is no key to sign with")
     signed = b"%b.%d.%b" % (webhook_id.encode("ascii"), timestamp, body)
-    # Exactly one space: some verifiers refuse an empty part between two.
+    # Exactly one space: some verifiers reject an empty part.
     return " ".join("v1," + _signature(key, signed) for key in keys)
 
 
 def headers(
     keys: Sequence[bytes], webhook_id: str, timestamp: int, body: bytes
 ) -> list[tuple[str, str]]:
-    """Give the three headers of one try."""
+    """Return the three headers of one attempt."""
     return [
         ("webhook-id", webhook_id),
         ("webhook-timestamp", str(timestamp)),
@@ -83,7 +83,7 @@ def headers(
 
 
 def self_test() -> None:
-    """Sign messages whose signatures are known, and raise SigningError on any difference."""
+    """Sign messages whose signatures are known; raises SigningError on any difference."""
     for secret, webhook_id, timestamp, body, expected in _KNOWN_ANSWERS:
         # Not parse_secret: the second published secret is shorter than the specification allows.
         made = sign([_key(secret)], webhook_id, timestamp, body)

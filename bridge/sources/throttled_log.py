@@ -1,4 +1,4 @@
-"""Logs what peers can cause at will, at most once in a while for each kind of event."""
+"""Limits the log lines that peers can cause at will: one per interval and event."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Final
 
 from bridge.logs import Logger
 
-INTERVAL: Final = 10.0
+INTERVAL: Final = 10.0  # seconds
 
 
-class SeldomLog:
-    """Writes the first line of an event, then none of it for `interval` seconds, then counts.
+class ThrottledLog:
+    """Logs an event at most once per `interval` seconds.
 
-    A line tells in `unlogged` how many were left out since the one before; metrics count them all.
+    A line's field `unlogged` is the number of lines suppressed since the previous one; metrics
+    count them all.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class SeldomLog:
             self._log.warning(event, **self._with_count(event, fields))
 
     def bug(self, event: str, error: BaseException, **fields: object) -> None:
-        """Log an error that is a bug of ours, with the place where it came from."""
+        """Log a bug of ours, with its traceback."""
         if self._due(event):
             self._log.error(event, exc_info=error, **self._with_count(event, fields))
 

@@ -42,7 +42,7 @@ class AuditReport:
 
     @property
     def ok(self) -> bool:
-        """Tell whether every check holds."""
+        """Return whether every check holds."""
         return all(check.ok for check in self.checks)
 
 
@@ -87,6 +87,13 @@ def _outcome_and_message() -> Select[object]:
 def _no_reason() -> Select[object]:
     return select(arrivals.c.id).where(
         arrivals.c.outcome == ArrivalOutcome.QUARANTINE, arrivals.c.reason.is_(None)
+    )
+
+
+def _discarded_without_words() -> Select[object]:
+    return select(arrivals.c.id).where(
+        (arrivals.c.outcome == ArrivalOutcome.DISCARDED)
+        != arrivals.c.discarded_because.is_not(None)
     )
 
 
@@ -200,6 +207,7 @@ _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "every arrival has an outcome": _unknown_outcome,
     "messages and duplicates name a message, nothing else does": _outcome_and_message,
     "every quarantined arrival has a reason": _no_reason,
+    "every discarded arrival says why, and no other does": _discarded_without_words,
     "the message that an arrival names is there": _unknown_message,
     "every message was brought by one arrival": _not_brought_once,
     "every message has its event": _no_event,

@@ -88,7 +88,7 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Give a connection in a write transaction: committed and synced at the end, or undone.
+        """Yield a connection in a write transaction: committed and synced at the end, or undone.
 
         On SQLite it holds the one write lock from the first moment (BEGIN IMMEDIATE).
         """
@@ -99,7 +99,7 @@ class Database:
 
     @contextmanager
     def begin_again(self) -> Iterator[Connection]:
-        """Do as `begin` does, on a connection that is kept from one transaction to the next.
+        """Begin as `begin` does, on a connection that is kept from one transaction to the next.
 
         For one thread that commits all the time: drawing a connection from the pool and giving it
         back costs as much as an insert. After any error the connection is given up.
@@ -118,7 +118,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection in a read transaction: one snapshot, waiting for no writer."""
+        """Yield a connection in a read transaction: one snapshot, waiting for no writer."""
         with translated(self.name), self._reading.connect() as connection, connection.begin():
             yield connection
 

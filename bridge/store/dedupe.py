@@ -17,12 +17,30 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Final, Self
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
-from bridge.model import Arrival, ArrivalOutcome, Identity, MailboxPlace, SourceKind
+from bridge.model import (
+    Arrival,
+    ArrivalOutcome,
+    Identity,
+    MailboxPlace,
+    Message,
+    Receipt,
+    SourceKind,
+)
 from bridge.store.statements import Statement
 from bridge.store.tables import arrivals, messages
 
@@ -47,7 +65,7 @@ class Known:
     written: bool  # already a row
 
     def takes(self, arriving: Identity) -> bool:
-        """Tell whether this message has no key yet of any kind that the arrival brings."""
+        """Return whether this message has no key yet of any kind that the arrival brings."""
         return not (
             (self.email is not None and arriving.email is not None)
             or (self.provider is not None and arriving.provider is not None)
@@ -201,9 +219,24 @@ def _lookup(kinds: tuple[str, ...], size: int) -> Statement:
 # Sources that may bring the very same bytes once more.
 _READ_AGAIN: Final = frozenset({SourceKind.IMAP, SourceKind.FILE})
 _STORED: Final = (
-    select(arrivals.c.digest, arrivals.c.outcome, arrivals.c.id)
+    select(arrivals.c.digest, arrivals.c.outcome, arrivals.c.source, arrivals.c.id)
     .where(arrivals.c.digest.in_(bindparam("digests", expanding=True)))
     .order_by(arrivals.c.id.desc())
+)
+_SETTLED: Final = Statement(
+    update(arrivals)
+    .where(
+        arrivals.c.digest == bindparam("bytes"),
+        arrivals.c.outcome.in_([literal_column("'quarantine'"), literal_column("'ignored'")]),
+    )
+    .values(
+        outcome=literal_column("'duplicate'"),
+        message_id=bindparam("message"),
+        provider=bindparam("its_provider"),
+        reason=null(),
+        detail=null(),
+        reparsed_at=bindparam("now"),
+    )
 )
 _PLACE: Final = ("mailbox", "folder", "uidvalidity", "uid")
 _MOVED: Final = Statement(
@@ -213,23 +246,50 @@ _MOVED: Final = Statement(
 )
 
 
-def digest_of(arrival: Arrival) -> bytes | None:
-    """Hash the raw bytes, if the source may bring the same mail once more."""
-    if arrival.source not in _READ_AGAIN:
-        return None
+def digest_of(arrival: Arrival) -> bytes:
+    """Hash the raw bytes, by which a mail that became no message is recognised."""
     return hashlib.sha256(arrival.raw).digest()
 
 
+def is_read_again(arrival: Arrival) -> bool:
+    """Return whether its source may bring the very same bytes once more."""
+    return arrival.source in _READ_AGAIN
+
+
+def settle(connection: Connection, read: Iterable[tuple[Message, str]], now: datetime) -> None:
+    """Make duplicates of the arrivals that are in quarantine with the bytes of these messages.
+
+    For mails that were stored without the evidence that they have now. Each message is given with
+    the id under which the ledger has it.
+    """
+    rows = [
+        {
+            "bytes": bytes.fromhex(message.sha256),
+            "message": known_as,
+            "its_provider": message.sms.provider,
+            "now": now,
+        }
+        for message, known_as in read
+    ]
+    if rows:
+        _SETTLED.change(connection, rows)
+
+
 def place_columns(place: MailboxPlace | None) -> dict[str, object]:
-    """Give a place as columns of its arrival."""
+    """Return a place as columns of its arrival."""
     return {name: None if place is None else getattr(place, name) for name in _PLACE}
 
 
 class KnownBytes:
     """The arrivals without a message that a batch may repeat, those of the batch included."""
 
-    def __init__(self, found: Iterable[tuple[bytes, str, int]] = ()) -> None:
-        self._known = {(bytes(digest), outcome): arrival for digest, outcome, arrival in found}
+    def __init__(self, found: Iterable[tuple[bytes, str, str, int]] = ()) -> None:
+        self._known: dict[tuple[bytes, str], int] = {}
+        self._not_by_smtp: dict[tuple[bytes, str], int] = {}
+        for digest, outcome, source, arrival in found:
+            # One that was discarded stays so: nobody wants it back in quarantine.
+            was = "quarantine" if outcome == ArrivalOutcome.DISCARDED else outcome
+            self._note((bytes(digest), was), arrival, by_smtp=source == SourceKind.SMTP)
         self._moved: list[dict[str, object]] = []
 
     @classmethod
@@ -239,19 +299,29 @@ class KnownBytes:
         if not wanted:
             return cls()
         rows = connection.execute(_STORED, {"digests": wanted})
-        return cls((row.digest, row.outcome, row.id) for row in rows)
+        return cls((row.digest, row.outcome, row.source, row.id) for row in rows)
 
-    def add(self, digest: bytes, outcome: ArrivalOutcome, arrival: int) -> None:
+    def add(self, digest: bytes, outcome: ArrivalOutcome, arrived: Arrival, arrival: int) -> None:
         """Remember one that this batch brings."""
-        self._known[digest, outcome.value] = arrival
+        by_smtp = arrived.source is SourceKind.SMTP
+        self._note((digest, outcome.value), arrival, by_smtp=by_smtp)
+
+    def _note(self, key: tuple[bytes, str], arrival: int, *, by_smtp: bool) -> None:
+        self._known[key] = arrival
+        if not by_smtp:
+            self._not_by_smtp[key] = arrival
 
     def find(
         self, digest: bytes | None, outcome: ArrivalOutcome, place: MailboxPlace | None
     ) -> int | None:
-        """Return the arrival that is repeated, and note where it lies now; None if it is new."""
+        """Return the arrival that is repeated, and note where it lies now; None if it is new.
+
+        A mail in a mailbox never repeats one that came by SMTP: that one lies in no mailbox.
+        """
         if digest is None:
             return None
-        arrival = self._known.get((digest, outcome.value))
+        known = self._known if place is None else self._not_by_smtp
+        arrival = known.get((digest, outcome.value))
         if arrival is not None and place is not None:
             named = {f"new_{name}": value for name, value in place_columns(place).items()}
             self._moved.append({"arrival": arrival, **named})
@@ -263,13 +333,28 @@ class KnownBytes:
             _MOVED.change(connection, self._moved)
 
 
-def is_known(connection: Connection, raw: bytes, identities: Iterable[Identity]) -> bool:
-    """Tell whether the ledger has all these messages, or these bytes; it writes nothing."""
+def find_stored_message(connection: Connection, identities: Iterable[Identity]) -> Receipt | None:
+    """Return the receipt of the message that an arrival with these identities is, if all are known.
+
+    Of several the first; it writes nothing.
+    """
     wanted = list(identities)
-    if wanted:
-        known = KnownMessages.load(connection, wanted)
-        if all(known.find(each) is not None for each in wanted):
-            return True
+    known = KnownMessages.load(connection, wanted)
+    found = [known.find(each) for each in wanted]
+    if not found or None in found or found[0] is None:
+        return None
+    brought = select(arrivals.c.id).where(
+        arrivals.c.message_id == found[0].id, arrivals.c.outcome == ArrivalOutcome.MESSAGE
+    )
+    arrival = connection.execute(brought.limit(1)).scalar_one()
+    return Receipt(arrival, ArrivalOutcome.DUPLICATE, found[0].id, repeated=True)
+
+
+def is_known(connection: Connection, raw: bytes, identities: Iterable[Identity]) -> bool:
+    """Return whether the ledger has all these messages, or these bytes; it writes nothing."""
+    wanted = list(identities)
+    if find_stored_message(connection, wanted) is not None:
+        return True
     digest = hashlib.sha256(raw).digest()
     found = select(arrivals.c.id).where(arrivals.c.digest == digest).limit(1)
     return connection.execute(found).first() is not None

@@ -37,7 +37,7 @@ def held_endpoints(connection: Connection) -> Mapping[str, str]:
 def hold_endpoint(connection: Connection, endpoint: str, reason: str, now: datetime) -> int:
     """Hold an endpoint and its pending deliveries; return how many those are.
 
-    An attempt that is under way goes on: its record finds the endpoint held. Deliveries that are
+    An attempt in flight goes on: its record finds the endpoint held. Deliveries that are
     written later are written held. Needs a write transaction.
     """
     postgres.lock_holds(connection, change=True)

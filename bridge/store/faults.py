@@ -1,7 +1,7 @@
 """Turns the drivers' errors into ours, at the one edge where they come in.
 
 The sentences name the database and what to do. They never quote a row: a driver's text about a
-bad value may hold a number or a message's words, so only its code is told.
+bad value may hold a number or a message's words, so only its code is kept.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def translated(name: str) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        # A driver's text may quote a row, so it is told no further: nothing is chained.
+        # A driver's text may quote a row, so nothing is chained.
         raise _translate(name, error) from None
     except exc.TimeoutError:
         raise StoreUnavailable(f"{name}: every connection is in use; it is tried again") from None

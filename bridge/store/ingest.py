@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
 from typing import Final
 
-from sqlalchemy import Connection, Table, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
 from bridge.errors import BridgeError, NotFound, NotPossible, QuarantineFull
 from bridge.model import (
@@ -28,8 +27,16 @@ from bridge.model import (
     Unreadable,
 )
 from bridge.store import mailboxes, postgres, rows, tables
-from bridge.store.dedupe import Known, KnownBytes, KnownMessages, digest_of
+from bridge.store.dedupe import (
+    Known,
+    KnownBytes,
+    KnownMessages,
+    digest_of,
+    is_read_again,
+    settle,
+)
 from bridge.store.endpoints import held_endpoints
+from bridge.store.keys import new_keys
 from bridge.store.lease import Lease
 from bridge.store.quota import Quota
 from bridge.store.rows import Row
@@ -126,12 +133,16 @@ class _Batch:
         )
         self._held = held_endpoints(connection) if planned else {}
         self._stored = _stored_outcomes(connection, items)
-        self._known_bytes = KnownBytes.load(connection, [_digest(item) for item in items])
+        self._digests = {id(item): _digest(item) for item in items}
+        self._known_bytes = KnownBytes.load(
+            connection, (self._digests[id(each)] for each in items if is_read_again(each.arrival))
+        )
         new = sum(max(1, len(item.messages)) - (item.reparse_of is not None) for item in items)
         deliveries = sum(len(each.deliveries) for each in planned)
-        self._arrival_keys, self._delivery_keys = _keys(connection, new, deliveries)
+        self._arrival_keys, self._delivery_keys = new_keys(connection, new, deliveries)
         self._settled = _settled(items)
         self._messages: list[tuple[PlannedMessage, Known]] = []
+        self._read: list[tuple[Message, str]] = []  # what may have been in quarantine before
         self._arrivals: list[Row] = []
         self._reparsed: list[Row] = []
         self._deliveries: list[Row] = []
@@ -145,7 +156,10 @@ class _Batch:
         if not isinstance(item.result, tuple):
             return self._take_unread(item, item.result)
         first, *others = item.messages
+        again = item.reparse_of is not None or is_read_again(item.arrival)
         receipt = self._take_message(item.arrival, first, item.reparse_of)
+        if again and receipt.message_id is not None:
+            self._read.append((first.message, receipt.message_id))
         for each in others:
             receipt = _both(receipt, self._take_message(item.arrival, each, None))
         return receipt
@@ -167,9 +181,11 @@ class _Batch:
     def _take_unread(self, item: Ingest, result: Unreadable | Ignored) -> Receipt | BridgeError:
         quarantined = isinstance(result, Unreadable)
         outcome = ArrivalOutcome.QUARANTINE if quarantined else ArrivalOutcome.IGNORED
-        digest = _digest(item)
+        digest = self._digests[id(item)]
         place = item.arrival.origin if isinstance(item.arrival.origin, MailboxPlace) else None
-        first = self._known_bytes.find(digest, outcome, place)
+        first = (
+            self._known_bytes.find(digest, outcome, place) if is_read_again(item.arrival) else None
+        )
         if first is not None:
             return Receipt(first, outcome, repeated=True)
         if self._quota and isinstance(result, Unreadable) and item.reparse_of is None:
@@ -180,7 +196,7 @@ class _Batch:
         row = rows.result_without_message(result, outcome)
         arrival_id = self._note_arrival(item.arrival, row, item.reparse_of, digest)
         if digest is not None:
-            self._known_bytes.add(digest, outcome, arrival_id)
+            self._known_bytes.add(digest, outcome, item.arrival, arrival_id)
         return Receipt(arrival_id, outcome)
 
     def write(self) -> None:
@@ -193,6 +209,7 @@ class _Batch:
         self._insert(tables.arrivals, self._arrivals)
         self._insert(tables.deliveries, self._deliveries)
         self._known_bytes.write_changes(self._connection)
+        settle(self._connection, self._read, now)
         for (mailbox, folder, uidvalidity), uid in self._settled.items():
             mailboxes.advance(self._connection, mailbox, folder, Cursor(uidvalidity, uid))
         if self._reparsed:
@@ -259,7 +276,7 @@ class _Batch:
         return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, lease.token(1))
 
 
-_LATER: Final = {"reparsed_at", "purged_at"}  # columns that no insert writes
+_LATER: Final = {"reparsed_at", "purged_at", "discarded_because"}  # columns that no insert writes
 _INSERTS: Final = {
     table.name: Statement(
         insert(table).values(
@@ -281,32 +298,6 @@ def _both(receipt: Receipt, other: Receipt) -> Receipt:
     new = ArrivalOutcome.MESSAGE
     named = other if other.outcome is new and receipt.outcome is not new else receipt
     return replace(named, claims=(*receipt.claims, *other.claims))
-
-
-def _keys(
-    connection: Connection, arrivals: int, deliveries: int
-) -> tuple[Iterator[int], Iterator[int]]:
-    """Draw new keys of both tables, so that every row is known before any is written.
-
-    On SQLite nobody else writes while we hold the write lock, and nothing is ever deleted.
-    """
-    if postgres.is_postgres(connection):
-        return (
-            iter(postgres.next_keys(connection, "arrivals", arrivals)),
-            iter(postgres.next_keys(connection, "deliveries", deliveries)),
-        )
-    [(last_arrival, last_delivery)] = _LAST_KEYS.select(connection)
-    return count(last_arrival + 1), count(last_delivery + 1)
-
-
-_LAST_KEYS: Final = Statement(
-    select(
-        *(
-            select(func.coalesce(func.max(table.c.id), literal_column("0"))).scalar_subquery()
-            for table in (tables.arrivals, tables.deliveries)
-        )
-    )
-)
 
 
 def _stored_outcomes(connection: Connection, items: Sequence[Ingest]) -> dict[int, str]:
@@ -334,7 +325,7 @@ def _settled(items: Sequence[Ingest]) -> dict[tuple[str, str, int], int]:
 
 
 def _digest(item: Ingest) -> bytes | None:
-    """Hash a mail that became no message, if the source may bring it once more."""
+    """Hash a mail that became no message and is new."""
     if item.reparse_of is not None or item.messages:
         return None
     return digest_of(item.arrival)

@@ -21,12 +21,12 @@ _HOLDS: Final = 0x736D7362_0003
 
 
 def is_postgres(connection: Connection) -> bool:
-    """Tell which of the two databases this is."""
+    """Return whether this is PostgreSQL."""
     return connection.dialect.name == "postgresql"
 
 
 def name(url: URL) -> str:
-    """Say which database is meant, without the password."""
+    """Return the name of the database for sentences, without the password."""
     return f"the database {url.database or ''} at {url.host or 'localhost'}:{url.port or 5432}"
 
 

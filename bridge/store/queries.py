@@ -48,6 +48,7 @@ class ArrivalRow:
     reparsed_at: datetime | None
     size: int
     purged_at: datetime | None
+    discarded_because: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class _Delivery:
     changed: bool = False
 
     def leased_as(self, token: str) -> bool:
-        """Tell whether this claim still holds the lease."""
+        """Return whether this claim still holds the lease."""
         return self.leased_by is not None and f"{self.leased_by}:{self.attempts}" == token
 
     def become(self, state: DeliveryState, reason: str | None = None) -> None:

@@ -36,7 +36,7 @@ RESULT: Final = (
 
 
 def result_of_message(message: Message, outcome: ArrivalOutcome, message_id: str) -> Row:
-    """Give the result columns of an arrival that brought or repeats a message."""
+    """Return the result columns of an arrival that brought or repeats a message."""
     trust = message.trust
     assert trust is not None, "an arrival whose evidence was not weighed is never stored"
     return {
@@ -51,7 +51,7 @@ def result_of_message(message: Message, outcome: ArrivalOutcome, message_id: str
 
 
 def result_without_message(result: Unreadable | Ignored, outcome: ArrivalOutcome) -> Row:
-    """Give the result columns of an arrival that became no message."""
+    """Return the result columns of an arrival that became no message."""
     return {
         "outcome": outcome,
         "message_id": None,
@@ -64,7 +64,7 @@ def result_without_message(result: Unreadable | Ignored, outcome: ArrivalOutcome
 
 
 def arrival(arrived: Arrival, arrival_id: int, digest: bytes | None) -> Row:
-    """Give the columns of an arrival as it came in."""
+    """Return the columns of an arrival as it came in."""
     origin = arrived.origin
     envelope = origin if isinstance(origin, Envelope) else Envelope(None, "", ())
     place = origin if isinstance(origin, MailboxPlace) else None
@@ -83,7 +83,7 @@ def arrival(arrived: Arrival, arrival_id: int, digest: bytes | None) -> Row:
 
 
 def origin(row: RowMapping) -> Origin:
-    """Give back where an arrival came from."""
+    """Return where an arrival came from."""
     match SourceKind(row["source"]):
         case SourceKind.IMAP:
             return MailboxPlace(row["mailbox"], row["folder"], row["uidvalidity"], row["uid"])
@@ -94,7 +94,7 @@ def origin(row: RowMapping) -> Origin:
 
 
 def message(stored: Message, known: Known) -> Row:
-    """Give the columns of a message, with its keys as this batch leaves them."""
+    """Return the columns of a message, with its keys as this batch leaves them."""
     sms, email = stored.sms, stored.email
     return {
         "id": stored.id,
@@ -122,7 +122,7 @@ def message(stored: Message, known: Known) -> Row:
 
 
 def as_message(row: RowMapping) -> Message:
-    """Give a message back from its row, joined with the arrival that brought it.
+    """Return a message from its row, joined with the arrival that brought it.
 
     A column that is not there (purged, or of an event that a migration could not read) is empty.
     """
@@ -151,7 +151,7 @@ def as_message(row: RowMapping) -> Message:
 
 
 def event(made: Event, message_id: str, planned: int, now: datetime) -> Row:
-    """Give the columns of an event; `planned` deliveries are written with it."""
+    """Return the columns of an event; `planned` deliveries are written with it."""
     return {
         "id": made.id,
         "message_id": message_id,

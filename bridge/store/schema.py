@@ -39,7 +39,7 @@ class Schema(Enum):
 
 
 def look(connection: Connection, name: str) -> Schema:
-    """Say how the database stands; raise StoreUnusable if it is newer or not ours."""
+    """Return the state of the schema; raise StoreUnusable if it is newer or not ours."""
     tables = set(inspect(connection).get_table_names())
     if not tables:
         return Schema.EMPTY

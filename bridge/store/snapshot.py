@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason
 from bridge.store.endpoints import PENDING, STOPPED, held_endpoints
+from bridge.store.statements import Statement
 from bridge.store.tables import arrivals, deliveries
 
 
@@ -47,6 +48,28 @@ _QUARANTINE: Final = (
     .where(arrivals.c.outcome == literal_column(f"'{ArrivalOutcome.QUARANTINE}'"))
     .group_by(arrivals.c.reason)
 )
+
+
+_OLDEST: Final = Statement(
+    select(deliveries.c.created_at).where(
+        deliveries.c.id
+        == select(func.min(deliveries.c.id))
+        .where(
+            deliveries.c.endpoint == bindparam("wanted"),
+            deliveries.c.state.in_([literal_column("'pending'"), literal_column("'held'")]),
+        )
+        .scalar_subquery()
+    )
+)
+
+
+def oldest_undelivered(connection: Connection, endpoints: Sequence[str]) -> Mapping[str, datetime]:
+    """Return since when each endpoint's oldest undelivered delivery waits, for those with one.
+
+    Waiting for a retry and held ones included; one seek in an index for each endpoint.
+    """
+    found = {each: _OLDEST.select(connection, wanted=each) for each in endpoints}
+    return {endpoint: rows[0][0] for endpoint, rows in found.items() if rows}
 
 
 def take_snapshot(connection: Connection) -> Snapshot:

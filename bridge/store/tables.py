@@ -112,6 +112,7 @@ arrivals: Final = Table(
     # The raw bytes' SHA-256, where they became no message and may be read once more.
     Column("digest", LargeBinary),
     Column("purged_at", Instant),  # when the raw bytes were removed
+    Column("discarded_because", SafeText),  # the operator's words
     Column("raw", LargeBinary, nullable=False),  # empty once purged
     Index(
         "arrivals_message",
@@ -176,6 +177,13 @@ deliveries: Final = Table(
         "id",
         sqlite_where=text("state IN ('held', 'dead')"),
         postgresql_where=text("state IN ('held', 'dead')"),
+    ),
+    Index(
+        "deliveries_undelivered",
+        "endpoint",
+        "id",
+        sqlite_where=text("state IN ('pending', 'held')"),
+        postgresql_where=text("state IN ('pending', 'held')"),
     ),
 )
 

@@ -20,7 +20,7 @@ from bridge.errors import BridgeError, StoreError, StoreUnavailable, StoreUnusab
 
 log = logs.logger("store")
 
-MAX_WAITING: Final = 10_000  # items; over it the other side is told to try again
+MAX_WAITING: Final = 10_000  # items; beyond it, new work is refused and the other side tries again
 _MAX_BATCH: Final = 256  # items in one transaction
 _MAX_BATCH_BYTES: Final = 16 * 1024**2  # raw bytes in one transaction, one item's more at most
 

@@ -1,53 +1,71 @@
 """Why an arrival is believed: any one kind of evidence that the policy asks for is enough.
 
-A new kind is one file with `weigh` and one line in KINDS. What a mail says about itself, its From
-above all, is never evidence.
+A new kind is one file that declares a `Kind`, and one line in KINDS; its key in
+`[providers.trust]` is typed in `bridge.config.settings.TrustSettings`. What a mail says about
+itself, above all its From, is never evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from bridge.config.settings import TrustSettings
+from bridge.config.settings import ProviderSettings, TrustSettings
 from bridge.errors import TrustUnavailable
-from bridge.model import Arrival, Email, Reason, Trust, Unreadable
+from bridge.model import Arrival, Email, Reason, SourceKind, Trust, Unreadable
 from bridge.trust import anyone, authserv_id, dkim, networks, recipients
-from bridge.trust.base import Absent, Later, Names, Weigh
-from bridge.trust.covered import covered, missed
+from bridge.trust.base import Absent, Kind, Later, Names, related
+from bridge.trust.covered import only_covered, uncovered
 
-__all__ = ["KINDS", "Names", "covered", "missed", "names_for", "weigh"]
+__all__ = [
+    "KINDS", "Kind", "Kinds", "Names", "configured", "describe", "names_for", "only_covered",
+    "uncovered", "warnings", "weigh",
+]  # fmt: skip
 
-# In this order; the first that is there is the one that the webhook names.
-KINDS: Final[Mapping[str, Weigh]] = MappingProxyType({
-    "networks": networks.weigh,
-    "recipients": recipients.weigh,
-    "authserv_id": authserv_id.weigh,
-    "dkim": dkim.weigh,
-    "anyone": anyone.weigh,
+Kinds = Mapping[str, Kind[Any]]
+
+# In this order; the first that is found is the one that the webhook names.
+KINDS: Final[Kinds] = MappingProxyType({
+    kind.name: kind
+    for kind in (
+        networks.KIND,
+        recipients.KIND,
+        authserv_id.KIND,
+        dkim.KIND,
+        anyone.KIND,
+    )
 })  # fmt: skip
 
 
-async def weigh(
-    arrival: Arrival, email: Email, policy: TrustSettings, names: Names | None = None
-) -> Trust | Unreadable:
-    """Look for each kind of evidence that the policy asks for until one is there.
+def configured(policy: TrustSettings, kinds: Kinds = KINDS) -> Iterator[tuple[Kind[Any], Any]]:
+    """Yield each kind that a policy asks for, with its value in the policy."""
+    for name, kind in kinds.items():
+        if value := getattr(policy, name):
+            yield kind, value
 
-    Raises TrustUnavailable if none is there, and one of them can only be looked for later.
+
+async def weigh(
+    arrival: Arrival,
+    email: Email,
+    policy: TrustSettings,
+    names: Names | None = None,
+    kinds: Kinds = KINDS,
+) -> Trust | Unreadable:
+    """Check each kind of evidence that the policy asks for until one is found.
+
+    Raises TrustUnavailable if none is found and one of them can only be checked later.
     """
     absent: list[str] = []
     later: list[str] = []
-    for kind, look in KINDS.items():
-        match await look(arrival, email, policy, names):
+    for kind, value in configured(policy, kinds):
+        match await kind.weigh(arrival, email, value, names):
             case Trust() as trust:
                 return trust
             case Absent(detail):
-                absent.append(f"{kind}: {detail}")
+                absent.append(f"{kind.name}: {detail}")
             case Later(detail):
-                later.append(f"{kind}: {detail}")
-            case None:
-                continue
+                later.append(f"{kind.name}: {detail}")
     if later:
         raise TrustUnavailable("; ".join(later))
     return Unreadable(
@@ -55,15 +73,57 @@ async def weigh(
     )
 
 
-def names_for(policies: Iterable[TrustSettings], patience: float) -> Names | None:
-    """Make what asks the DNS, if any of the policies needs it; `patience` as in Names.
+def names_for(
+    policies: Iterable[TrustSettings], patience: float, kinds: Kinds = KINDS
+) -> Names | None:
+    """Return a DNS client if any of the policies needs one; `patience` as in DnsNames.
 
-    What verifies signatures is imported here, at the start and not with the first mail, and only
-    if it is needed: it takes memory.
+    Also imports what their kinds need, at start-up rather than with the first mail.
     """
-    if not any(policy.dkim for policy in policies):
+    used = {kind.name: kind for policy in policies for kind, _ in configured(policy, kinds)}
+    for kind in used.values():
+        kind.preload()
+    if not any(kind.needs_dns for kind in used.values()):
         return None
-    from bridge.trust import verify  # noqa: F401
-    from bridge.trust.resolver import DnsNames
+    from bridge.trust.resolver import DnsNames  # dnspython takes memory
 
     return DnsNames(patience)
+
+
+def describe(policy: TrustSettings, kinds: Kinds = KINDS) -> list[str]:
+    """List what makes a provider's mail believed, in the config's order and without any secret."""
+    used = {kind.name: (kind, value) for kind, value in configured(policy, kinds)}
+    ordered = [used[name] for name in type(policy).model_fields if name in used]
+    return [phrase for kind, value in ordered for phrase in kind.describe(value)]
+
+
+def warnings(
+    provider: ProviderSettings, *, has_mailbox: bool, kinds: Kinds = KINDS
+) -> Iterator[str]:
+    """List what is probably a mistake in a provider's evidence.
+
+    `has_mailbox`: the config reads at least one mailbox.
+    """
+    used = list(configured(provider.trust, kinds))
+    for kind, value in used:
+        yield from kind.warnings(value)
+    available = {source for kind, value in used for source in kind.sources(value)}
+    names = " and ".join(kind.name for kind, _ in used)
+    if has_mailbox and SourceKind.IMAP not in available:
+        yield (
+            f"SMTP-only evidence ({names}) isn't available for mailboxes: mail read from one goes "
+            "to quarantine"
+        )
+    if not has_mailbox and SourceKind.SMTP not in available:
+        yield (
+            f"mailbox-only evidence ({names}) isn't available for SMTP, and there is no [[imap]]: "
+            "add one, or evidence that SMTP has too, such as networks"
+        )
+    own = {sender.rpartition("@")[2] for sender in provider.senders or ()}
+    vouching = {domain for kind, value in used for domain in kind.domains(value)}
+    for domain in sorted(vouching if own else ()):
+        if not any(related(domain, each) for each in own):
+            yield (
+                f"whoever sends through {domain} can make messages up, since none of its senders "
+                "is of that domain: name the provider's own"
+            )

@@ -1,14 +1,30 @@
-"""No evidence at all: the operator said out loud that everybody is believed."""
+"""No evidence at all: the operator has chosen to believe everyone."""
 
 from __future__ import annotations
 
-from bridge.config.settings import TrustSettings
+from collections.abc import Iterator
+from typing import Final
+
 from bridge.model import Arrival, Email, Trust
-from bridge.trust.base import Absent, Names
+from bridge.trust.base import Kind, Names
 
 
-async def weigh(
-    _arrival: Arrival, _email: Email, policy: TrustSettings, _names: Names | None
-) -> Trust | Absent | None:
-    """Believe, if the policy says so."""
-    return Trust("anyone", "the config believes everybody") if policy.anyone else None
+async def _weigh(_arrival: Arrival, _email: Email, _anyone: bool, _names: Names | None) -> Trust:
+    return Trust("anyone", "the config believes everybody")
+
+
+def _describe(_anyone: bool) -> Iterator[str]:
+    yield "anyone"
+
+
+def _warnings(_anyone: bool) -> Iterator[str]:
+    yield "anyone = true: whoever reaches us can make messages up"
+
+
+KIND: Final[Kind[bool]] = Kind(
+    name="anyone",
+    proves="nothing: everyone who can reach smsbridge, by whatever route, is trusted",
+    weigh=_weigh,
+    describe=_describe,
+    warnings=_warnings,
+)

@@ -1,9 +1,9 @@
-"""Evidence: the operator's own mail server says that the mail's signature or sender was verified.
+"""Evidence: the operator's own mail server verified the mail's signature or sender (RFC 8601).
 
-The server writes it into an Authentication-Results header. Whoever sends a mail can write one
-too, with the same id. What tells them apart is the place: the server's stands above everything
-that came from outside. So the topmost headers of that id count, as many as the server writes,
-and only under as few Received headers as its own side adds.
+The server adds an Authentication-Results header. Whoever sends a mail can add one too, with the
+same authserv-id; only the position differs: the server's own is above everything that came from
+outside. So only the topmost headers of that id count, as many as the server adds, and only below
+as few Received headers as the operator's own servers add.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Final
 
 from bridge import mail
 from bridge.config.authserv import AuthservSettings
-from bridge.config.settings import TrustSettings
 from bridge.mail import HeaderField
 from bridge.model import Arrival, Email, SourceKind, Trust
 from bridge.trust import results, signature
-from bridge.trust.base import Absent, Names
-from bridge.trust.networks import readings
+from bridge.trust.base import Absent, Kind, Names
+from bridge.trust.networks import addresses_of
 from bridge.trust.results import MalformedError, Result
 from bridge.trust.signature import READ_ALWAYS, Signature, UnusableError
 
@@ -26,19 +25,16 @@ _CHECKS: Final = ("dkim", "spf", "dmarc")
 _FAILED: Final = frozenset({"fail", "hardfail", "policy"})
 
 
-async def weigh(
-    arrival: Arrival, email: Email, policy: TrustSettings, _names: Names | None
-) -> Trust | Absent | None:
-    """Look for a pass of a listed domain in what the server wrote."""
-    wanted = policy.authserv_id
-    if wanted is None:
-        return None
+async def _weigh(
+    arrival: Arrival, email: Email, wanted: AuthservSettings, _names: Names | None
+) -> Trust | Absent:
+    """Look for a pass of a listed domain in the server's results."""
     if arrival.source is SourceKind.FILE:
         return Absent(
             "the mail is from a file: whoever made it can have written such a header (--trusted "
             "says that it was your server)"
         )
-    # In a mailbox it was the server that put the mail there.
+    # A mail in a mailbox was put there by the server.
     if arrival.source is not SourceKind.IMAP and (
         refused := _not_from_server(arrival.peer, wanted)
     ):
@@ -51,28 +47,28 @@ async def weigh(
             return Absent(f"the mail has more than one {name.title()} header")
     fields = found.fields
     if arrival.source is SourceKind.SMTP and fields[0].name == "received":
-        fields = fields[1:]  # the one that our own listener has put on top
-    said = _said(fields, wanted)
-    return said if isinstance(said, Absent) else _judge(said, fields, email, wanted)
+        fields = fields[1:]  # our own listener added it
+    reported = _server_results(fields, wanted)
+    return reported if isinstance(reported, Absent) else _judge(reported, fields, email, wanted)
 
 
 def _judge(
-    said: Sequence[Result], fields: Sequence[HeaderField], email: Email, wanted: AuthservSettings
+    found: Sequence[Result], fields: Sequence[HeaderField], email: Email, wanted: AuthservSettings
 ) -> Trust | Absent:
-    for each in said:
+    for each in found:
         if each.method in _CHECKS and each.result in _FAILED:
             return Absent(f"the server says {each.method}={each.result}")
-    absent = Absent("the server says of no listed domain that it passed")
-    for found in _looked_at(said, fields, email, wanted):
-        if isinstance(found, Trust):
-            return found
-        absent = found
+    absent = Absent("the server reports a pass for no listed domain")
+    for verdict in _verdicts(found, fields, email, wanted):
+        if isinstance(verdict, Trust):
+            return verdict
+        absent = verdict
     return absent
 
 
 def _not_from_server(peer: str | None, wanted: AuthservSettings) -> Absent | None:
     try:
-        addresses = readings(peer or "")
+        addresses = addresses_of(peer or "")
     except ValueError:
         addresses = ()
     if any(address in network for network in wanted.networks for address in addresses):
@@ -83,10 +79,12 @@ def _not_from_server(peer: str | None, wanted: AuthservSettings) -> Absent | Non
     )
 
 
-def _said(fields: Sequence[HeaderField], wanted: AuthservSettings) -> list[Result] | Absent:
-    """Collect the results of the topmost headers that the server can have written."""
-    name = " or ".join(each or "a server without id" for each in wanted.id)
-    said: list[Result] = []
+def _server_results(
+    fields: Sequence[HeaderField], wanted: AuthservSettings
+) -> list[Result] | Absent:
+    """Collect the results in the topmost headers, which only the server can have added."""
+    name = _server(wanted)
+    found: list[Result] = []
     read = received = 0
     for field in fields:
         if field.name == "received":
@@ -102,7 +100,7 @@ def _said(fields: Sequence[HeaderField], wanted: AuthservSettings) -> list[Resul
                     f"{wanted.received_above} may be its own side's (received_above)"
                 )
             try:
-                said += results.read(field.value).results
+                found += results.read(field.value).results
             except MalformedError as error:
                 return Absent(f"the header of {name} {error}")
             read += 1
@@ -110,42 +108,42 @@ def _said(fields: Sequence[HeaderField], wanted: AuthservSettings) -> list[Resul
                 break
     if not read:
         return Absent(f"no Authentication-Results header is of {name}")
-    return said
+    return found
 
 
-def _looked_at(
-    said: Sequence[Result],
+def _verdicts(
+    found: Sequence[Result],
     fields: Sequence[HeaderField],
     email: Email,
     wanted: AuthservSettings,
 ) -> Iterator[Trust | Absent]:
-    """Judge each listed domain that the server names in a pass."""
+    """Judge each listed domain for which the server reports a pass."""
     by = wanted.id[0]
     for domain in wanted.dkim:
-        if all_passed := _passed(said, "dkim", domain):
+        if all_passed := _passed(found, "dkim", domain):
             yield _by_signature(f"{by}: dkim={domain}", domain, fields, _may_sign, need=True)
         elif all_passed is False:
-            yield Absent(f"the server does not say of all signatures of {domain} that they passed")
+            yield Absent(f"the server does not report a pass for every signature of {domain}")
     for domain in wanted.dmarc:
-        if not _passed(said, "dmarc", domain):
+        if not _passed(found, "dmarc", domain):
             continue
         if (email.sender or "").rpartition("@")[2] != domain:
             yield Absent("the server says dmarc=pass of another domain than the From's")
         else:
             yield _by_signature(f"{by}: dmarc={domain}", domain, fields, _may_align, need=False)
     for domain in wanted.spf:
-        if _passed(said, "spf", domain):
+        if _passed(found, "spf", domain):
             yield Trust("authserv_id", f"{by}: spf={domain}")
 
 
-def _passed(said: Sequence[Result], method: str, domain: str) -> bool | None:
-    """Tell whether all that is said of a domain is a pass; None if nothing is said of it."""
-    about = [each.result for each in said if each.method == method and domain in _domains(each)]
+def _passed(found: Sequence[Result], method: str, domain: str) -> bool | None:
+    """Return whether all results for a domain are a pass; None if there are none."""
+    about = [each.result for each in found if each.method == method and domain in _domains_of(each)]
     return all(result == "pass" for result in about) if about else None
 
 
-def _domains(result: Result) -> set[str]:
-    """Say of which domains a result is; two of them in one result are of none."""
+def _domains_of(result: Result) -> set[str]:
+    """Return the domain that a result is about; a result that names two is about none."""
     match result.method:
         case "dkim":
             named = result.values("header.d") or result.values("header.i")
@@ -160,14 +158,14 @@ def _domains(result: Result) -> set[str]:
 
 
 def _may_sign(signer: str, domain: str) -> bool:
-    """Tell whether a pass of this domain can be of that signer: its own, or by `i=` a parent's."""
+    """Return whether this signer can have passed for a domain: itself, or a subdomain by `i=`."""
     return signer == domain or domain.endswith(f".{signer}")
 
 
 def _may_align(signer: str, domain: str) -> bool:
-    """Tell whether DMARC may have taken that signer for this From: all of one organisation.
+    """Return whether DMARC may have aligned this signer with the From: the same organisation.
 
-    Two labels are sometimes too few (co.uk): then more signatures have to be good.
+    Two labels are sometimes too few (co.uk); then more signatures have to be good.
     """
     return signer.split(".")[-2:] == domain.split(".")[-2:]
 
@@ -176,11 +174,11 @@ def _by_signature(
     detail: str,
     domain: str,
     fields: Sequence[HeaderField],
-    concerns: Callable[[str, str], bool],
+    may_be_of: Callable[[str, str], bool],
     *,
     need: bool,
 ) -> Trust | Absent:
-    """Look at what the signatures of a domain cover: the server only says that they are valid."""
+    """Check what a domain's signatures cover: the server only reports that they are valid."""
     present = signature.signatures(fields)
     if len(present) > signature.MAX_SIGNATURES:
         return Absent(f"the mail has more than {signature.MAX_SIGNATURES} DKIM signatures")
@@ -189,15 +187,44 @@ def _by_signature(
         claimed = signature.signer(field)
         if claimed is None:
             return Absent("the mail has a DKIM signature that cannot be read")
-        if not concerns(claimed, domain):
+        if not may_be_of(claimed, domain):
             continue
         try:
             read: Signature = signature.read(field)
             covered = signature.check_coverage(read, fields)
         except UnusableError as error:
-            # Which of a domain's signatures passed, nobody knows: so all of them must be good.
+            # The server doesn't say which of a domain's signatures passed, so all must be good.
             return Absent(f"the DKIM signature of {domain} proves too little: {error}")
         covers = covered if covers is None else covers & covered
     if covers is None and need:
         return Absent(f"the mail has no DKIM signature of {domain}, whatever the server says")
     return Trust("authserv_id", detail, covers)
+
+
+def _server(wanted: AuthservSettings) -> str:
+    return " or ".join(each or "a server without id" for each in wanted.id)
+
+
+def _describe(wanted: AuthservSettings) -> Iterator[str]:
+    for check in _CHECKS:
+        if domains := getattr(wanted, check):
+            yield f"{_server(wanted)} says {check}=pass of {', '.join(domains)}"
+
+
+def _sources(wanted: AuthservSettings) -> frozenset[SourceKind]:
+    by_smtp = {SourceKind.SMTP} if wanted.networks else set()
+    return frozenset({SourceKind.IMAP, *by_smtp})
+
+
+def _domains(wanted: AuthservSettings) -> Iterator[str]:
+    yield from (*wanted.dkim, *wanted.spf, *wanted.dmarc)
+
+
+KIND: Final[Kind[AuthservSettings]] = Kind(
+    name="authserv_id",
+    proves="your own mail server verified the mail and recorded that in it",
+    weigh=_weigh,
+    describe=_describe,
+    domains=_domains,
+    sources=_sources,
+)

@@ -1,33 +1,34 @@
-"""What a kind of evidence is."""
+"""What a kind of evidence declares about itself, and the types that its check returns."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from bridge.config.settings import TrustSettings
-from bridge.model import Arrival, Email, Trust
+from bridge.model import Arrival, Email, SourceKind, Trust
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Evidence that was looked for and is not there; the sentence never holds a secret."""
+    """Evidence that was looked for and not found; `detail` never holds a secret."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Evidence that cannot be looked for right now; the other side should bring the mail again."""
+    """Evidence that can't be checked right now; the other side should send the mail again."""
 
     detail: str
 
 
 class UnansweredError(Exception):
-    """The DNS did not answer; it never leaves this room.
+    """The DNS did not answer; caught within this package.
 
-    `lasting`: for so long that a mail had better be judged without.
+    `lasting`: the outage has lasted so long that the mail is judged without the answer.
     """
 
     def __init__(self, *, lasting: bool) -> None:
@@ -36,18 +37,67 @@ class UnansweredError(Exception):
 
 
 class Names(Protocol):
-    """The DNS, as far as evidence asks it."""
+    """The DNS queries that evidence needs."""
 
     async def txt(self, name: str) -> Sequence[bytes]:
-        """Give the TXT records of a name, none if it has none; raises UnansweredError."""
+        """Return the TXT records of a name, empty if it has none; raises UnansweredError."""
 
 
-# None: the policy does not ask for this kind.
-Weigh = Callable[
-    [Arrival, Email, TrustSettings, Names | None], Awaitable[Trust | Absent | Later | None]
-]
+def smtp_only(_: object) -> frozenset[SourceKind]:
+    """Return the sources of evidence that is in the SMTP session: the peer, the envelope."""
+    return frozenset({SourceKind.SMTP})
+
+
+def _every_source(_: object) -> frozenset[SourceKind]:
+    return frozenset(SourceKind)
+
+
+def _nothing(_: object) -> tuple[str, ...]:
+    return ()
+
+
+def _no_imports() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[_T]):
+    """One kind of evidence: how it is checked, what it needs, and how it's shown to an operator.
+
+    Every function gets the kind's own value in `[providers.trust]`, as `TrustSettings` types it.
+    """
+
+    name: str
+    """The key in `[providers.trust]`, and `trust.by` in the webhook."""
+
+    proves: str
+    """One phrase for operators: what a mail with this evidence proves."""
+
+    weigh: Callable[[Arrival, Email, _T, Names | None], Awaitable[Trust | Absent | Later]]
+    """Look for the evidence in one arrival."""
+
+    describe: Callable[[_T], Iterable[str]]
+    """List what is accepted, one phrase each; secrets are only counted."""
+
+    warnings: Callable[[_T], Iterable[str]] = _nothing
+    """List what is probably a mistake."""
+
+    domains: Callable[[_T], Iterable[str]] = _nothing
+    """List the domains that are trusted to vouch for a mail."""
+
+    sources: Callable[[_T], frozenset[SourceKind]] = _every_source
+    """Return the kinds of source whose arrivals can carry this evidence."""
+
+    needs_dns: bool = False
+    """Whether checking it queries the DNS."""
+
+    secret: str | None = None
+    """What to call the value where it is a secret, as in "secret recipient"."""
+
+    preload: Callable[[], None] = _no_imports
+    """Import what is too heavy to import unless the config uses this kind."""
 
 
 def related(one: str, other: str) -> bool:
-    """Tell whether two domains are the same, or one is a subdomain of the other."""
+    """Return whether two domains are equal or one is a subdomain of the other."""
     return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")

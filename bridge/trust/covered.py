@@ -1,54 +1,42 @@
-"""Shows a provider only those headers of a mail that its evidence covers."""
+"""Which headers of a mail its evidence covers: a provider reads no others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
 from bridge.model import Email, Trust
 
-_TOLD: Final = 5  # names of headers in a sentence
+_MAX_NAMED: Final = 10  # headers in a sentence
+# Added on the way, so never what a provider reads.
+_TRACE: Final = frozenset({
+    "arc-authentication-results", "arc-message-signature", "arc-seal", "authentication-results",
+    "delivered-to", "dkim-signature", "received", "received-spf", "return-path",
+})  # fmt: skip
 
 
-class CoveredHeaders(Mapping[str, tuple[str, ...]]):
-    """The covered headers by lower-case name; `missed` are the others that were asked for."""
-
-    __slots__ = ("_covers", "_headers", "missed")
-
-    def __init__(self, headers: Mapping[str, tuple[str, ...]], covers: frozenset[str]) -> None:
-        self._headers = headers
-        self._covers = covers
-        self.missed: dict[str, None] = {}
-
-    def __getitem__(self, name: str) -> tuple[str, ...]:
-        if name not in self._covers:
-            if name in self._headers:
-                self.missed[name] = None
-            raise KeyError(name)
-        return self._headers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._headers if name in self._covers)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return f"<CoveredHeaders: {len(self)} names>"  # values are the sender's words
-
-
-def covered(email: Email, trust: Trust) -> Email:
-    """Hide what the evidence does not cover: anybody may have written it."""
+def only_covered(email: Email, trust: Trust) -> Email:
+    """Return the mail without the headers that the evidence doesn't cover: anyone can add those."""
     if trust.covers is None:
         return email
-    return replace(email, headers=CoveredHeaders(email.headers, trust.covers))
+    covered = {name: each for name, each in email.headers.items() if name in trust.covers}
+    return replace(email, headers=covered)
 
 
-def missed(email: Email) -> str:
-    """Say which hidden headers were looked for, to stand behind a sentence; else nothing."""
-    headers = email.headers
-    if not isinstance(headers, CoveredHeaders) or not headers.missed:
+def uncovered(email: Email, trust: Trust | None, reads: Iterable[str] | None) -> str:
+    """Name the headers that a provider would have read but for the evidence, to end a sentence.
+
+    `reads` are the headers that the provider reads, in lower case; None if it doesn't declare
+    them: then all that the evidence doesn't cover are named, less trace headers. Empty if there
+    are none.
+    """
+    if trust is None or trust.covers is None:
         return ""
-    names = ", ".join(list(headers.missed)[:_TOLD])
+    hidden = set(email.headers) - trust.covers
+    named = sorted(hidden - _TRACE if reads is None else hidden.intersection(reads))
+    if not named:
+        return ""
+    more = ", …" if len(named) > _MAX_NAMED else ""
+    names = ", ".join(named[:_MAX_NAMED]) + more
     return f" (not read, because the mail's evidence does not cover it: {names})"

@@ -1,64 +1,61 @@
 """Evidence: the provider's domain signed the mail (DKIM), verified by us over the raw bytes.
 
-It survives any number of servers that leave the mail as it is. What a stranger can make us do
-comes last: whose signature and what it covers is read first, then the key is asked for (it is known
-nearly always) and the headers are verified, and only what was truly signed is hashed whole.
+A signature survives any number of relays that don't change the mail. Work that a stranger can
+cause comes last: first the signature's domain and coverage are read, then its key is looked up
+(nearly always cached) and the headers are verified; only a body with a valid signature is hashed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from hmac import compare_digest
 from typing import Final
 
 from bridge import mail
-from bridge.config.settings import TrustSettings
 from bridge.mail import HeaderField, HeaderFields
 from bridge.model import Arrival, Email, Trust
 from bridge.trust import signature
-from bridge.trust.base import Absent, Later, Names, UnansweredError
+from bridge.trust.base import Absent, Kind, Later, Names, UnansweredError
 from bridge.trust.signature import MAX_SIGNATURES, Signature, UnusableError
 
 DEADLINE: Final = 10.0  # seconds for all signatures of a mail together
-_BIG: Final = 64 * 1024  # bytes of a content; an SMS's has a fraction
-# Big contents are hashed one after the other. Side by side they would all miss the deadline, and
-# hold the threads that small mails wait for.
-_FOR_BIG: Final = ThreadPoolExecutor(1, "dkim-content")
+_LARGE: Final = 64 * 1024  # bytes of a body; an SMS has a fraction of that
+# Large bodies are hashed one at a time. In parallel they would all miss the deadline, and occupy
+# the threads that small mails wait for.
+_LARGE_BODIES: Final = ThreadPoolExecutor(1, "dkim-content")
 _SKEW: Final = 300.0  # seconds that the signer's clock may be ahead of ours
 
 
-async def weigh(
-    arrival: Arrival, _email: Email, policy: TrustSettings, names: Names | None
-) -> Trust | Absent | Later | None:
+async def _weigh(
+    arrival: Arrival, _email: Email, domains: Sequence[str], names: Names | None
+) -> Trust | Absent | Later:
     """Look for one signature of a listed domain that is valid and covers all that is read."""
-    if not policy.dkim:
-        return None
     if names is None:
-        return Absent("there is nobody to ask for keys")
+        return Absent("there is no DNS client to look keys up with")
     found = mail.header_fields(arrival.raw)
     if found.defect is not None:
         return Absent(found.defect)
     looked_at = _Mail(arrival, found, names)
-    ours = [each for each in looked_at.signatures if signature.signer(each) in policy.dkim]
+    ours = [each for each in looked_at.signatures if signature.signer(each) in domains]
     if not ours:
         return Absent("the mail has no signature of a listed domain")
     try:
         async with asyncio.timeout(DEADLINE):
             return await looked_at.judge(ours[:MAX_SIGNATURES])
-    except TimeoutError:  # this machine is too busy: look-ups end earlier by themselves
+    except TimeoutError:  # this machine is overloaded: look-ups time out earlier
         return Later(f"verifying took longer than {DEADLINE:.0f} s")
 
 
 class _Mail:
-    """One mail, its headers and content as they were signed."""
+    """The headers and body of one mail, with the line ends that were signed."""
 
     def __init__(self, arrival: Arrival, found: HeaderFields, names: Names) -> None:
         fields, body = found.fields, arrival.raw[found.content :]
         if not any(b"\r\n" in field.raw for field in fields):
-            # A file whose line ends are all LF. On the wire they were CRLF.
+            # A file with LF line ends; on the wire they were CRLF.
             fields = [HeaderField(each.name, _crlf(each.raw), each.value) for each in fields]
             body = _crlf(body)
         self.signatures = signature.signatures(fields)
@@ -69,7 +66,7 @@ class _Mail:
         self._digests: dict[str, bytes] = {}  # by canonicalization
 
     async def judge(self, ours: Sequence[HeaderField]) -> Trust | Absent | Later:
-        """Give the first signature that proves enough, else why the first of them does not."""
+        """Return the first signature that is good enough, else why the first one isn't."""
         from bridge.trust import verify
 
         absent: Absent | None = None
@@ -80,24 +77,24 @@ class _Mail:
                 asked.append(self._read(field))
             except UnusableError as error:
                 absent = absent or Absent(f"the signature of {signature.signer(field)}: {error}")
-        # At once: in a row, several names without an answer take longer than the deadline, and
-        # then the mail is put off each time anew, for ever.
+        # In parallel: one after the other, several names that time out take longer than the
+        # deadline, and the mail would be deferred forever.
         answers = await asyncio.gather(
             *(self._names.txt(f"{read.selector}._domainkey.{read.domain}") for read, _ in asked),
             return_exceptions=True,
         )
         for (read, covers), records in zip(asked, answers, strict=True):
             if isinstance(records, UnansweredError):
-                said = f"the DNS did not answer when it was asked for the key of {read.domain}"
+                problem = f"the DNS did not answer a query for the key of {read.domain}"
                 if records.lasting:
-                    absent = Absent(f"{said}: reparse this mail when it does")
+                    absent = Absent(f"{problem}: reparse this mail when it does")
                 else:
-                    later = Later(said)
+                    later = Later(problem)
                 continue
             if isinstance(records, BaseException):
                 raise records
             try:
-                await asyncio.to_thread(verify.check, read, records, self._fields)
+                await asyncio.to_thread(verify.verify_signature, read, records, self._fields)
                 await self._check_content(read)
             except UnusableError as error:
                 absent = absent or Absent(f"the signature of {read.domain}: {error}")
@@ -109,7 +106,7 @@ class _Mail:
         """Read a signature and what it covers; raises UnusableError if it proves too little."""
         read = signature.read(field)
         covers = signature.check_coverage(read, self._fields)
-        # The time when the mail came: a reparse judges as we would have at once.
+        # As of the mail's arrival, so that a reparse gives the verdict of that time.
         _check_times(read, self._received_at)
         return read, covers
 
@@ -118,7 +115,8 @@ class _Mail:
 
         canon = read.body_canon
         if canon not in self._digests:
-            loop, pool = asyncio.get_running_loop(), _FOR_BIG if len(self._body) > _BIG else None
+            loop = asyncio.get_running_loop()
+            pool = _LARGE_BODIES if len(self._body) > _LARGE else None
             digest = loop.run_in_executor(pool, verify.body_digest, self._body, canon)
             self._digests[canon] = await digest
         if not compare_digest(self._digests[canon], read.body_hash):
@@ -138,3 +136,22 @@ def _check_times(read: Signature, received_at: datetime) -> None:
 
 def _crlf(raw: bytes) -> bytes:
     return raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _describe(domains: Sequence[str]) -> Iterator[str]:
+    yield f"a signature of {', '.join(domains)}"
+
+
+def _preload() -> None:
+    from bridge.trust import verify  # noqa: F401 - cryptography takes memory
+
+
+KIND: Final[Kind[Sequence[str]]] = Kind(
+    name="dkim",
+    proves="the provider's domain signed the mail; smsbridge verifies the signature",
+    weigh=_weigh,
+    describe=_describe,
+    domains=iter,
+    needs_dns=True,
+    preload=_preload,
+)

@@ -1,43 +1,57 @@
-"""Evidence: the machine that handed the mail over has an address in one of these networks.
+"""Evidence: the machine that delivered the mail has one of these addresses.
 
-Only the wire's own peer counts. A Received header or a name says nothing, and a mailbox that we
-read ourselves has a peer that never saw the sender.
+Only the peer of the connection counts. A Received header or a host name proves nothing, and the
+peer of a mailbox that we read is not the machine that sent the mail.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
-from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, SourceKind, Trust
-from bridge.trust.base import Absent, Names
+from bridge.trust.base import Absent, Kind, Names, smtp_only
+
+_Networks = Sequence[IPv4Network | IPv6Network]
 
 
-async def weigh(
-    arrival: Arrival, _email: Email, policy: TrustSettings, _names: Names | None
-) -> Trust | Absent | None:
-    """Compare the peer's address with the policy's networks."""
-    if not policy.networks:
-        return None
+async def _weigh(
+    arrival: Arrival, _email: Email, networks: _Networks, _names: Names | None
+) -> Trust | Absent:
     if arrival.source is SourceKind.IMAP:
         return Absent("the mail was fetched from a mailbox, so no peer vouches for it")
     if arrival.peer is None:
         return Absent("the peer has no address")
     try:
-        addresses = readings(arrival.peer)
+        addresses = addresses_of(arrival.peer)
     except ValueError:
         return Absent("the peer's address is not an IP address")
-    for network in policy.networks:
+    for network in networks:
         if any(address in network for address in addresses):
             return Trust("networks", str(network))
     return Absent(f"the peer {addresses[-1]} is in none of them")
 
 
-def readings(peer: str) -> tuple[IPv4Address | IPv6Address, ...]:
-    """Give a peer's address in each of its families; raises ValueError.
+def addresses_of(peer: str) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Return a peer's address, and as IPv4 too if it is mapped; raises ValueError.
 
-    A socket that listens for both shows IPv4 peers as ::ffff:192.0.2.1.
+    A dual-stack socket shows IPv4 peers as ::ffff:192.0.2.1.
     """
     address = ip_address(peer)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (address,) if mapped is None else (address, mapped)
+
+
+def _describe(networks: _Networks) -> Iterator[str]:
+    for network in networks:
+        yield f"network {network}"
+
+
+KIND: Final[Kind[_Networks]] = Kind(
+    name="networks",
+    proves="the machine that delivered the mail has one of these addresses",
+    weigh=_weigh,
+    describe=_describe,
+    sources=smtp_only,
+)

@@ -1,27 +1,25 @@
-"""Evidence: the mail was sent to an address that only the provider was told.
+"""Evidence: the mail was sent to an address that only the provider knows.
 
-Only the envelope counts; headers are the sender's own words. The address is a secret: it is
-compared without a difference in time, and no sentence ever holds it.
+Only the envelope counts, since anyone can write headers. The address is a secret: it is compared
+in constant time, and no sentence ever holds it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from hmac import compare_digest
+from typing import Final
 
-from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Trust
-from bridge.trust.base import Absent, Names
+from bridge.trust.base import Absent, Kind, Names, smtp_only
 
 
-async def weigh(
-    arrival: Arrival, _email: Email, policy: TrustSettings, _names: Names | None
-) -> Trust | Absent | None:
-    """Compare the envelope's recipients with the policy's secret addresses."""
-    if not policy.recipients:
-        return None
+async def _weigh(
+    arrival: Arrival, _email: Email, secrets: Sequence[str], _names: Names | None
+) -> Trust | Absent:
     found = False
     given = [_comparable(recipient) for recipient in arrival.recipients]
-    for secret in map(_comparable, policy.recipients):
+    for secret in map(_comparable, secrets):
         for recipient in given:
             found |= compare_digest(secret, recipient)  # all pairs, found or not
     if found:
@@ -32,5 +30,19 @@ async def weigh(
 
 
 def _comparable(address: str) -> bytes:
-    # What is no UTF-8 on the wire comes as surrogates, which plain encoding refuses.
+    # Bytes that aren't UTF-8 arrive as surrogates, which strict encoding refuses.
     return address.strip().casefold().encode("utf-8", "surrogatepass")
+
+
+def _describe(secrets: Sequence[str]) -> Iterator[str]:
+    yield f"{len(secrets)} secret recipient(s)"
+
+
+KIND: Final[Kind[Sequence[str]]] = Kind(
+    name="recipients",
+    proves="the mail was sent to an address that only the provider knows",
+    weigh=_weigh,
+    describe=_describe,
+    sources=smtp_only,
+    secret="secret recipient",  # noqa: S106 - what it is called
+)

@@ -1,6 +1,6 @@
-"""Asks the DNS for TXT records, and remembers the answers; the only I/O of this room.
+"""Queries TXT records and caches the answers; the only I/O of this package.
 
-Imported only where the config asks for `dkim`: dnspython takes memory.
+Imported only if the config uses evidence that needs it: dnspython takes memory.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bridge.trust.base import UnansweredError
 
 _T = TypeVar("_T")
 
-_UDP: Final = 1232  # bytes of an answer by UDP, else TCP: a key of 4096 bits needs 800
-_MOST: Final = 4096  # names that are remembered; a mail's sender chooses some of them
+_UDP: Final = 1232  # bytes of an answer by UDP, else TCP; a 4096-bit key needs 800
+_MOST: Final = 4096  # cached names; a mail's sender chooses some of them
 _MIN_TTL: Final = 60.0
 _MAX_TTL: Final = 3600.0
-_AGAIN: Final = 15.0  # after this a name that was not answered is asked for again
-_TIMES: Final = 3  # one old failure and a new one are no hour without an answer
-_FORGET: Final = 12 * 3600.0  # mail servers come again after some hours at the latest
+_AGAIN: Final = 15.0  # then a name that wasn't answered is queried again
+_TIMES: Final = 3  # one old failure and a new one don't make an hour of outage
+_FORGET: Final = 12 * 3600.0  # mail servers retry within some hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,10 @@ class _Failing:
 
 
 class DnsNames:
-    """TXT records by name, from the system's name servers or those that are given.
+    """Queries TXT records, from the system's name servers or the given ones; caches answers.
 
-    `patience` is for how many seconds without an answer a mail is put off; none if it is 0.
-    `timeout` is over one look-up with all its tries. May be used from one event loop after
-    another, not from several threads.
+    `patience`: for how many seconds of failure mails are deferred; 0 means never. `timeout` is
+    for one look-up including retries, in seconds. Not thread-safe.
     """
 
     def __init__(
@@ -64,21 +63,21 @@ class DnsNames:
         self._failing: OrderedDict[str, _Failing] = OrderedDict()
 
     async def txt(self, name: str) -> Sequence[bytes]:
-        """Give the TXT records of a name, none if it has none; raises UnansweredError."""
+        """Return the TXT records of a name, empty if it has none; raises UnansweredError."""
         name = name.lower()
         now = self._clock()
         expires, records = self._known.get(name, (now, ()))
         if now < expires:
-            self._known.move_to_end(name)  # what is used stays, whatever strangers ask for
+            self._known.move_to_end(name)  # names in use stay cached, whatever strangers send
             return records
         failing = self._failing.get(name)
         if failing is not None and now - failing.last < _AGAIN:
-            raise self._unanswered(failing)  # a queue of mails must not wait one by one
+            raise self._unanswered(failing)  # a queue of mails must not time out one by one
         try:
             records, ttl = await self._ask(name)
         except (dns.exception.DNSException, OSError):
             metrics.DNS_LOOKUPS.labels("unanswered").inc()
-            self._resolver = None  # the system's name servers may be others by now
+            self._resolver = None  # the system's name servers may have changed
             if failing is None or now - failing.last > _FORGET:
                 failing = _Failing(now, now, 0)
             failing = _Failing(failing.since, self._clock(), failing.times + 1)
@@ -98,7 +97,7 @@ class DnsNames:
         if self._resolver is None:
             self._resolver = self._made()
         try:
-            whole = dns.name.from_text(name)  # a label or name that is too long is no name
+            whole = dns.name.from_text(name)  # fails if a label or the name is too long
         except dns.exception.DNSException:
             return (), _MAX_TTL
         try:

@@ -1,8 +1,8 @@
-"""Reads an Authentication-Results header (RFC 8601): pure, linear, and strict where it matters.
+"""Parses an Authentication-Results header (RFC 8601): pure, linear, strict.
 
-A server writes words of strangers into this header (a sender's address above all). So comments
-and quotes are read as the RFC says, and what does not fit makes the whole header unreadable:
-half a reading is how `smtp.mailfrom="a) dmarc=pass (b"@evil` becomes a pass.
+Servers copy text from strangers into this header, such as sender addresses. So comments and quotes
+are parsed as the RFC says, and any syntax error rejects the whole header: lenient parsing is how
+`smtp.mailfrom="a) dmarc=pass (b"@evil` becomes a pass.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 MAX_RESULTS_HEADER: Final = 8 * 1024  # bytes; the longest seen in the wild is a quarter of it
 _MAX_COMMENTS: Final = 20  # comments in comments
 
-# What may stand in front of "=": a method with its version, a property with its type.
+# What can precede "=": a method with its version, a property with its type.
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?", re.ASCII)
 _WORD: Final = re.compile(r'[^\s;()"\\\x00-\x1f\x7f]+')
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
@@ -25,31 +25,31 @@ _BLANKS: Final = re.compile(r"[ \t]+")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the server says of one check: `dkim`, `pass`, and `header.d` → its value."""
+    """One result: a method (`dkim`), its result (`pass`), and properties (`header.d`, value)."""
 
     method: str
     result: str
     properties: Sequence[tuple[str, str]]
 
     def values(self, name: str) -> tuple[str, ...]:
-        """Give all values of a property."""
+        """Return all values of a property."""
         return tuple(value for key, value in self.properties if key == name)
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """One header: the id of the server that wrote it ("" if it names none), and its results."""
+    """One header: the authserv-id ("" if it has none) and the results."""
 
     authserv_id: str
     results: Sequence[Result]
 
 
 class MalformedError(Exception):
-    """A header that does not fit; it never leaves this room."""
+    """A header with a syntax error; caught within this package."""
 
 
 def authserv_id(value: bytes) -> str | None:
-    """Read only whose header this is, in lower case; None if not even that can be read."""
+    """Parse only the authserv-id, in lower case; None if it can't be parsed."""
     try:
         return _Reader(_text(value[:MAX_RESULTS_HEADER])).authserv_id()
     except MalformedError:
@@ -57,7 +57,7 @@ def authserv_id(value: bytes) -> str | None:
 
 
 def read(value: bytes) -> Results:
-    """Read a whole header; raises MalformedError with a sentence that quotes nothing of it."""
+    """Parse a whole header; raises MalformedError, whose text never quotes it."""
     if len(value) > MAX_RESULTS_HEADER:
         raise MalformedError(f"is longer than {MAX_RESULTS_HEADER} bytes")
     return _Reader(_text(value)).read()
@@ -78,7 +78,7 @@ class _Reader:
         is_quoted = self._peek('"')
         name = self._value().lower()
         if not is_quoted and ("=" in name or self._skip_to("=")):
-            self._at = start  # no id: this is already the first result
+            self._at = start  # no authserv-id: this is the first result
             return ""
         return name
 
@@ -102,7 +102,7 @@ class _Reader:
     def _result(self) -> Result | None:
         self._skip()
         if self._ended() or self._peek(";"):
-            return None  # many servers end with a semicolon
+            return None  # many servers add a trailing semicolon
         method = self._name()
         if self._skip_to("/"):
             if self._name() != "1":
@@ -132,10 +132,10 @@ class _Reader:
         return found[0].lower()
 
     def _value(self) -> str:
-        """Read a word, a quoted text, or an address whose local part is quoted.
+        """Parse a word, a quoted string, or an address with a quoted local part.
 
-        A quote that is, or holds, part of an address keeps its marks: `"x@a.example"` alone may
-        be a local part, and then a.example is nobody's domain.
+        A quoted string that is or contains part of an address keeps its quotes: `"x@a.example"`
+        alone may be a local part, and then a.example isn't its domain.
         """
         quoted = _QUOTED.match(self._text, self._at)
         out = ""
@@ -169,7 +169,7 @@ class _Reader:
             raise MalformedError(f"lacks a {sign!r}")
 
     def _skip_to(self, sign: str) -> bool:
-        """Step over blanks, comments and this sign, if it comes next."""
+        """Skip whitespace, comments and this character, if it comes next."""
         self._skip()
         found = self._peek(sign)
         self._at += found

@@ -1,8 +1,8 @@
-"""Reads DKIM-Signature headers (RFC 6376), and says which of them prove enough.
+"""Parses DKIM-Signature headers (RFC 6376), and checks that they cover enough.
 
-A signature that is valid may still cover too little: what it leaves out, anybody can change who
-has one mail of the signer. So a signature counts only if it covers the whole text and every
-header that is read in every mail, each of which may be there once; whoever checked it.
+A valid signature may still cover too little: whoever has one mail of the signer can change what it
+leaves out. So a signature counts only if it covers the whole body and every header that is read in
+every mail, each of which may occur once; whoever verified it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Final
 
 from bridge.mail import HeaderField
 
-MAX_SIGNATURES: Final = 8  # that are looked at in one mail
-# Read in every mail, to know it again and to find its text. Others are read by some providers:
-# they must be covered too, which `Trust.covers` sees to.
+MAX_SIGNATURES: Final = 8  # per mail
+# Read in every mail, for its identity and its text. Headers that only some providers read must be
+# covered too; `Trust.covers` handles those.
 READ_ALWAYS: Final = (
     "from", "subject", "date", "message-id",
     "mime-version", "content-type", "content-transfer-encoding", "content-disposition",
@@ -36,15 +36,15 @@ _SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 class UnusableError(Exception):
-    """A signature that proves nothing; its text is a sentence that quotes nothing of the mail.
+    """A signature that proves nothing; its text never quotes the mail.
 
-    It never leaves this room.
+    Caught within this package.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One DKIM-Signature, its tags read."""
+    """One parsed DKIM-Signature."""
 
     field: HeaderField
     domain: str  # d=
@@ -62,7 +62,7 @@ class Signature:
 
 
 def tags(text: str) -> Mapping[str, str]:
-    """Read `name=value; …`, the blanks around names and values taken away."""
+    """Parse `name=value; …`, stripping whitespace around names and values."""
     if len(text) > _MAX_TAGS:
         raise UnusableError(f"it is longer than {_MAX_TAGS} bytes")
     found: dict[str, str] = {}
@@ -81,7 +81,7 @@ def tags(text: str) -> Mapping[str, str]:
 
 
 def signer(field: HeaderField) -> str | None:
-    """Say whose signature a header claims to be; None if that cannot be read."""
+    """Return the domain that a signature claims; None if it can't be parsed."""
     try:
         return tags(field.value.decode("ascii")).get("d", "").lower() or None
     except (UnusableError, UnicodeDecodeError):
@@ -136,13 +136,16 @@ def read(field: HeaderField) -> Signature:
 
 
 def check_coverage(signature: Signature, fields: Sequence[HeaderField]) -> frozenset[str]:
-    """Give the headers that a signature covers in every place; UnusableError if too few."""
+    """Return the headers of which a signature covers all occurrences.
+
+    Raises UnusableError if it covers too few.
+    """
     if signature.has_length:
         raise UnusableError("it has l=: text may have been added below what is signed")
     there = Counter(field.name for field in fields)
     for name in _NEEDED:
         if not there[name]:
-            # Without a Message-ID that is signed, a mail sent again looks like a new one.
+            # Without a signed Message-ID, a replayed mail looks like a new one.
             raise UnusableError(f"the mail has no {name.title()} that it could cover")
     for name in READ_ALWAYS:
         if there[name] > 1:
@@ -154,12 +157,12 @@ def check_coverage(signature: Signature, fields: Sequence[HeaderField]) -> froze
 
 
 def signatures(fields: Iterable[HeaderField]) -> list[HeaderField]:
-    """Find the mail's DKIM-Signature headers, from the top down."""
+    """Return the mail's DKIM-Signature headers, topmost first."""
     return [field for field in fields if field.name == "dkim-signature"]
 
 
 def decode_base64(text: str) -> bytes:
-    """Decode a tag's value, blanks left out; raises ValueError."""
+    """Decode a tag's value, ignoring whitespace; raises ValueError."""
     return binascii.a2b_base64(_BLANKS.sub("", text).encode("ascii"), strict_mode=True)
 
 

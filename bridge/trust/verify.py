@@ -1,7 +1,6 @@
 """Verifies a DKIM signature (RFC 6376, 8301, 8463): pure, linear in the mail's size.
 
-The arithmetic is OpenSSL's, by `cryptography`. Imported only where the config asks for `dkim`: it
-takes memory.
+The cryptography is OpenSSL's. Imported only if the config uses `dkim`: it takes memory.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from bridge.mail import HeaderField
 from bridge.trust.signature import Signature, UnusableError, decode_base64, tags
 
-MIN_BITS: Final = 1024  # RFC 8301; fewer were broken long ago
-MAX_BITS: Final = 8192  # more only cost time
+MIN_BITS: Final = 1024  # RFC 8301; shorter keys were broken long ago
+MAX_BITS: Final = 8192  # longer ones only cost time
 
 _BLANKS: Final = re.compile(rb"[ \t]+")
 _CRLF: Final = b"\r\n"
@@ -33,16 +32,16 @@ _PIECE: Final = 64 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key, as the signer's domain publishes it."""
+    """A public key, as published by the signer's domain."""
 
     key: RSAPublicKey | Ed25519PublicKey
     whole_domain: bool  # False: i= must be of the very domain (t=s)
 
 
 def body_digest(body: bytes, canon: str) -> bytes:
-    """Hash a mail's content as `bh=` holds it."""
+    """Return the hash of a canonicalized body, as in `bh=`."""
     digest = hashlib.sha256()
-    ends = 0  # line ends that count only if something follows
+    ends = 0  # trailing line ends, which count only if text follows
     is_empty = True
     for piece in _pieces(body):
         lines = piece
@@ -60,9 +59,9 @@ def body_digest(body: bytes, canon: str) -> bytes:
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """Cut a content behind line ends; a long line behind any byte that the next cannot change.
+    """Split a body after line ends; a long line after any byte that the next can't affect.
 
-    A replacement in all of a big mail at once would hold the interpreter's lock, and so everybody.
+    Replacing in all of a large mail at once would hold the GIL and block everything.
     """
     start = 0
     while start < len(body):
@@ -77,7 +76,7 @@ def _pieces(body: bytes) -> Iterator[bytes]:
 
 
 def _without_ends(lines: bytes) -> bytes:
-    """Take the CRLFs at the end away, and no other CR or LF."""
+    """Strip trailing CRLFs, but no other CR or LF."""
     end = len(lines)
     tail = end - len(lines.rstrip(_CRLF))
     if lines.endswith(_CRLF * (tail // 2)):
@@ -87,7 +86,9 @@ def _without_ends(lines: bytes) -> bytes:
     return lines[:end]
 
 
-def check(signature: Signature, records: Sequence[bytes], fields: Sequence[HeaderField]) -> None:
+def verify_signature(
+    signature: Signature, records: Sequence[bytes], fields: Sequence[HeaderField]
+) -> None:
     """Verify a signature with its key's TXT records; raises UnusableError."""
     key = read_key(records, signature.algorithm)
     if not key.whole_domain and signature.identity != signature.domain:
@@ -103,12 +104,12 @@ def check(signature: Signature, records: Sequence[bytes], fields: Sequence[Heade
 
 
 def read_key(records: Sequence[bytes], algorithm: str) -> Key:
-    """Find the key in a name's TXT records; raises UnusableError."""
+    """Parse the key in a name's TXT records; raises UnusableError."""
     candidates = [found for record in records if (found := _key_tags(record)) is not None]
     if not candidates:
         raise UnusableError("the DNS has no key record for it")
     if len(candidates) > 1:
-        # Two are no key by the RFC, and which of them is meant would be a guess.
+        # The RFC leaves this undefined, and choosing one would be a guess.
         raise UnusableError(f"the DNS has {len(candidates)} key records for it")
     (found,) = candidates
     kind = found.get("k", "rsa").lower()
@@ -127,7 +128,7 @@ def read_key(records: Sequence[bytes], algorithm: str) -> Key:
 
 
 def _key_tags(record: bytes) -> dict[str, str] | None:
-    """Read a key record; None for what is none, as a wildcard's TXT record."""
+    """Parse a key record; None for any other record, such as a wildcard's."""
     try:
         found = dict(tags(record.decode("ascii")))
     except (UnusableError, UnicodeDecodeError):
@@ -155,7 +156,7 @@ def _public(text: str, kind: str) -> RSAPublicKey | Ed25519PublicKey:
 
 
 def _signed(signature: Signature, fields: Sequence[HeaderField]) -> bytes:
-    """Put together what was signed: the headers of h=, each name's from the bottom up."""
+    """Return the signed data: the headers of h=, the lowest of each name first."""
     left: dict[str, list[HeaderField]] = {}
     for field in fields:
         left.setdefault(field.name, []).append(field)
@@ -166,7 +167,7 @@ def _signed(signature: Signature, fields: Sequence[HeaderField]) -> bytes:
 
 
 def _whole(raw: bytes) -> bytes:
-    """Give a header with its line end; the last one of a mail without content has none."""
+    """Return a header with its CRLF; the last one of a mail without a body has none."""
     return raw if raw.endswith(_CRLF) else raw + _CRLF
 
 
@@ -179,7 +180,7 @@ def _header(raw: bytes, canon: str) -> bytes:
 
 
 def _without_value(raw: bytes) -> bytes:
-    """Take the value of b= out of a DKIM-Signature."""
+    """Remove the value of b= from a DKIM-Signature."""
     name, colon, value = raw.removesuffix(_CRLF).partition(b":")
     parts = value.split(b";")
     for index, part in enumerate(parts):

@@ -1,49 +1,51 @@
-"""What is wrong right now, as sentences for an operator."""
+"""The health of the bridge: what is wrong now, as sentences for an operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from bridge.model import Report
+from bridge.model import Details, Report
 
-# The store takes a write; a source takes mail in; a source has not stopped in silence.
-Condition = Literal["store", "source", "progress"]
+# The store accepts a write; a source takes mail in; a source has not stalled; an endpoint takes
+# what it is due.
+Condition = Literal["store", "source", "progress", "delivery"]
 
 
 class Health:
-    """Named conditions, each good or with a sentence that says what is wrong.
+    """Named conditions, each good or bad with a sentence that says what is wrong.
 
-    Healthy: no condition is bad. Ready: started, and not draining. A sick bridge stays ready: it
-    defers mail (451), which loses nothing, and a restart would mend neither a disk nor a server.
+    Healthy: no condition is bad. Ready: started, and not draining. An unhealthy bridge stays
+    ready: it defers mail (451), which loses nothing, and a restart would repair neither a disk nor
+    a mail server.
     """
 
     def __init__(self) -> None:
         self._bad: dict[tuple[Condition, str], str] = {}
-        self._parts: dict[str, Callable[[], Report]] = {}
+        self._sources: dict[str, Callable[[], Report]] = {}
         self._started = False
         self._draining = False
 
     def bad(self, condition: Condition, problem: str, part: str = "") -> bool:
-        """Say what is wrong with a condition, or with a part of it; True if it was good before."""
+        """Mark a condition, or one part of it, as bad; True if it was good before."""
         was_good = (condition, part) not in self._bad
         self._bad[condition, part] = problem
         return was_good
 
     def good(self, condition: Condition, part: str = "") -> bool:
-        """Say that a condition, or this part of it, is good; True if it was bad before."""
+        """Mark a condition, or one part of it, as good; True if it was bad before."""
         return self._bad.pop((condition, part), None) is not None
 
-    def show(self, part: str, report: Callable[[], Report]) -> None:
-        """Let a part be asked how it does; it is no verdict."""
-        self._parts[part] = report
+    def show(self, source: str, report: Callable[[], Report]) -> None:
+        """Show a source's state and details; they don't affect the verdict."""
+        self._sources[source] = report
 
     def start(self) -> None:
-        """Everything listens and the store is open."""
+        """Become ready: everything listens and the store is open."""
         self._started = True
 
     def drain(self) -> None:
-        """Shutting down: nothing more is taken in."""
+        """Become unready for good: the bridge is shutting down."""
         self._draining = True
 
     @property
@@ -52,13 +54,16 @@ class Health:
         return tuple(f"{condition}: {problem}" for (condition, _), problem in self._bad.items())
 
     @property
-    def reports(self) -> Mapping[str, Report]:
-        """How each part does now."""
-        return {part: report() for part, report in self._parts.items()}
+    def reports(self) -> Mapping[str, Details]:
+        """The state and details of each source, as `/healthz` prints them."""
+        reports = {source: report() for source, report in self._sources.items()}
+        return {
+            source: {"state": report.state, **report.details} for source, report in reports.items()
+        }
 
     @property
     def not_ready(self) -> tuple[str, ...]:
-        """Why nothing should be sent here; empty means ready."""
+        """Why no traffic should be sent here; empty means ready."""
         if self._draining:
             return ("draining: the bridge is shutting down",)
         if not self._started:

@@ -1,4 +1,4 @@
-"""The pages themselves: what they answer, and how the gauges are brought up to date."""
+"""The operators' pages: health, readiness, metrics and the webhook's schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _REFRESH_SECONDS: Final = 3.0  # below the usual scrape timeout of 10 s
 
 
 class Pages:
-    """The pages of an operator's machinery, and the schema of what is sent."""
+    """Answers probes and scrapes, and serves the schema of the webhook.
+
+    `refresh` updates the gauges from the store; it raises StoreError if that fails.
+    """
 
     def __init__(self, health: Health, refresh: Callable[[], Awaitable[None]]) -> None:
         self._health = health
@@ -29,7 +32,7 @@ class Pages:
         self._refreshing: asyncio.Task[None] | None = None
 
     def routes(self) -> list[web.RouteDef]:
-        """Say which path is which page."""
+        """Return the routes of all pages."""
         return [
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
@@ -38,7 +41,7 @@ class Pages:
         ]
 
     async def close(self) -> None:
-        """End a refresh that is still under way."""
+        """Cancel a refresh that still runs."""
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait({self._refreshing})
@@ -59,9 +62,9 @@ class Pages:
         return web.Response(body=sms_received.schema(), content_type="application/schema+json")
 
     async def _up_to_date(self) -> bool:
-        """Refresh the gauges within the deadline; counters are worth a page even if it fails.
+        """Refresh the gauges; False if that failed or took too long, and they may be old.
 
-        One refresh at a time, whoever asks: scrapes of a slow store must not pile up on it.
+        Concurrent scrapes share one refresh, so that they don't pile up on a slow store.
         """
         if self._refreshing is None:
             self._refreshing = asyncio.ensure_future(self._refresh())

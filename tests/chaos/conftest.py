@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,5 +48,8 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what lasts longest, so that it runs beside the rest and not after it."""
+    """Mark what starts daemons: all; and begin with what lasts longest, not to wait for it."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.processes)
     items.sort(key=lambda item: not any(each in item.nodeid for each in _LONG))

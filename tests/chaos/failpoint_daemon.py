@@ -153,15 +153,15 @@ def _at_record(_when: str, _: _Ingests) -> None:
 
 def _at_action(when: str, _: _Ingests) -> None:
     def wrapped(real: Any) -> Any:
-        async def do(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> bool:
+        async def carry_out(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> bool:
             if when == "before":
                 _die()
             await real(action, client, uids)
             _die()
 
-        return do
+        return carry_out
 
-    _wrap(sync, "do", wrapped)
+    _wrap(sync, "carry_out", wrapped)
 
 
 def _at_cursor(when: str, _: _Ingests) -> None:

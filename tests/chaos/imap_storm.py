@@ -28,7 +28,7 @@ ANYONE: Final = ("anyone = true",)  # no envelope comes with a mail that was fet
 _START: Final = 0.9  # seconds that a start takes, about: a kill may fall into it as well
 _WORK: Final = 0.8  # seconds of a life that reads; Dovecot waits 0.5 s before it pushes
 _GAP: Final = 0.03  # seconds between two mails, at most
-_CONNECTED: Final = 5.0  # seconds that a life may need to get into the mailbox
+_CONNECTED: Final = PATIENCE  # seconds that a life may need to get into the mailbox
 
 
 def mailbox_lines(dovecot: DovecotServer, user: str, *more: str) -> Sequence[str]:

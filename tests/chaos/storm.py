@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,6 @@ from tests.servers.postfix import Postfix
 from tests.servers.receiver import Answer, Exchange, Receiver, taken
 
 _START: Final = 0.7  # seconds that a start takes, about: a kill may fall into it as well
-_WORK: Final = 1.0  # seconds that a life waits at most for the work at which it is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def rage(
             time.sleep(dice.uniform(0, _START))
         else:
             # A share of the work, not of the time: how fast it goes depends on the machine.
-            _wait_for(lambda done=done: receiver.count() >= done, _WORK)
+            assert receiver.wait_for_ids(done), "nothing moves"
             time.sleep(dice.uniform(0, 0.01))
         posts = receiver.busy > 0
         with_posts += posts
@@ -87,12 +86,6 @@ def rage(
     )
     sys.stdout.write(f"{storm}\n")
     return storm
-
-
-def _wait_for(holds: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.001)
 
 
 class _Injection(threading.Thread):

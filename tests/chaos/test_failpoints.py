@@ -51,6 +51,7 @@ def _send_until_250(daemon: Daemon, port: int, mail: SmsMail) -> int:
 
 
 @pytest.mark.parametrize("point", _COPIES)
+@pytest.mark.timeout(3600)
 def test_death_at_a_failpoint_loses_nothing(
     point: str, tmp_path: Path, secret: str, receiver: Receiver
 ) -> None:

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.imap_storm import (
     ANYONE,
     assert_no_mail_lost,
@@ -24,6 +26,7 @@ from tests.servers.receiver import Receiver
 _LEASE = 30.0  # seconds for which a bridge that is dead is thought to read a mailbox
 
 
+@pytest.mark.timeout(3600)
 def test_a_thousand_mails_survive_fifty_kills_and_fifty_restarts_of_the_mail_server(
     tmp_path: Path, secret: str, receiver: Receiver, dice: random.Random, mortal: DovecotServer
 ) -> None:
@@ -45,6 +48,7 @@ def test_a_thousand_mails_survive_fifty_kills_and_fifty_restarts_of_the_mail_ser
     assert storm.cut_sessions >= 10, storm
 
 
+@pytest.mark.timeout(3600)
 def test_a_hundred_mails_are_moved_once_they_are_stored_whoever_is_killed(
     tmp_path: Path, secret: str, receiver: Receiver, dice: random.Random, mortal: DovecotServer
 ) -> None:
@@ -115,6 +119,7 @@ def test_a_mail_that_comes_while_the_bridge_idles_is_posted_at_once(
     sys.stdout.write(f"append to POST: {[round(each, 3) for each in took]} s\n")
 
 
+@pytest.mark.timeout(3600)
 def test_of_two_bridges_one_reads_and_the_other_takes_over_when_it_is_killed(
     tmp_path: Path,
     secret: str,

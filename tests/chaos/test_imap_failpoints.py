@@ -39,6 +39,7 @@ def wait_until_at_rest(database: Path, dovecot: DovecotServer, user: str) -> Non
 @pytest.mark.parametrize("action", ["seen", "move:Done"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("where", ["commit", "action", "cursor"])
+@pytest.mark.timeout(3600)
 def test_death_at_a_failpoint_loses_no_mail(
     where: str,
     when: str,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.mails import sms_mails
 from tests.chaos.storm import assert_nothing_lost, rage
 from tests.servers.daemon import Config, Daemon
@@ -14,6 +16,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.receiver import Receiver
 
 
+@pytest.mark.timeout(3600)
 def test_a_thousand_mails_survive_fifty_kills(
     tmp_path: Path, secret: str, receiver: Receiver, dice: random.Random
 ) -> None:
@@ -29,6 +32,7 @@ def test_a_thousand_mails_survive_fifty_kills(
     assert storm.cut_sessions >= 10, storm
 
 
+@pytest.mark.timeout(3600)
 def test_a_hundred_mails_survive_ten_kills_on_postgresql(
     tmp_path: Path,
     secret: str,

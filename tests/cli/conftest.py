@@ -16,20 +16,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bridge import providers
+from bridge import app
 from bridge.cli import root
 from bridge.config.load import load
-from bridge.delivery.planner import Planner
-from bridge.intake import Intake
 from bridge.model import (
     Arrival,
-    DeliveryState,
     Envelope,
-    PlannedDelivery,
     Receipt,
-    SmsMessage,
 )
-from bridge.reader import Reader
 from bridge.store import Database, Store
 
 SECRET = "whsec_" + base64.b64encode(b"example-" * 4).decode()
@@ -115,25 +109,10 @@ class Filled:
     quarantined: int
 
 
-class Planned(Planner):
-    """Plans a pending delivery for crm, and a filtered one for other."""
-
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
-        return (
-            PlannedDelivery("crm", DeliveryState.PENDING),
-            PlannedDelivery("other", DeliveryState.FILTERED, reason="not to this number"),
-        )
-
-
 def store(config: Path, raw: bytes) -> Receipt:
     """Store one mail as the daemon would, read with this config."""
     settings = load(config)
     moment = datetime.now(UTC)
-    policies = {each.name: each.trust for each in settings.providers}
-    reader = Reader(providers.build(settings.providers), policies, lambda: moment)
     envelope = Envelope("192.0.2.1", "", ("t0ken@example.com",))
     arrival = Arrival(envelope, "127.0.0.1:2525", raw, moment)
     Database.open(settings.store, migrate=True).close()
@@ -141,7 +120,7 @@ def store(config: Path, raw: bytes) -> Receipt:
     async def take() -> Receipt:
         store = await Store.beside(settings.store, owner="test", clock=lambda: moment)
         try:
-            return await Intake(reader, store, Planned()).accept(arrival)
+            return await app.intake_of(settings, store).accept(arrival)
         finally:
             await store.close()
 

@@ -41,6 +41,11 @@ def test_a_right_config_says_what_would_run(smsbridge: Smsbridge, config: Path) 
         (SECRET, "hunter2", "line 12: endpoints.crm.secret: a signing secret begins with whsec_"),
         ('time_zone = "Europe/Rome"', "", "line 4: providers.agile.time_zone: "),
         ('name = "agile"', 'name = "agil"', "line 5: providers.agil.name: 'agil' is no built-in"),
+        (
+            "[[endpoints]]",
+            '[[endpoints]]\nscheme = "hmac"',
+            "line 10: endpoints.crm.scheme: 'hmac' is not a signing scheme",
+        ),
         ("min_free = 0", "min_fre = 0", "line 3: store.min_fre: unknown key"),
         (
             "[store]",
@@ -89,7 +94,7 @@ def test_several_wrong_secrets_are_told_at_once(smsbridge: Smsbridge, config: Pa
                 "[[providers]]\nname = 'agile'\ntime_zone = 'Europe/Rome'\n"
                 "trust = { authserv_id = { id = 'mx', dkim = ['a.example'] } }"
             ),
-            "authserv_id without networks believes mails of a mailbox only",
+            "mailbox-only evidence (authserv_id) isn't available for SMTP",
         ),
         (
             (
@@ -198,7 +203,7 @@ def test_mailboxes_are_a_way_in(smsbridge: Smsbridge, config: Path) -> None:
 def test_evidence_that_a_mailbox_never_has_is_warned_of(smsbridge: Smsbridge, config: Path) -> None:
     """A provider that is believed by its peer alone gets a warning beside [[imap]]."""
     text = config.read_text() + MAILBOXES
-    wanted = "what is read from a mailbox has none"
+    wanted = "SMTP-only evidence (networks) isn't available for mailboxes"
     config.write_text(text)
     assert wanted not in " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
     config.write_text(text.replace("anyone = true", 'networks = ["127.0.0.1/32"]'))
@@ -238,6 +243,8 @@ def test_a_pinned_ca_that_is_none_is_refused(
     ("table", "key"),
     [
         ('[smtp]\nhostname = "bad host!"\n', "smtp.hostname"),
+        ('[http]\nlisten = "localhost"\n', "http.listen"),
+        ('[http]\nlisten = "crm.internal:8080"\n', "http.listen"),
         ('[smtp]\ntls_certificate = "no.pem"\ntls_key = "no.key"\n', "smtp.tls_certificate"),
         (MAILBOXES.replace("start =", "tls_ca = 'ca.pem'\nstart =", 1), "imap.inbox.tls_ca"),
         (
@@ -251,6 +258,7 @@ def test_a_pinned_ca_that_is_none_is_refused(
         ),
     ],
 )
+@pytest.mark.processes
 def test_check_refuses_what_run_refuses_in_the_same_words(
     smsbridge: Smsbridge, config: Path, table: str, key: str, environment: dict[str, str]
 ) -> None:

@@ -64,7 +64,7 @@ def test_it_says_what_is_in_a_mailbox_and_what_a_first_start_takes(
     with dovecot.session(user) as session:
         session.select("INBOX", readonly=True)
         assert session.search(None, "UNSEEN")[1] == [b"2 3"]
-    assert "The config is right." in smsbridge("check", "--mailboxes", "-c", config).out
+    assert "The config is valid." in smsbridge("check", "--mailboxes", "-c", config).out
 
 
 def test_each_mailbox_that_cannot_be_used_is_told(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from keyword import iskeyword
 from pathlib import Path
 
 import click
@@ -39,14 +38,14 @@ def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
 @pytest.mark.parametrize("name", list(root.COMMANDS))
 def test_the_list_of_commands_is_true(name: str) -> None:
     """Each name leads to a command of that name, whose own help begins with the listed line."""
-    module, told = root.COMMANDS[name]
-    word = f"{name}_" if iskeyword(name) else name
-    command = getattr(import_module(f"bridge.cli.{module}"), word)
+    module, line = root.COMMANDS[name]
+    command = getattr(import_module(f"bridge.cli.{module}"), module)
     assert isinstance(command, click.Command)
     assert command.name == name
-    assert (command.help or "").startswith(told.rstrip("."))
+    assert (command.help or "").startswith(line.rstrip("."))
 
 
+@pytest.mark.processes
 def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:
     """`smsbridge --help` must not wait for the database and the web server."""
     script = (
@@ -91,6 +90,9 @@ def test_a_new_secret_is_one_that_works(smsbridge: Smsbridge) -> None:
     assert len(parse_secret(first.removesuffix("\n"))) >= 24
     assert len(parse_secret(second)) >= 24
     assert first.strip() != second
+    ran = smsbridge("secret", "--scheme", "standard-webhooks")
+    assert len(parse_secret(ran.out.strip())) >= 24
+    assert smsbridge("secret", "--scheme", "hmac").code == 2
 
 
 def test_a_bug_is_a_sentence(
@@ -123,6 +125,7 @@ def test_ctrl_c_is_quiet(smsbridge: Smsbridge, monkeypatch: pytest.MonkeyPatch) 
     assert (ran.code, ran.err.strip()) == (130, "")
 
 
+@pytest.mark.processes
 def test_exit_codes_reach_the_shell(shell: Shell, tmp_path: Path) -> None:
     """0 for done, 1 for found wrong, 2 for cannot be done."""
     (tmp_path / "mail.eml").write_bytes(mail())
@@ -133,6 +136,7 @@ def test_exit_codes_reach_the_shell(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["secret"], ["check", "-c", "config.toml"]])
+@pytest.mark.processes
 def test_a_reader_that_is_gone_is_no_fault(
     environment: dict[str, str], config: Path, arguments: list[str]
 ) -> None:
@@ -150,6 +154,7 @@ def test_a_reader_that_is_gone_is_no_fault(
     assert (ran.returncode, ran.stderr) == (141, b"")
 
 
+@pytest.mark.processes
 def test_a_pipe_gets_plain_aligned_text(shell: Shell, filled: Filled) -> None:
     """Into a pipe a table has aligned columns, no frames, no colours, and no cut lines."""
     ran = shell(f"smsbridge deliveries list -c {filled.config} | cat", COLUMNS="20")

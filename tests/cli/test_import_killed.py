@@ -19,10 +19,15 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from bridge.config.load import load
 from bridge.store import Database
 from tests.cli.conftest import Filled, Ran, mail
 from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.processes
+
 
 Smsbridge = Callable[..., Ran]
 SEPARATOR = b"From smsin@agiletelecom.com Wed Apr  8 12:30:52 2026\n"
@@ -152,5 +157,5 @@ def test_how_far_it_is_is_drawn_on_a_terminal_alone(
         timeout=PATIENCE,
     )  # fmt: skip
     assert piped.returncode == 0
-    assert piped.stderr == "note: what came in before is not sent again\n"
+    assert piped.stderr == "note: mails that were received before are not delivered again\n"
     assert "importing" not in piped.stdout

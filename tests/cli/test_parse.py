@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bridge.cli.explanation import _pieces
+from bridge.cli.annotated_mail import _pieces
 from tests.cli.conftest import NUMBER, Ran, mail
 
 Smsbridge = Callable[..., Ran]
@@ -52,7 +52,7 @@ def test_the_text_says_with_what_it_was_read(smsbridge: Smsbridge, file: Path) -
     ran = smsbridge("parse", file)
     assert ran.code == 0
     assert "Europe/Rome" in ran.err
-    assert "evidence was not asked for" in ran.err
+    assert "evidence was not checked" in ran.err
     assert "News ON" in ran.out
 
 

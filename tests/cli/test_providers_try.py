@@ -48,7 +48,7 @@ def test_an_mbox_is_tabled_mail_by_mail(smsbridge: Smsbridge, mbox: Path) -> Non
     text = smsbridge("providers", "try", mbox)
     assert text.code == 1
     assert "quarantine  agile     unreadable  1" in text.out
-    assert "evidence was not asked for" in text.err
+    assert "evidence was not checked" in text.err
 
 
 def test_an_mbox_gives_each_mail_as_it_was(mbox: Path) -> None:

@@ -13,6 +13,9 @@ from bridge.cli.demo import Daemon, Receiver
 from tests.cli.conftest import SECRET, Ran, mail
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.processes
+
+
 Smsbridge = Callable[..., Ran]
 CONFIG = f"""
 [store]

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bridge import providers
-from bridge.config.explain import keys, tables
 from bridge.config.folder import beside
 from bridge.config.imap import ImapSettings
 from bridge.config.load import load
 from bridge.config.settings import EndpointSettings, ProviderSettings, Settings, TrustSettings
+from bridge.config.validation_errors import keys, tables
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 SECRET = "whsec_" + base64.b64encode(b"example-" * 4).decode()

@@ -71,7 +71,7 @@ def test_the_first_start_may_be_a_date(tmp_path: Path) -> None:
     ("line", "sentence"),
     [
         ("", "imap.inbox: set password, or an [imap.oauth] table, and not both"),
-        (PASSWORD + "\ntls = false", "imap.inbox: tls = false sends the password readable"),
+        (PASSWORD + "\ntls = false", "imap.inbox: tls = false sends the password in clear text"),
         (PASSWORD + "\non_message = 'moved:X'", 'on_message: must be "leave", "seen", "delete"'),
         (PASSWORD + "\non_message = 'move'", "on_message: must be "),
         (PASSWORD + "\non_message = 'seen:X'", "on_message: must be "),
@@ -98,7 +98,7 @@ def test_loopback_may_do_without_tls(tmp_path: Path) -> None:
     """A server on this machine may be read in the clear, but then a CA says nothing."""
     local = MAILBOX.replace("imap.example.com", "127.0.0.1") + PASSWORD + "\ntls = false"
     assert read(tmp_path, local).imap[0].tls is False
-    assert "tls_ca without tls" in refused(tmp_path, local + "\ntls_ca = 'ca.pem'")
+    assert "tls_ca has no effect without tls" in refused(tmp_path, local + "\ntls_ca = 'ca.pem'")
 
 
 USER = 'client_id = "us"\nclient_secret = "hunter2"\nrefresh_token = "hunter2-r"\n'

@@ -179,7 +179,7 @@ BAD = [
     (
         "[[providers]]\nname = 'agile'\nfooters = ['']\ntrust = { anyone = true }",
         (
-            "line 3: providers.agile.footers[0]: must be what stands in the mail: one line, "
+            "line 3: providers.agile.footers[0]: must be text from the mail: one line, "
             "1 to 100 characters"
         ),
     ),
@@ -199,11 +199,11 @@ BAD = [
     ),
     (
         PROVIDER + PROVIDER,
-        "line 1: providers: the name 'agile' is used 2 times: names tell them apart",
+        "line 1: providers: the name 'agile' is used 2 times: names must be unique",
     ),
     (
         ENDPOINT + ENDPOINT,
-        "line 1: endpoints: the name 'crm' is used 2 times: names tell them apart",
+        "line 1: endpoints: the name 'crm' is used 2 times: names must be unique",
     ),
     (
         PROVIDER + ENDPOINT + "providers = ['agil']",
@@ -250,7 +250,7 @@ BAD = [
     # Syntax.
     (
         "[log]\nlevel = debug",
-        "line 2, column 9: is not TOML: a value is expected here; texts stand in quotes",
+        "line 2, column 9: is not TOML: a value is expected here; strings need quotes",
     ),
     ("[log]\n[log]", "line 2, column 5: is not TOML: the table [log] is there twice"),
     (
@@ -385,9 +385,9 @@ def test_an_error_found_later_is_explained_with_its_line(tmp_path: Path) -> None
     """A ConfigError of another room gets the file and the line of its key."""
     path = write(tmp_path, PROVIDER + ENDPOINT)
     file = load_file(path)
-    told = file.explain(ConfigError("providers.0.time_zone", "is missing"))
+    told = file.locate(ConfigError("providers.0.time_zone", "is missing"))
     assert str(told) == f"{path}: line 1: providers.agile.time_zone: is missing"
-    told = file.explain(ConfigError("endpoints.0.secret", "is too short"))
+    told = file.locate(ConfigError("endpoints.0.secret", "is too short"))
     assert str(told) == f"{path}: line 8: endpoints.crm.secret: is too short"
 
 

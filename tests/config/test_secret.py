@@ -60,8 +60,8 @@ def test_a_group_may_read(tmp_path: Path) -> None:
         ({"file": "/nowhere/x"}, "file '/nowhere/x': no such file or directory"),
         ({"file": "/dev/zero"}, "is not a file"),
         ({"env": "SMSBRIDGE_TEST_UNSET"}, "'SMSBRIDGE_TEST_UNSET' is not set"),
-        ({"credential": "../x"}, "a credential's name has no slash"),
-        ({"credential": ".."}, "a credential's name has no slash"),
+        ({"credential": "../x"}, "a credential's name can't contain a slash"),
+        ({"credential": ".."}, "a credential's name can't contain a slash"),
         ({"credential": "absent"}, "credential 'absent': no such file"),
     ],
 )

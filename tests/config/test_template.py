@@ -38,15 +38,21 @@ def load_and_build(path: Path) -> None:
     try:
         build(file.settings.providers)
     except ConfigError as error:
-        raise file.explain(error) from None
+        raise file.locate(error) from None
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("to = { subject = '(a' }", "line 5: providers.acme.template.to.subject: is no pattern"),
-        ("footers = ['ok', '(a']", "line 5: providers.acme.template.footers[1]: is no pattern"),
-        ("footers = '(a'", "line 5: providers.acme.template.footers: is no pattern"),
+        (
+            "to = { subject = '(a' }",
+            "line 5: providers.acme.template.to.subject: is not a valid pattern",
+        ),
+        (
+            "footers = ['ok', '(a']",
+            "line 5: providers.acme.template.footers[1]: is not a valid pattern",
+        ),
+        ("footers = '(a'", "line 5: providers.acme.template.footers: is not a valid pattern"),
         ("split = 3", "line 5: providers.acme.template.split: must be a pattern in quotes"),
         ("from = { subject = '(a)(b)' }", "template.from.subject: has several groups"),
         ("headers = { X-A = '[' }", "line 5: providers.acme.template.headers"),
@@ -54,8 +60,8 @@ def load_and_build(path: Path) -> None:
         ("from = { header = 'X A' }", "template.from.header: 'X A' is no header's name"),
         ("from = { lable = 'From' }", "unknown key 'lable', did you mean 'label'?"),
         ("frm = { label = 'From' }", "unknown key 'frm', did you mean 'from'?"),
-        ("from = {}", "template.from: must say one place, and only one"),
-        ("from = { label = 'a', line = 1 }", "must say one place, and only one"),
+        ("from = {}", "template.from: must name exactly one place"),
+        ("from = { label = 'a', line = 1 }", "must name exactly one place"),
         ("from = { subject = 'a', pattern = 'b' }", "needs no pattern beside subject"),
         ("from = 'From'", "template.from: must be a place, like"),
         ("from = { line = 0 }", "lines are counted from 1"),
@@ -70,10 +76,10 @@ def load_and_build(path: Path) -> None:
         ("date_format = 'unix'", "is none of epoch, epoch_ms, rfc2822, iso8601"),
         ("date_format = '%Q'", "is no format that can be read"),
         ("ignore = [{ subject = 'x' }]", "template.ignore[0].why: is missing"),
-        ("ignore = [{ why = 'x' }]", "say by what such a mail is known"),
+        ("ignore = [{ why = 'x' }]", "set what identifies such a mail"),
         ("ignore = [{ why = '', subject = 'x' }]", "template.ignore[0].why: must not be empty"),
         # found when it is built
-        ("body = { all = true }", "providers.acme.senders: nothing says by what"),
+        ("body = { all = true }", "providers.acme.senders: nothing identifies"),
         ("headers = { A = 'x' }", "template.from: is missing: say who sent the SMS"),
         (
             "headers = { A = 'x' }\nfrom = { line = 1 }\nbody = { all = true }",
@@ -102,7 +108,7 @@ def test_a_place_under_its_own_header_has_its_own_line(tmp_path: Path) -> None:
     [
         ("labels = { form = 'From' }", "unknown key 'form', did you mean 'from'?"),
         ("labels = { from = [] }", "labels.from: must not be empty"),
-        ("subject = '('", "providers.agile.subject: is no pattern"),
+        ("subject = '('", "providers.agile.subject: is not a valid pattern"),
         ("template = { split = 'x' }\npreset = 'agile'", "agile is written in Python"),
     ],
 )

@@ -10,15 +10,16 @@ import httpx
 import pytest
 
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.transport import open_transport, tls_context
+from bridge.delivery.transport import open_transport
 from bridge.model import Claim, Event
+from bridge.net.tls import client_context
 from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="session")
 def tls() -> ssl.SSLContext:
     """Load the system's certificates, which takes a while, once."""
-    return tls_context()
+    return client_context()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
-import subprocess
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport
 from bridge.model import Claim, Outcome
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
+from tests.certificates import self_signed
 from tests.delivery.servers import (
     GZIP_BOMB,
     HEAD_200,
@@ -297,16 +297,8 @@ async def test_unknown_authority_is_refused(
     endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     """A server whose certificate nobody vouches for gets nothing; once trusted it does."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-            "-subj", "/CN=bridge.test", "-addext", "subjectAltName=IP:127.0.0.1",
-        ],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
+    certificate, key = tmp_path / "bridge.pem", tmp_path / "bridge.key"
+    self_signed(tmp_path, "bridge")
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(certificate, key)
     async with receiver(says(200), server_side) as server:

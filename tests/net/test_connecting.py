@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from bridge.net.connecting import connected
+from bridge.net.connecting import connect
 from bridge.net.loop import Address, Loop
 from tests.patience import PATIENCE
 
@@ -23,15 +23,15 @@ def _address(family: int, host: str, port: int) -> Address:
 def _connect(addresses: Sequence[Address]) -> tuple[str, int]:
     """Connect to a name that has these addresses; return the peer."""
 
-    async def connect() -> tuple[str, int]:
+    async def reached() -> tuple[str, int]:
         async with asyncio.timeout(PATIENCE):
-            with await connected("imap.bridge.test", 143) as made:
+            with await connect("imap.bridge.test", 143) as made:
                 assert not made.getblocking()
                 host, port = made.getpeername()
                 return host, port
 
     with asyncio.Runner(loop_factory=lambda: Loop(lambda *_: list(addresses))) as runner:
-        return runner.run(connect())
+        return runner.run(reached())
 
 
 def test_the_first_address_that_takes_us() -> None:

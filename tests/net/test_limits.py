@@ -1,28 +1,28 @@
 from __future__ import annotations
 
 from bridge import logs
-from bridge.net.limits import Budget, Door
-from bridge.sources.throttled_log import SeldomLog
+from bridge.net.limits import Budget, ConnectionLimiter
+from bridge.sources.throttled_log import ThrottledLog
 from tests.conftest import Line
 
 
 def test_the_door_counts_each_peer_and_all() -> None:
     """A full door refuses, and who leaves makes room."""
-    door = Door(most=3, most_per_peer=2)
-    assert [door.enter("a"), door.enter("a"), door.enter("a")] == [True, True, False]
-    assert [door.enter("b"), door.enter("c")] == [True, False]
-    door.leave("a")
-    assert door.enter("c")
+    door = ConnectionLimiter(most=3, most_per_peer=2)
+    assert [door.acquire("a"), door.acquire("a"), door.acquire("a")] == [True, True, False]
+    assert [door.acquire("b"), door.acquire("c")] == [True, False]
+    door.release("a")
+    assert door.acquire("c")
     assert len(door) == 3
 
 
-def test_the_door_forgets_peers_that_left() -> None:
+def test_peers_that_left_are_forgotten() -> None:
     """The table of peers does not grow with all who ever came."""
-    door = Door(most=3, most_per_peer=2)
+    door = ConnectionLimiter(most=3, most_per_peer=2)
     for number in range(100):
-        assert door.enter(str(number))
-        door.leave(str(number))
-    assert not door._inside
+        assert door.acquire(str(number))
+        door.release(str(number))
+    assert not door._per_peer
 
 
 def test_the_budget_is_shared_and_given_back_once() -> None:
@@ -43,12 +43,12 @@ def test_the_budget_is_shared_and_given_back_once() -> None:
 def test_a_flood_is_one_line_and_a_count(lines: list[Line]) -> None:
     """Within the interval an event is counted only; the next line tells the count."""
     now = 0.0
-    seldom = SeldomLog(logs.logger("test"), interval=10.0, now=lambda: now)
+    throttled = ThrottledLog(logs.logger("test"), interval=10.0, now=lambda: now)
     for _ in range(1000):
-        seldom.warning("flood", peer="192.0.2.1")
-    seldom.warning("other")
+        throttled.warning("flood", peer="192.0.2.1")
+    throttled.warning("other")
     now = 10.0
-    seldom.warning("flood")
-    seldom.warning("flood")
+    throttled.warning("flood")
+    throttled.warning("flood")
     told = [(line["event"], line.get("unlogged")) for line in lines]
     assert told == [("flood", None), ("other", None), ("flood", 999)]

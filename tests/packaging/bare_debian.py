@@ -20,6 +20,8 @@ from tests.packaging.building import PACKAGING, deb, site_packages, wheel
 from tests.packaging.machine import Machine, make_root, run_here
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.processes
+
 HERE = Path(__file__).parent
 CONFIG = """\
 [store]

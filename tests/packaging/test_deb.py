@@ -24,6 +24,8 @@ from tests.servers.daemon import MAILBOX, Config, Daemon
 from tests.servers.programs import need
 from tests.servers.receiver import Receiver
 
+pytestmark = pytest.mark.processes
+
 PYTHON = f"python3.{sys.version_info.minor}"
 SCRIPTS = ("postinst", "prerm", "postrm")
 

@@ -19,6 +19,8 @@ from tests.servers.daemon import MAILBOX, Config, Daemon
 from tests.servers.postfix import DOMAIN, Postfix
 from tests.servers.receiver import Receiver
 
+pytestmark = pytest.mark.processes
+
 SECRET = generate_secret()
 # A stranger on the network, as the provider's server is, and Debian's own rule for relaying.
 DEBIAN = """

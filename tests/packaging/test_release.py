@@ -14,6 +14,8 @@ from bridge import __version__
 from tests.documents import page
 from tests.packaging.building import PROJECT
 
+pytestmark = pytest.mark.processes
+
 CHANGELOG = """\
 # Changelog
 

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from importlib.metadata import distribution
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.packaging.building import PACKAGING, PROJECT, run
+
+pytestmark = pytest.mark.processes
 
 LOCK = (PROJECT / "requirements.lock").read_text()
 

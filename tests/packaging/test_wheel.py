@@ -7,7 +7,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.packaging.building import PACKAGING, PROJECT, run, wheel
+
+pytestmark = pytest.mark.processes
 
 FILES = PACKAGING / "files"
 

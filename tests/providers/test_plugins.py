@@ -19,6 +19,9 @@ from tests.patience import PATIENCE
 from tests.providers.declaring import mail_of
 from tests.providers.reading import ANYONE
 
+pytestmark = pytest.mark.processes
+
+
 PYPROJECT = """
 [build-system]
 requires = ["flit_core>=3.12,<5"]

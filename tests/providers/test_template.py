@@ -12,7 +12,7 @@ from bridge import mail
 from bridge.model import Email, Ignored, Reason, SmsMessage, Unreadable
 from bridge.providers import choose
 from bridge.providers.labels import Field
-from bridge.providers.template import TemplateProvider
+from bridge.providers.template_provider import TemplateProvider
 from tests.providers.declaring import declared, mail_of
 
 REST = "to = { value = '+491511234567' }\nbody = { all = true }\n"

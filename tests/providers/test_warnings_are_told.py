@@ -15,8 +15,12 @@ def test_every_code_is_in_the_docs_and_no_other():
     told = re.findall(r"^\| `([a-z0-9_]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
     known = [
         *mail.Repair,
-        *(f"{side}_{doubt}" for side in ("sender", "recipient") for doubt in numbers.Doubt),
-        *times.Doubt,
+        *(
+            f"{side}_{warning}"
+            for side in ("sender", "recipient")
+            for warning in numbers.NumberWarning
+        ),
+        *times.TimeWarning,
         base.FOOTER_CUT,
         base.SUBJECT_UNEXPECTED,
         base.TIME_FROM_MAIL,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from bridge import logs
 from bridge.config.settings import SmtpSettings
 from bridge.sources.smtp.source import SmtpSource
+from tests.certificates import self_signed
 from tests.conftest import Line
 from tests.loops import pytest_asyncio_loop_factories
 from tests.patience import PATIENCE
@@ -69,9 +68,9 @@ async def start(taken: Taken) -> AsyncIterator[Start]:
         await source.drain(PATIENCE)
         run.cancel()
         await asyncio.wait([run])
-        assert source._desk.sessions == set()
-        assert len(source._desk.door) == 0
-        assert source._desk.budget.used == 0
+        assert source._shared.sessions == set()
+        assert len(source._shared.limiter) == 0
+        assert source._shared.budget.used == 0
         assert source._commits == set()
 
 
@@ -92,18 +91,8 @@ async def connect() -> AsyncIterator[Connect]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make two certificates with their keys, `one.pem` + `one.key` and `two.pem` + `two.key`."""
     folder = tmp_path_factory.mktemp("certificates")
-    openssl = shutil.which("openssl")
-    assert openssl, "openssl is needed to make certificates: apt-get install openssl"
     for name in ("one", "two"):
-        subprocess.run(
-            [
-                openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
-                "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem",
-            ],
-            check=True, capture_output=True, timeout=PATIENCE,
-        )  # fmt: skip
+        self_signed(folder, name)
     return folder
 
 

@@ -126,13 +126,13 @@ async def test_a_mail_that_is_put_off_for_long_is_trouble(
         server.add(b"sms")
         async with running(make_source(ledger, server.port, poll=0.05, idle=False)) as source:
             async with asyncio.timeout(PATIENCE):
-                while source.trouble() is None:
+                while source.report().problem is None:
                     await asyncio.sleep(0.01)
-                assert source.trouble() == (
+                assert source.report().problem == (
                     "imap.inbox: 1 mails cannot be taken in yet; the log says which"
                 )
                 ledger.before = None
                 await ledger.until_taken(b"sms")
-                while source.trouble() is not None:
+                while source.report().problem is not None:
                     await asyncio.sleep(0.01)
     assert [line["event"] for line in lines].count("imap.put_off") == 1

@@ -21,6 +21,9 @@ from tests.sources.peer import Taken
 from tests.trust.signing import NAME, Signer, record
 from tests.trust.test_dkim import MAIL
 
+pytestmark = pytest.mark.processes
+
+
 MILTER = "smtpd_milters = inet:127.0.0.1:{}\nmilter_default_action = tempfail\n"
 FORGED = b"Authentication-Results: mx.bridge.test; dkim=pass header.d=agiletelecom.com\r\n"
 STAMP = b"\r\nAuthentication-Results: mx.bridge.test;"

@@ -11,7 +11,7 @@ from tests.servers.postgres import postgres as postgres
 from tests.store.making import sqlite_settings
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.processes)])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
     """Name an empty database, of either kind."""
     if request.param == "sqlite":

@@ -68,6 +68,7 @@ async def test_ledger_with_one_of_everything_is_clean(settings: StoreSettings) -
         "arrivals.message": 7,
         "arrivals.duplicate": 1,
         "arrivals.quarantine": 1,
+        "arrivals.discarded": 0,
         "arrivals.ignored": 1,
         "messages": 7,
         "events": 7,
@@ -94,6 +95,9 @@ TAMPERED = {
     ],
     "every quarantined arrival has a reason": [
         f"UPDATE arrivals SET reason = NULL WHERE id = {QUARANTINED}"
+    ],
+    "every discarded arrival says why, and no other does": [
+        f"UPDATE arrivals SET outcome = 'discarded' WHERE id = {QUARANTINED}"
     ],
     "the message that an arrival names is there": [
         "UPDATE arrivals SET message_id = 'msg_none' WHERE outcome = 'duplicate'"

@@ -5,12 +5,16 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from bridge.config.settings import StoreSettings
 from bridge.store import Database
 from bridge.store.tables import deliveries, messages
 from tests.store.making import audited
+
+pytestmark = pytest.mark.processes
+
 
 ROUNDS = 8
 ACKNOWLEDGED = 60  # in each round, before the kill

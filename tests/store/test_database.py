@@ -98,6 +98,7 @@ def test_head_is_the_newest_revision() -> None:
 
 
 @pytest.mark.parametrize("there", [False, True])
+@pytest.mark.processes
 def test_database_is_opened_without_alembic(settings: StoreSettings, there: bool) -> None:
     """A daemon whose database is new or up to date never pays for Alembic's memory."""
     if there:
@@ -136,6 +137,7 @@ def python(code: str, settings: StoreSettings) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.processes
 def test_processes_that_start_at_once_migrate_once(settings: StoreSettings) -> None:
     """Of several starts on an empty database one migrates, and all find it current."""
     running = [python(STARTED + OPEN, settings) for _ in range(4)]

@@ -147,6 +147,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.processes
 async def test_full_disk_loses_nothing_and_recovers(small_disk: Path) -> None:
     """On a full disk what is refused was not written, what was taken stays, and it goes on."""
     settings = sqlite_settings(small_disk / "bridge.db")

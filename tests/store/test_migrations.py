@@ -185,6 +185,7 @@ for step in count(1):
 """
 
 
+@pytest.mark.processes
 def test_a_kill_at_any_statement_of_a_migration_loses_nothing(settings: StoreSettings) -> None:
     """The next start finds the old database as it was, or the new one whole."""
     load(settings)

@@ -18,6 +18,9 @@ from bridge.systemd import listen_sockets
 from tests.patience import PATIENCE
 from tests.servers.programs import need
 
+pytestmark = pytest.mark.processes
+
+
 PROJECT = Path(__file__).parents[2]
 
 

@@ -13,6 +13,8 @@ from bridge.config.settings import DeliverySettings
 from tests.patience import PATIENCE
 from tests.servers.programs import need
 
+pytestmark = pytest.mark.processes
+
 FILES = Path(__file__).parents[2] / "packaging" / "files" / "lib"
 UNITS = FILES / "systemd" / "system"
 BINARY = "ExecStart=smsbridge "

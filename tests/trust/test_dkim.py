@@ -90,6 +90,7 @@ BY_OTHERS: list[Callable[[bytes], bytes]] = [
 
 
 @pytest.mark.parametrize("sign", BY_OTHERS)
+@pytest.mark.processes
 async def test_what_other_programs_sign(sign: Callable[[bytes], bytes], names: DnsNames):
     """Signatures made by dkimpy and by Mail::DKIM are valid here."""
     signed = sign(MAIL)
@@ -99,6 +100,7 @@ async def test_what_other_programs_sign(sign: Callable[[bytes], bytes], names: D
     assert "fit the text" in await why_not(TRACE + signed.replace(b"+391", b"+392"), names, now)
 
 
+@pytest.mark.processes
 async def test_sha1_of_an_old_program(names: DnsNames):
     """A signature that opendkim would have made long ago is refused for its hash alone."""
     signed = signing.by_opendkim(MAIL)
@@ -321,7 +323,7 @@ async def test_the_work_is_done_outside_the_loop(names: DnsNames, monkeypatch: p
 
         return noted
 
-    for name in ("body_digest", "check"):
+    for name in ("body_digest", "verify_signature"):
         monkeypatch.setattr(verify, name, noting(getattr(verify, name)))
     assert isinstance(await weigh(GOOD, names), Trust)
     assert len(seen) == 2

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bridge import providers
-from bridge.config.settings import ProviderSettings, TrustSettings
+from bridge import app, mail, providers, trust
+from bridge.config.settings import ProviderSettings, Settings, TrustSettings
 from bridge.errors import TrustUnavailable
-from bridge.model import Arrival, Ignored, Reason, Unreadable
+from bridge.model import Arrival, Email, Ignored, Reason, Trust, Unreadable
 from bridge.reader import Reader, Reading
 from bridge.trust.base import UnansweredError
 from tests.origins import IMAP
@@ -27,8 +27,9 @@ AUTHSERV = {"authserv_id": {"id": "mx.example.com", "dkim": ["agiletelecom.com"]
 async def read(raw: bytes, **more: Any) -> Reading | Unreadable | Ignored:
     table = {"name": "agile", "time_zone": "Europe/Rome", "trust": AUTHSERV} | more
     settings = ProviderSettings.model_validate(table)
-    reader = Reader(providers.build([settings]), {settings.name: settings.trust}, lambda: NOW)
-    return await reader.read(Arrival(IMAP, "inbox", raw, NOW))
+    return await app.reader_of(Settings(providers=(settings,))).read(
+        Arrival(IMAP, "inbox", raw, NOW)
+    )
 
 
 async def test_a_mail_that_is_put_off_is_no_bug():
@@ -38,13 +39,14 @@ async def test_a_mail_that_is_put_off_is_no_bug():
         async def txt(self, name: str) -> list[bytes]:
             raise UnansweredError(lasting=False)
 
-    trust = TrustSettings(dkim=("agiletelecom.com",))
-    settings = ProviderSettings(name="agile", time_zone="Europe/Rome", trust=trust)
-    reader = Reader(providers.build([settings]), {"agile": trust}, lambda: NOW, names=Silent())
+    policy = TrustSettings(dkim=("agiletelecom.com",))
+    settings = ProviderSettings(name="agile", time_zone="Europe/Rome", trust=policy)
+    reader = Reader(providers.build([settings]), {"agile": policy}, lambda: NOW, names=Silent())
     with pytest.raises(TrustUnavailable):
         await reader.read(Arrival(IMAP, "inbox", Signer().sign(mail_of(signature="")), NOW))
 
 
+@pytest.mark.processes
 def test_only_who_asks_for_dkim_pays_for_it():
     """Neither dnspython nor cryptography is imported by a config without dkim."""
     program = """
@@ -141,3 +143,75 @@ async def test_an_unsigned_header_makes_no_mail_ignored():
     own = "X-Report: yes\r\nX-SMS-From: +393301234567\r\n" + OWN
     result = await read(mail_of(stamp(), BORDER, own=own, signature=signature), **TEMPLATE)
     assert isinstance(result, Reading)
+
+
+async def test_every_header_that_is_missed_is_named():
+    """The sentence names each uncovered header that the provider reads, and none of the others."""
+    own = "X-SMS-From: +393301234567\r\nX-Report: yes\r\nX-Junk: 1\r\n" + OWN
+    result = await read(mail_of(stamp(), BORDER, own=own), **TEMPLATE)
+    assert isinstance(result, Unreadable)
+    assert result.detail.endswith("does not cover it: x-report, x-sms-from)")
+
+
+async def test_a_mark_that_nobody_signed_is_named():
+    """A header that makes the mail this provider's must be covered; if it isn't, it's named."""
+    template = TEMPLATE["template"] | {"headers": {"X-SMS-Type": "in"}}
+    own = "X-SMS-Type: in\r\nX-SMS-From: +393301234567\r\n" + OWN
+    result = await read(mail_of(stamp(), BORDER, own=own), **(TEMPLATE | {"template": template}))
+    assert isinstance(result, Unreadable)
+    assert result.reason is Reason.UNTRUSTED
+    assert "does not cover it: x-sms-from, x-sms-type)" in result.detail
+
+
+def plugin(**more: Any) -> Any:
+    """Make a provider that is written in Python and reads one header."""
+
+    class Plugin:
+        name = "acme"
+
+        def matches(self, email: Email) -> bool:
+            return True
+
+        def read_email(self, email: Email) -> Unreadable:
+            found = email.headers.get("x-sms-from")
+            return Unreadable(Reason.UNREADABLE, f"no sender: {found}", "acme")
+
+    return type("Declaring", (Plugin,), more)()
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"headers_read": frozenset({"x-sms-from", "x-other"})}, "x-sms-from)"),
+        ({}, ": x-junk, x-sms-from)"),
+    ],
+)
+async def test_a_plugin_learns_which_header_it_missed(more: dict[str, Any], named: str):
+    """A provider that declares its headers gets those named, any other one all not covered."""
+    own = "X-SMS-From: +393301234567\r\nX-Junk: 1\r\n" + OWN
+    policy = TrustSettings.model_validate(AUTHSERV)
+    reader = Reader([plugin(**more)], {"acme": policy}, lambda: NOW)
+    result = await reader.read(Arrival(IMAP, "inbox", mail_of(stamp(), BORDER, own=own), NOW))
+    assert isinstance(result, Unreadable)
+    assert result.detail.startswith("no sender: None (not read, ")
+    assert result.detail.endswith(named)
+
+
+async def test_reading_changes_nothing():
+    """A mail's covered headers are a plain mapping: looking up a hidden one leaves no record."""
+    raw = mail_of(stamp(), BORDER, own="X-SMS-From: +393301234567\r\n" + OWN)
+    email = mail.decode(raw)
+    assert isinstance(email, Email)
+    covered = trust.only_covered(email, Trust("dkim", "acme.example", frozenset({"from"})))
+    before = vars_of(covered.headers)
+    assert covered.headers.get("x-sms-from") is None
+    assert vars_of(covered.headers) == before
+    assert list(covered.headers) == ["from"]
+
+
+def vars_of(value: Any) -> str:
+    """Return everything that an object holds, slots included."""
+    slots = [name for each in type(value).__mro__ for name in getattr(each, "__slots__", ())]
+    return repr({name: getattr(value, name) for name in slots if hasattr(value, name)}) + repr(
+        value
+    )

@@ -15,7 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge import metrics
 from bridge.errors import ListenError, StoreUnavailable
 from bridge.formats import sms_received
-from bridge.web import Health, WebServer, pages, server
+from bridge.model import Report
+from bridge.net.limits import HTTP_LIMITS, HttpLimits
+from bridge.web import Health, WebServer, pages
 from tests.patience import PATIENCE
 
 
@@ -32,10 +34,13 @@ class Answer:
 
 @asynccontextmanager
 async def serving(
-    health: Health, refresh: Callable[[], Awaitable[None]] = nothing, listen: str = "127.0.0.1:0"
+    health: Health,
+    refresh: Callable[[], Awaitable[None]] = nothing,
+    listen: str = "127.0.0.1:0",
+    limits: HttpLimits = HTTP_LIMITS,
 ) -> AsyncIterator[tuple[str, int]]:
     """Run a server on a free port; give its address."""
-    web = WebServer(listen, health, refresh)
+    web = WebServer(listen, health, refresh, limits=limits)
     await web.start()
     try:
         yield web.addresses[0]
@@ -84,7 +89,7 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
             200,
             {"ok": True, "problems": [], "sources": {}},
         )
-        health.show("imap.inbox", lambda: {"state": "connected", "lag_seconds": 1.5})
+        health.show("imap.inbox", lambda: Report("connected", details={"lag_seconds": 1.5}))
         assert health.bad("store", "the database is locked")
         assert not health.bad("store", "the database is still locked")
         answer = await get(address, "/healthz")
@@ -219,19 +224,17 @@ async def test_bad_requests_are_refused_without_a_word_too_many(
     assert "aaaa" not in answer.body
 
 
-async def test_a_dripping_client_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dripping_client_is_cut() -> None:
     """A connection that never finishes its request ends at the deadline."""
-    monkeypatch.setattr(server, "_MAX_SECONDS", 0.05)
-    monkeypatch.setattr(server, "_LAST_SECONDS", 0.05)
-    async with serving(Health()) as address, connected(address) as (reader, writer):
+    limits = HttpLimits(first_seconds=0.05, seconds=0.05, closing_seconds=0.05)
+    async with serving(Health(), limits=limits) as address, connected(address) as (reader, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\nX: ")
         assert await reader.read() == b""
 
 
-async def test_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_are_limited() -> None:
     """One connection more than allowed is closed at once; afterwards there is room again."""
-    monkeypatch.setattr(server, "_MAX_CONNECTIONS", 1)
-    async with serving(Health()) as address:
+    async with serving(Health(), limits=HttpLimits(connections=1)) as address:
         async with connected(address) as (reader, writer):
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")

@@ -1,7 +1,7 @@
-"""The providers that are declared in TOML and come with smsbridge.
+"""The built-in providers that are declared in TOML.
 
-A file here is a whole `[[providers]]` table, ready to be copied into a config; its first line says
-what it reads. Those of providers that are written in Python only show their settings.
+Each file is a complete `[[providers]]` table that can be copied into a config; its first line says
+what it reads. Files of providers written in Python only show their settings.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ DECLARED: Final = (
 
 @cache
 def text(name: str) -> str:
-    """Give a preset as it is printed."""
+    """Return a preset's TOML."""
     return resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 @cache
 def settings(name: str) -> ProviderSettings:
-    """Give a preset as settings."""
+    """Return a preset's settings."""
     (table,) = tomllib.loads(text(name))["providers"]
     return ProviderSettings.model_validate(table)
 
 
 def summary(name: str) -> str:
-    """Say in a line what a preset reads."""
+    """Return one line on what a preset reads."""
     return text(name).splitlines()[0].removeprefix("# ")

@@ -1,4 +1,4 @@
-"""What becomes of a mail in the mailbox once it is stored."""
+"""Marks, moves, copies or deletes stored mails in the mailbox, as configured."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bridge.model import ArrivalOutcome
 from bridge.sources.imap.client import ImapClient
 
 
-async def do(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> bool:
-    r"""Do it; False if the mails could only be marked `\Deleted` where they were to go.
+async def carry_out(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> bool:
+    r"""Carry out an action; False if mails to be removed could only be marked `\Deleted`.
 
-    Done twice it does no harm, except that a copy is made twice.
+    Idempotent, except that a copy would be made twice.
     """
     folder = action.folder or ""
     match action.step:
@@ -23,7 +23,7 @@ async def do(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> boo
         case Step.DELETE:
             return await client.delete(uids)
         case Step.MOVE:
-            # Seen first: who looks into that folder should not find it unread.
+            # Seen first, so that the mail is never unread in that folder.
             await client.store_seen(uids)
             return await client.move(uids, folder)
         case Step.COPY:
@@ -33,10 +33,11 @@ async def do(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> boo
 
 
 def actions_of(settings: ImapSettings) -> Mapping[ArrivalOutcome, Afterwards]:
-    """Give the action for each outcome; a duplicate is a message that came before."""
+    """Return the action for each outcome; a duplicate is treated as the message that it repeats."""
     return {
         ArrivalOutcome.MESSAGE: settings.on_message,
         ArrivalOutcome.DUPLICATE: settings.on_message,
         ArrivalOutcome.QUARANTINE: settings.on_quarantine,
+        ArrivalOutcome.DISCARDED: settings.on_quarantine,  # it came once more
         ArrivalOutcome.IGNORED: settings.on_ignored,
     }

@@ -1,7 +1,6 @@
-"""A folder over many connections: it is opened, we find out where to go on, and how far we are.
+"""Opens a folder, decides where to continue, and stores how far it has been read.
 
-What is settled is in the store; here it is kept while we read, and committed when nothing else
-carries it there.
+The cursor is committed with each arrival; here it is committed when no arrival carries it.
 """
 
 from __future__ import annotations
@@ -15,30 +14,30 @@ from typing import Final, Protocol
 from bridge import logs
 from bridge.config.imap import ImapSettings
 from bridge.model import Cursor
-from bridge.sources.imap.alarms import Alarm, Alarms
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.progress import Progress
 from bridge.sources.imap.replies import Mailbox
-from bridge.sources.imap.start import LOOK_BACK, begin_afresh, find_last
+from bridge.sources.imap.start import LOOK_BACK, find_last, first_progress
+from bridge.sources.imap.status import Alarm, MailboxStatus
 
 log = logs.logger("imap")
 
-_NOWHERE: Final = Cursor(0, 0)  # no folder has this UIDVALIDITY: whatever it has is another one
+_NOWHERE: Final = Cursor(0, 0)  # no folder has this UIDVALIDITY
 
 
 class Cursors(Protocol):
-    """What the source needs of the store: where it was. Raises StoreError."""
+    """What the source needs of the store: the position in each folder. Raises StoreError."""
 
     async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
-        """Give what was last committed; None if the folder was never read."""
+        """Return the last committed cursor; None if the folder was never read."""
 
     async def horizon(self, mailbox: str, folder: str) -> int | None:
-        """Give the UID from which on every mail is wanted; None if all are, or it is unknown."""
+        """Return the UID from which every mail is wanted; None if all are, or if unknown."""
 
     async def advance(
         self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
     ) -> None:
-        """Commit how far the folder is settled; under the same UIDVALIDITY never backwards.
+        """Commit the cursor; it never moves backwards under the same UIDVALIDITY.
 
         From `horizon` on every mail is wanted.
         """
@@ -47,47 +46,47 @@ class Cursors(Protocol):
 class Folder:
     """The one folder of a mailbox that is read.
 
-    `read_only`: nothing is ever changed in it. After `open`, `progress` says where we are, and
-    `locked` whether the server lets us read only.
+    `read_only`: nothing in it is ever changed. After `open`, `progress` has the position, and
+    `locked` is whether the server allows us to read only.
     """
 
     def __init__(
         self,
         settings: ImapSettings,
         cursors: Cursors,
-        alarms: Alarms,
+        status: MailboxStatus,
         *,
         read_only: bool,
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
         self._cursors = cursors
-        self._alarms = alarms
+        self._status = status
         self._read_only = read_only
         self._clock = clock
         self._progress: Progress | None = None
-        self._stored: int | None = None  # the cursor that the store has
-        self._horizon: int | None = None  # where a start that we made ourselves began
+        self._stored: int | None = None  # the stored cursor
+        self._horizon: int | None = None  # where our own first start began
         self._opened_at = -math.inf
         self.locked: bool | None = None
 
     @property
     def progress(self) -> Progress:
-        """How far we are; `open` comes first."""
+        """The position in the folder; only after `open`."""
         assert self._progress is not None, "open comes first"
         return self._progress
 
     def connected(self) -> None:
-        """Say that there is a new connection."""
+        """Note that there is a new connection."""
         self._opened_at = -math.inf
 
     async def open(self, client: ImapClient) -> Progress:
-        """Open the folder, at each poll anew; give how far we are.
+        """Open the folder, again at each poll; return the progress.
 
-        A folder that somebody deletes and makes again has another UIDVALIDITY; a server may leave
-        us in the deleted one, where nothing ever comes, and say nothing. And without it (or a
-        NOOP) a server need not search in what came since. The progress is another object once
-        its UIDs count for nothing.
+        A folder that is deleted and created again has another UIDVALIDITY; a server may silently
+        leave us in the deleted one, where no mail ever arrives. And without a new SELECT (or a
+        NOOP) a server need not include new mail in a search. The progress is a new object once
+        the UIDs are no longer valid.
         """
         now = asyncio.get_running_loop().time()
         if not client.pushed or now >= self._opened_at + self._settings.poll:
@@ -98,11 +97,11 @@ class Folder:
         return self.progress
 
     def stored(self, cursor: int) -> None:
-        """Note that the store has this cursor: it came with an arrival."""
+        """Note that the store has this cursor: it was committed with an arrival."""
         self._stored = max(cursor, self._stored or 0)
 
     async def advance(self) -> None:
-        """Store the cursor of what came to its end after the last arrival was handed over."""
+        """Store the cursor if mails were finished after the last arrival was handed over."""
         cursor = self.progress.cursor
         if cursor is not None and (self._stored is None or cursor > self._stored):
             await self._store(Cursor(self.progress.uidvalidity, cursor))
@@ -117,27 +116,27 @@ class Folder:
         if mailbox.readonly and not was and not self._read_only:
             log.warning(
                 "imap.readonly", mailbox=self._settings.name, folder=self._settings.folder,
-                detail="the folder can only be read: mails are taken in and left as they are",
+                detail="the folder is read-only: mails are taken in and left as they are",
             )  # fmt: skip
 
     async def _begin(self, mailbox: Mailbox, client: ImapClient) -> None:
-        """Find out where to go on in a folder that was just opened."""
-        known = self._progress or await self._remembered()
+        """Determine where to continue in a folder that was just opened."""
+        before = self._progress or await self._stored_progress()
         last = await find_last(client, mailbox)
-        if known is None:
+        if before is None:
             await self._start_first(mailbox.uidvalidity, last)
-        elif known.uidvalidity != mailbox.uidvalidity or (
-            mailbox.uidnext is not None and last < known.settled
+        elif before.uidvalidity != mailbox.uidvalidity or (
+            mailbox.uidnext is not None and last < before.settled
         ):
-            # A mailbox that was restored from a backup may keep its UIDVALIDITY and give UIDs a
-            # second time: below the cursor, where nobody would look for them. Where the server
-            # hides its next UID, the last mail may just have been moved away.
-            await self._start_again(known, mailbox.uidvalidity, last)
+            # A mailbox restored from a backup may keep its UIDVALIDITY and assign UIDs a second
+            # time: below the cursor, where they would never be found. Where the server hides its
+            # next UID, the last mail may just have been moved away.
+            await self._start_again(before, mailbox.uidvalidity, last)
         else:
-            self._progress = known
+            self._progress = before
 
-    async def _remembered(self) -> Progress | None:
-        """Go on where the store says; a first start that did not come to its end goes on, too."""
+    async def _stored_progress(self) -> Progress | None:
+        """Continue at the stored cursor; an unfinished first start is continued, too."""
         name, folder = self._settings.name, self._settings.folder
         cursor = await self._cursors.cursor(name, folder)
         if cursor is None:
@@ -148,37 +147,37 @@ class Folder:
             return Progress(cursor.uidvalidity, base=cursor.uid, settled=cursor.uid)
         self._horizon = horizon
         start, today = self._settings.start, self._clock().date()
-        return begin_afresh(start, today, cursor.uidvalidity, horizon - 1, again=False)
+        return first_progress(start, today, cursor.uidvalidity, horizon - 1, again=False)
 
     async def _start_first(self, uidvalidity: int, last: int) -> None:
-        """Begin for the first time; where only some old mails are wanted, keep since when all are.
+        """Start for the first time; if only some old mails are wanted, store from where all are.
 
-        Else each restart before the last of them is settled would begin anew, and pass over what
-        came since and was read by somebody else.
+        Otherwise each restart before the last of them is settled would be another first start, and
+        skip mail that arrived since and was read by somebody else.
         """
         begun = self._start(uidvalidity, last, again=False)
         if begun.cursor is None:
             await self._store(Cursor(uidvalidity, 0))
         self._progress = begun
 
-    async def _start_again(self, known: Progress, uidvalidity: int, last: int) -> None:
-        """Begin anew in a folder whose mails have other numbers than we know."""
+    async def _start_again(self, before: Progress, uidvalidity: int, last: int) -> None:
+        """Start again in a folder whose mails have new UIDs."""
         name, folder = self._settings.name, self._settings.folder
-        self._alarms.tell(
+        self._status.alarm(
             Alarm.UIDVALIDITY_CHANGED, folder=folder,
-            was=known.uidvalidity, now=uidvalidity, uid=known.settled, last=last,
-            detail="every mail has a new number: the folder is read again, what is known is "
-            f"found out; after more than {LOOK_BACK.days} days' absence run reconcile --all",
+            was=before.uidvalidity, now=uidvalidity, uid=before.settled, last=last,
+            detail="every mail has a new UID: the folder is read again, duplicates are "
+            f"recognised; after more than {LOOK_BACK.days} days' absence run reconcile --all",
         )  # fmt: skip
-        if known.uidvalidity == uidvalidity:
-            # Or else the store would keep the cursor that is too high, and believe it again
-            # after a restart, once the UIDs have come so far.
+        if before.uidvalidity == uidvalidity:
+            # Otherwise the store would keep the cursor that is too high, and use it after a
+            # restart, once the UIDs have grown past it.
             await self._cursors.advance(name, folder, _NOWHERE)
         self._progress = self._start(uidvalidity, last, again=True)
 
     def _start(self, uidvalidity: int, last: int, *, again: bool) -> Progress:
         start, today = self._settings.start, self._clock().date()
-        begun = begin_afresh(start, today, uidvalidity, last, again=again)
+        begun = first_progress(start, today, uidvalidity, last, again=again)
         self._horizon = begun.base + 1
         self._stored = None
         return begun

@@ -1,4 +1,4 @@
-"""What `smsbridge reconcile` needs of a mailbox: to look at it, and change nothing."""
+"""What `smsbridge reconcile` needs of a mailbox: to read it without changing anything."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class OpenMailbox(Protocol):
-    """One folder, opened for reading only. Raises BridgeError where the server doesn't play along.
+    """One folder, opened for reading only. Raises BridgeError if the server fails or refuses.
 
-    A mail's flags stay as they are: it is peeked at.
+    Reading a mail doesn't change its flags.
     """
 
     @property
     def uidvalidity(self) -> int:
-        """What the UIDs are worth."""
+        """The UIDVALIDITY of the folder."""
         ...
 
     async def list_uids(self) -> list[int]:
-        """Give the UIDs of all mails that are there."""
+        """Return the UIDs of all mails in the folder."""
         ...
 
     async def fetch_raw(self, uid: int) -> bytes | None:
-        """Give a mail's bytes; None if it is gone. NotPossible if it is over `max_message`."""
+        """Return a mail's bytes; None if it is gone. NotPossible if it is over `max_message`."""
         ...

@@ -1,7 +1,7 @@
-"""Access tokens for mailboxes: asked of an issuer, printed by a command, or kept in a file.
+"""OAuth access tokens for mailboxes: requested from an issuer, or from a command or a file.
 
-Nothing of a token, a secret or an issuer's own words ever gets into a log or an exception: an
-issuer may repeat what it was sent.
+No token, secret or text from an issuer ever gets into a log or an exception: an issuer may echo
+what it was sent.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from bridge.sources.imap.token_command import run_command
 
 log = logs.logger("oauth")
 
-_MAX_ANSWER: Final = 64 * 1024  # bytes; a token with all its claims has some KiB
-_MARGIN: Final = 120.0  # seconds before its end from which a token is no longer given out
-_MARGIN_SHARE: Final = 0.2  # of a life so short that the margin would be most of it
-_DEFAULT_LIFE: Final = 300.0  # seconds, where the issuer doesn't say
+_MAX_ANSWER: Final = 64 * 1024  # bytes; a token with all its claims is a few KiB
+_MARGIN: Final = 120.0  # seconds before its expiry from which a token is no longer used
+_MARGIN_SHARE: Final = 0.2  # of the lifetime of a token, where that is shorter
+_DEFAULT_LIFE: Final = 300.0  # seconds, where the issuer gives none
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,16384}")  # what a login can carry
-# The error codes of RFC 6749: the only words of an issuer's answer that are repeated.
+# The error codes of RFC 6749: the only part of an issuer's answer that is shown.
 _CODES: Final = frozenset(
     {
         "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
@@ -44,40 +44,38 @@ _CODES: Final = frozenset(
 _LATER: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 
 
-class Tokens(Protocol):
-    """What a mailbox's login needs."""
+class AccessTokens(Protocol):
+    """Supplies the access tokens that a mailbox's login needs."""
 
     async def token(self) -> str:
-        """Give an access token that is good for some minutes yet.
+        """Return an access token that is valid for some minutes.
 
         Raises TokenUnavailable (try again later) or TokenRefused (an operator has to act).
         """
-        ...
 
     def reject(self, token: str) -> None:
-        """Say that the server refused this token: it is not given out again."""
-        ...
+        """Discard a token that the server refused: it is not returned again."""
 
 
 def tokens_for(
     settings: ImapSettings,
     verify: ssl.SSLContext,
     monotonic: Callable[[], float] = time.monotonic,
-) -> Tokens | None:
-    """Build what gives a mailbox its tokens; None if it logs in by password.
+) -> AccessTokens | None:
+    """Build a mailbox's supply of tokens; None if it logs in by password.
 
-    One for each mailbox, shared by all its connections. `verify` says whom we trust as the issuer.
+    One per mailbox, shared by all its connections. `verify` is how the issuer is verified.
     """
     oauth = settings.oauth
     if oauth is None:
         return None
     if oauth.token_command is not None or oauth.token_file is not None:
-        return OutsideTokens(settings.name, oauth, settings.timeout)
+        return ExternalTokens(settings.name, oauth, settings.timeout)
     return IssuedTokens(settings.name, oauth, settings.timeout, verify, monotonic)
 
 
-class OutsideTokens:
-    """Tokens that a command prints or a file holds; asked each time, kept never."""
+class ExternalTokens:
+    """Tokens that a command prints or a file holds; read each time, never cached."""
 
     def __init__(self, mailbox: str, settings: OAuthSettings, timeout: float) -> None:
         self._mailbox = mailbox
@@ -85,7 +83,7 @@ class OutsideTokens:
         self._timeout = timeout
 
     async def token(self) -> str:
-        """Run the command or read the file; see `Tokens.token`."""
+        """Run the command or read the file; see `AccessTokens.token`."""
         command, file = self._settings.token_command, self._settings.token_file
         if command is not None:
             text = await run_command(command, self._timeout, self._mailbox)
@@ -102,17 +100,17 @@ class OutsideTokens:
         return token
 
     def reject(self, _token: str) -> None:
-        """Nothing is kept, so there is nothing to forget."""
+        """Do nothing: no token is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Issued:
     token: str = field(repr=False)
-    good_until: float
+    use_until: float
 
 
 class IssuedTokens:
-    """Tokens that an issuer gives for a refresh token or for the application's own secret."""
+    """Tokens that an issuer grants for a refresh token or for the client's own credentials."""
 
     def __init__(
         self,
@@ -135,15 +133,15 @@ class IssuedTokens:
             self._state = RefreshState(given, settings.refresh_state, mailbox)
 
     async def token(self) -> str:
-        """Give the token that we have, or ask for another before it ends; see `Tokens.token`."""
+        """Return the cached token, or a new one before it expires; see `AccessTokens.token`."""
         async with self._one_at_a_time:
-            if self._issued is None or self._monotonic() >= self._issued.good_until:
+            if self._issued is None or self._monotonic() >= self._issued.use_until:
                 self._issued = None
                 self._issued = await self._ask()
             return self._issued.token
 
     def reject(self, token: str) -> None:
-        """Forget the token, unless another one has taken its place already."""
+        """Discard the token, unless it has been replaced already."""
         if self._issued is not None and self._issued.token == token:
             self._issued = None
 
@@ -156,14 +154,14 @@ class IssuedTokens:
         except TimeoutError:
             raise self._unavailable(f"did not answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
-            # Its text may hold the URL with what is in it.
+            # Its text may contain the URL, and with it secrets.
             raise self._unavailable(f"cannot be reached ({type(error).__name__})") from None
         answer = _document(content)
         if status != HTTPStatus.OK:
             raise self._refusal(status, answer)
         token, life = answer.get("access_token"), _seconds(answer.get("expires_in"))
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise self._unavailable("gave no token that can be used")
+            raise self._unavailable("sent no usable token")
         rotated = answer.get("refresh_token")
         if self._state is not None and isinstance(rotated, str) and _TOKEN.fullmatch(rotated):
             await self._state.rotate(rotated)
@@ -172,7 +170,7 @@ class IssuedTokens:
         return _Issued(token, asked_at + life - margin)
 
     async def _fields(self) -> dict[str, str]:
-        """Put together what RFC 6749 wants for our grant."""
+        """Return the form fields of RFC 6749 for our grant."""
         fields = {"client_id": self._settings.client_id or ""}
         if self._settings.client_secret is not None:
             fields["client_secret"] = self._settings.client_secret.get_secret_value()
@@ -183,9 +181,9 @@ class IssuedTokens:
         return {"grant_type": "refresh_token", "refresh_token": await self._state.read(), **fields}
 
     async def _post(self, fields: Mapping[str, str]) -> tuple[int, bytes]:
-        """Ask once: no redirect, no proxy of the environment, no more of the answer than fits.
+        """Post once: no redirects, no proxy from the environment, and a bounded answer.
 
-        A client for each call, since one call an hour is worth no connection that is kept.
+        A client per call: one call an hour is not worth a kept-alive connection.
         """
         url = self._settings.endpoint
         assert url is not None, "the config names one"
@@ -204,26 +202,26 @@ class IssuedTokens:
             async for chunk in response.aiter_raw():
                 content += chunk
                 if len(content) > _MAX_ANSWER:
-                    raise self._unavailable("answered far more than a token")
+                    raise self._unavailable("sent an answer that is far too long")
             return response.status_code, content
 
     def _refusal(
         self, status: int, answer: Mapping[str, object]
     ) -> TokenRefused | TokenUnavailable:
-        """Judge an answer that is no token: whether to try again makes sense."""
+        """Return the error for an answer without a token: temporary, or for an operator."""
         code = answer.get("error")
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return TokenRefused(
                 f"imap.{self._mailbox}: the issuer redirects ({status}), and secrets are not sent "
-                "on: write the address that it means as token_url"
+                "on: set token_url to the address that it redirects to"
             )
-        passing = status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or passing or code in _LATER:
+        temporary = status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or temporary or code in _LATER:
             return self._unavailable(f"answered {status}")
-        known = f", {code}" if isinstance(code, str) and code in _CODES else ""
+        named = f", {code}" if isinstance(code, str) and code in _CODES else ""
         return TokenRefused(
-            f"imap.{self._mailbox}: the issuer refuses a token ({status}{known}): look at "
-            "[imap.oauth], or let the mailbox's owner agree again"
+            f"imap.{self._mailbox}: the issuer refuses a token ({status}{named}): look at "
+            "[imap.oauth], or have the mailbox's owner consent again"
         )
 
     def _unavailable(self, what: str) -> TokenUnavailable:
@@ -239,7 +237,7 @@ def _document(content: bytes) -> Mapping[str, object]:
 
 
 def _seconds(value: object) -> float:
-    """Read `expires_in`, which some issuers send as text."""
+    """Parse `expires_in`, which some issuers send as text."""
     try:
         life = float(value) if isinstance(value, int | float | str) else _DEFAULT_LIFE
     except ValueError:

@@ -1,54 +1,40 @@
-"""Gets into a mailbox: to take mail out of it, or to look at it and change nothing."""
+"""Opens a mailbox: to take mail out of it, or for reading only."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 from bridge.config.imap import ImapSettings
 from bridge.errors import ImapLoginRefused, NotPossible
 from bridge.net.tls import client_context
 from bridge.sources.imap.client import ImapClient
-from bridge.sources.imap.liveness import Pulse
+from bridge.sources.imap.liveness import Heartbeat
+from bridge.sources.imap.oauth import AccessTokens
 from bridge.sources.imap.replies import Mailbox
 
 
-class Tokens(Protocol):
-    """Where an access token comes from, fresh enough for a login now. Raises BridgeError."""
-
-    async def token(self) -> str:
-        """Give the token."""
-
-    def reject(self, token: str) -> None:
-        """Take note that the server refused this token."""
-
-
 def tls_context(settings: ImapSettings) -> ssl.SSLContext | None:
-    """Build what the server must prove; ConfigError if the CA cannot be used."""
+    """Build the context that verifies the server; ConfigError if the CA cannot be used."""
     if not settings.tls:
         return None
-    if settings.tls_ca is not None:
-        return client_context(settings.tls_ca, f"imap.{settings.name}.tls_ca")
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    return client_context(settings.tls_ca, f"imap.{settings.name}.tls_ca")
 
 
 async def open_client(
     settings: ImapSettings,
-    tokens: Tokens | None,
+    tokens: AccessTokens | None,
     tls: ssl.SSLContext | None,
-    pulse: Pulse | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> ImapClient:
     """Connect and log in, with a token if there are `tokens`, else with the password.
 
-    Each step beats `pulse`.
+    Each step beats `heartbeat`.
     """
-    pulse = pulse or Pulse()
-    pulse.beat(settings.timeout)
-    # Before connecting, for getting one can take longer than a server waits for a login.
+    heartbeat = heartbeat or Heartbeat()
+    heartbeat.beat(settings.timeout)
+    # Before connecting, since getting one can take longer than a server waits for a login.
     token = await tokens.token() if tokens is not None else None
     client = await ImapClient.connect(
         settings.host,
@@ -56,7 +42,7 @@ async def open_client(
         tls,
         settings.timeout,
         max_literal=settings.max_message,
-        pulse=pulse,
+        heartbeat=heartbeat,
     )
     try:
         if token is not None:
@@ -72,8 +58,8 @@ async def open_client(
     return client
 
 
-class Look:
-    """A folder that is open for reading alone; no flag of any mail is changed."""
+class ReadOnlyFolder:
+    """A folder opened for reading only; no flag of any mail is changed."""
 
     def __init__(self, client: ImapClient, mailbox: Mailbox, max_message: int) -> None:
         self._client = client
@@ -82,15 +68,15 @@ class Look:
 
     @property
     def uidvalidity(self) -> int:
-        """What the UIDs are worth."""
+        """The UIDVALIDITY of the folder."""
         return self._mailbox.uidvalidity
 
     async def list_uids(self) -> list[int]:
-        """Give the UIDs of all mails that are there."""
+        """Return the UIDs of all mails in the folder."""
         return await self._client.search("ALL")
 
     async def fetch_raw(self, uid: int) -> bytes | None:
-        """Give a mail's bytes; None if it is gone. NotPossible if it is over `max_message`."""
+        """Return a mail's bytes; None if it is gone. NotPossible if it is over `max_message`."""
         meta = (await self._client.fetch_meta((uid,))).get(uid)
         if meta is None:
             return None
@@ -100,11 +86,13 @@ class Look:
 
 
 @asynccontextmanager
-async def look_into(settings: ImapSettings, tokens: Tokens | None = None) -> AsyncIterator[Look]:
-    """Open a mailbox's folder to look at it alone. Raises BridgeError."""
+async def open_read_only(
+    settings: ImapSettings, tokens: AccessTokens | None = None
+) -> AsyncIterator[ReadOnlyFolder]:
+    """Open a mailbox's folder for reading only. Raises BridgeError."""
     client = await open_client(settings, tokens, tls_context(settings))
     try:
         mailbox = await client.select(settings.folder, readonly=True)
-        yield Look(client, mailbox, settings.max_message)
+        yield ReadOnlyFolder(client, mailbox, settings.max_message)
     finally:
         await client.logout()

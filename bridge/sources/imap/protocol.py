@@ -1,9 +1,9 @@
-"""aioimaplib's protocol, mended where it loses pushes, hangs, recurses or lets a stranger answer.
+"""aioimaplib's protocol, fixed where it loses pushes, hangs, recurses or accepts unknown tags.
 
-Commands, tags and states are aioimaplib's; what comes from the server is read here. One command
-runs at a time, and a connection on which anything went wrong is never used again: whoever gives
-up on a command (deadline, cancellation) breaks the connection, so no late reply can be taken for
-the answer to another command.
+Commands, tags and states are aioimaplib's; what the server sends is parsed here. One command runs
+at a time, and a connection on which anything failed is never used again: abandoning a command
+(deadline, cancellation) breaks the connection, so a late reply cannot be taken for the reply to
+another command.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _STATUS: Final = re.compile(rb"(\S+) (OK|NO|BAD)(?: |\Z)(.*)", re.IGNORECASE | r
 _GREETING: Final = re.compile(rb"\* (OK|PREAUTH|BYE)\b ?(.*)", re.IGNORECASE | re.DOTALL)
 _CODE: Final = re.compile(r"\[([A-Z][A-Z0-9-]*)(?: ([^\]]*))?\] ?", re.IGNORECASE)
 _CAPABILITY: Final = b"* CAPABILITY "
-# What one command may bring beside the literals: FETCH lines, one long SEARCH.
+# Bytes that one command may return beside the literals: FETCH lines, one long SEARCH.
 _MORE: Final = 32 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How a command ended: OK, NO or BAD, the code in brackets, and all that came before."""
+    """The reply to a command: OK, NO or BAD, the response code, and the untagged responses."""
 
     status: str
     code: str
@@ -42,71 +42,66 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether the server did what was asked."""
+        """Whether the command succeeded."""
         return self.status == "OK"
 
 
 class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
-    """One connection. `most` is the greatest literal that is taken from the server."""
+    """One connection. `most` is the largest literal, in bytes, accepted from the server."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
-        # At DEBUG it prints tokens, and mails with the texts in them.
+        # At DEBUG it logs tokens and whole mails.
         library_log = logging.getLogger("aioimaplib.aioimaplib")
         library_log.setLevel(max(library_log.level, logging.WARNING))
         super().__init__(loop)
         self.greeted = asyncio.Event()  # or lost
         self.continued = asyncio.Event()  # the server said "+"
-        self.pushed = asyncio.Event()  # EXISTS was heard, whatever was going on at that moment
-        self.lost: ImapError | None = None
+        self.pushed = asyncio.Event()  # EXISTS was received, in whatever state
+        self.lost: ImapError | None = None  # why the connection is broken
         self._assembler = Assembler(most)
         self._most = most + _MORE
         self._tag = b""
         self._idling = False
         self._reply: asyncio.Future[Reply] | None = None
         self._untagged: list[Response] = []
-        self._taken = 0
+        self._received = 0
         self._answers: deque[bytes] = deque()
-
-    @property
-    def broken(self) -> bool:
-        """Whether the connection is of no more use; `lost` says why."""
-        return self.lost is not None
 
     # From the connection
 
     def data_received(self, data: bytes) -> None:
-        """Read in a loop: aioimaplib recurses once a line, and dies at 1,500 of them.
+        """Parse in a loop: aioimaplib recurses once per line, and fails at 1,500 of them.
 
-        Responses are cut out whole, literals included, before anyone looks at them: so an empty
-        literal, a line that looks like a tagged reply inside a FETCH, or a reply to an unknown
-        tag ends neither in the wrong place nor in an exception that nobody hears.
+        Responses are assembled whole, literals included, before they are interpreted: so neither
+        an empty literal, nor a line inside a FETCH that looks like a tagged reply, nor a reply
+        with an unknown tag can be misread or raise where nobody catches.
         """
         try:
             for response in self._assembler.feed(data):
                 self._take(response)
         except OverLimit as error:
-            # Cut off at the announcement: not a byte of it is kept.
+            # Aborted at the announcement: not a byte of it is kept.
             self.fail(ImapTooBig(f"the mail server began to send {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End what is pending: aioimaplib would leave it waiting for ever."""
+        """Fail the pending command: aioimaplib would leave it waiting for ever."""
         self.fail(ImapUnavailable("the mail server closed the connection"))
 
     def fail(self, error: ImapError) -> None:
-        """Break the connection, and tell whoever waits; a second time does nothing."""
+        """Abort the connection and fail the pending command; idempotent."""
         if self.lost is not None:
             return
         self.lost = error
         self.greeted.set()
         if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(_again(error))
+            self._reply.set_exception(_copy_of(error))
         if self.transport is not None:
             self.transport.abort()
 
     def _take(self, response: Response) -> None:
         line = response[0]
-        if self.broken:
-            return  # what is left of the segment that broke it
+        if self.lost is not None:
+            return  # the rest of the segment that broke it
         if not self.greeted.is_set():
             self._greet(line)
         elif line.startswith(b"* "):
@@ -119,31 +114,31 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
     def _greet(self, line: bytes) -> None:
         found = _GREETING.match(line)
         if found is None:
-            self.fail(ImapUnavailable("this is no IMAP server"))
+            self.fail(ImapUnavailable("this is not an IMAP server"))
         elif found[1].upper() == b"BYE":
-            self.fail(ImapUnavailable("the mail server does not want us now (BYE)"))
+            self.fail(ImapUnavailable("the mail server refuses connections now (BYE)"))
         else:
             preauth = found[1].upper() == b"PREAUTH"
             self.state = aioimaplib.AUTH if preauth else aioimaplib.NONAUTH
-            self._learn(_reply(b"OK", found[2], ()))
+            self._update_capabilities(_reply(b"OK", found[2], ()))
             self.greeted.set()
 
     def _take_untagged(self, response: Response) -> None:
         line = response[0]
         if _EXISTS.match(line):
-            # Heard here it cannot be lost, whether it comes with the "+" of IDLE, in the middle
-            # of a SEARCH, or while nothing is going on.
+            # Noted here it cannot be lost, whether it comes with the "+" of IDLE, in the middle
+            # of a SEARCH, or while no command is running.
             self.pushed.set()
         elif line[: len(_CAPABILITY)].upper() == _CAPABILITY:
             self.capabilities = set(line.decode("ascii", "replace").upper().split()[2:])
         elif line[:6].upper() == b"* BYE " and self.state != aioimaplib.LOGOUT:
-            # It hangs up by itself as a rule, but not every server does so soon.
+            # Most servers close the connection then, but not all do so soon.
             self.fail(ImapUnavailable("the mail server said BYE"))
             return
         if self._reply is None or self._idling:
-            return  # IDLE's lines say nothing that a search does not say better
-        self._taken += sum(map(len, response))
-        if self._taken > self._most:
+            return  # the next search says more than IDLE's responses
+        self._received += sum(map(len, response))
+        if self._received > self._most:
             self.fail(ImapTooBig(f"the mail server sent more than {self._most} bytes"))
         self._untagged.append(response)
 
@@ -155,13 +150,13 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
     def _end(self, line: bytes) -> None:
         found = _STATUS.fullmatch(line)
         if found is None or found[1] != self._tag or self._reply is None or self._reply.done():
-            self.fail(ImapUnavailable("the mail server answered what nobody asked"))
+            self.fail(ImapUnavailable("the mail server sent a reply that no command waits for"))
             return
         reply = _reply(found[2], found[3], tuple(self._untagged))
-        self._learn(reply)
+        self._update_capabilities(reply)
         self._reply.set_result(reply)
 
-    def _learn(self, reply: Reply) -> None:
+    def _update_capabilities(self, reply: Reply) -> None:
         if reply.code == "CAPABILITY":
             self.capabilities = set(reply.argument.upper().split())
 
@@ -173,12 +168,12 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
         scrub: str | None = None,
         answers: Sequence[bytes] = (),
     ) -> Reply:
-        """Send a command and wait for its end; whoever stops waiting breaks the connection."""
+        """Send a command and wait for its reply; cancelling breaks the connection."""
         reply = self.begin(command, answers)
         try:
             return await reply
         except asyncio.CancelledError:
-            self.fail(ImapUnavailable("a command was given up"))
+            self.fail(ImapUnavailable("a command was abandoned"))
             raise
         finally:
             self.finish()
@@ -186,17 +181,17 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
     def begin(
         self, command: aioimaplib.Command, answers: Sequence[bytes] = ()
     ) -> asyncio.Future[Reply]:
-        """Send a command; `answers` are sent one each time the server asks (`+`).
+        """Send a command; one of `answers` is sent for each continuation request (`+`).
 
-        `finish` must be called when its reply has come, or nobody wants it any more.
+        Call `finish` after its reply, or when abandoning it.
         """
         if self.lost is not None:
-            raise _again(self.lost)
+            raise _copy_of(self.lost)
         assert self._reply is None, "one command at a time"
         self._tag = command.tag.encode()
         self._idling = command.name == "IDLE"
         self._answers = deque(answers)
-        self._untagged, self._taken = [], 0
+        self._untagged, self._received = [], 0
         self.continued.clear()
         self._reply = self.loop.create_future()
         # Not aioimaplib's `send`, which logs what it sends.
@@ -204,15 +199,15 @@ class MendedProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]
         return self._reply
 
     def finish(self) -> None:
-        """Be ready for the next command."""
+        """Make ready for the next command."""
         if self._reply is not None and not self._reply.cancel() and not self._reply.cancelled():
-            self._reply.exception()  # else asyncio tells of one that came when nobody waited
+            self._reply.exception()  # else asyncio warns that it was never retrieved
         self._reply = None
         self._untagged = []
         self.continued.clear()
 
-    def say(self, line: bytes) -> None:
-        """Send a line that is no command: DONE."""
+    def send_line(self, line: bytes) -> None:
+        """Send a line that is not a command: DONE."""
         self.transport.write(line + b"\r\n")
 
 
@@ -228,6 +223,6 @@ def _reply(status: bytes, rest: bytes, untagged: Sequence[Response]) -> Reply:
     )
 
 
-def _again(error: ImapError) -> ImapError:
-    """Make the error anew, for one that is raised twice collects the stacks of both."""
+def _copy_of(error: ImapError) -> ImapError:
+    """Copy an error: one that is raised twice would collect the traceback of both."""
     return type(error)(str(error))

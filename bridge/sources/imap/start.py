@@ -1,32 +1,31 @@
-"""Where to begin with a folder, and which of its mails are wanted from there on."""
+"""Decides where to start in a folder, and searches for the mails wanted from there on."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Final, Literal
+from typing import Final
 
+from bridge.config.imap import InitialSync
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.progress import Progress
 from bridge.sources.imap.replies import Mailbox
 from bridge.sources.imap.windows import portions
 from bridge.sources.imap.wire import search_date, uid_set
 
-# After a change of UIDVALIDITY all mail of this time is read again, seen or not: what came while
-# we were away may have been seen by somebody else. As long as deliveries are retried; a bridge
-# that was away longer is told by the log to run reconcile --all: without it, reconcile passes over
-# all that lay in the folder when its numbers changed.
+# After a change of UIDVALIDITY all mail of this time is read again, seen or not: what arrived
+# while we were away may have been read by somebody else. As long as deliveries are retried. After
+# a longer absence the log says to run reconcile --all: without it, reconcile skips all mail that
+# was in the folder when its UIDs changed.
 LOOK_BACK: Final = timedelta(days=7)
 
-Start = Literal["unseen", "all", "new"] | date
 
-
-def begin_afresh(
-    start: Start, today: date, uidvalidity: int, last: int, *, again: bool
+def first_progress(
+    start: InitialSync, today: date, uidvalidity: int, last: int, *, again: bool
 ) -> Progress:
-    """Say what of the mails up to the UID `last` is wanted; what comes later always is.
+    """Return which mails up to the UID `last` are wanted; later ones always are.
 
-    `again`: the folder was read before, under other UIDs. Then `start` alone would pass over what
-    came in between: which of the mails are known is found out by their identity.
+    `again`: the folder was read before, under other UIDs. Then `start` alone would skip what
+    arrived in between, so recent mails are read again; duplicates are recognised by identity.
     """
     recent = f"SINCE {_imap_date(today - LOOK_BACK)}"
     match start:
@@ -45,24 +44,24 @@ def begin_afresh(
 
 
 async def find_last(client: ImapClient, mailbox: Mailbox) -> int:
-    """Give the highest UID that any mail of the open folder had until now; 0: there was none."""
+    """Return the highest UID assigned so far in the open folder; 0 if none was."""
     if mailbox.uidnext is not None:
         return mailbox.uidnext - 1
     return max(await client.search("ALL"), default=0)  # the server hides it
 
 
 async def find_wanted(client: ImapClient, progress: Progress) -> list[int]:
-    """Search for the mails that are there and not settled, seen or not as `progress` says."""
+    """Search for the mails that are wanted and not settled; return their UIDs."""
     settled = progress.settled
     found: list[int] = []
     if settled < progress.base:
         found += await client.search(f"UID {settled + 1}:{progress.base} {progress.criterion}")
-        # What was wanted once stays wanted, although it was read since: by somebody else, or
-        # marked by us on its way to another folder.
+        # A mail that was wanted once stays wanted although it was marked \Seen since: by somebody
+        # else, or by us on its way to another folder.
         for some in portions(progress.unfinished(found)):
             found += await client.search(f"UID {uid_set(some)}")
     above = max(settled, progress.base)
-    # `n:*` has the last mail in it even if that is below n.
+    # `n:*` always includes the last mail, even if its UID is below n.
     newer = await client.search(f"UID {above + 1}:*")
     return [*found, *(uid for uid in newer if uid > above)]
 

@@ -1,4 +1,4 @@
-"""Runs the command that prints an access token: without a shell, and never for long."""
+"""Runs the command that prints an access token: without a shell, and with a timeout."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Final
 from bridge.errors import TokenUnavailable
 
 _MAX_OUTPUT: Final = 64 * 1024
-_LAST: Final = 2.0  # seconds for the end of what was killed
+_LAST: Final = 2.0  # seconds for a killed process to exit
 
 
 async def run_command(command: Sequence[str], timeout: float, mailbox: str) -> str:  # noqa: ASYNC109 - the config's word
     """Return what the command prints; TokenUnavailable if it fails, hangs or prints too much.
 
-    It reads nothing, and its complaints go to nowhere, since they may hold what it knows. It runs
-    in a process group of its own, all of which is ended with it.
+    Its stdin is empty, and its stderr is discarded because it may contain secrets. It runs in its
+    own process group, all of which is killed at the end.
     """
     called = f"imap.{mailbox}: token_command"
-    # A pipe of our own, so that we can close our end whoever still holds the other.
+    # Our own pipe, so that we can close our end even if a child still holds the other.
     reading, writing = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -45,15 +45,15 @@ async def run_command(command: Sequence[str], timeout: float, mailbox: str) -> s
     except TimeoutError:
         raise TokenUnavailable(f"{called} did not end within {timeout:g} s") from None
     finally:
-        # Also what it left running behind it.
+        # Including what it left running.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        # What runs as somebody else (sudo) we may not kill, and need not wait for.
+        # A process of another user (sudo) we may not kill, and need not wait for.
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST):
                 await process.wait()
     if code is None:
-        raise TokenUnavailable(f"{called} printed far more than a token")
+        raise TokenUnavailable(f"{called} printed too much for a token")
     if code:
         raise TokenUnavailable(f"{called} failed with exit code {code}")
     return output.decode("ascii", "replace")

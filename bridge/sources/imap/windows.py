@@ -1,4 +1,4 @@
-"""Parts what is to be read from a mailbox into windows of bounded number and bounded bytes."""
+"""Splits the mails to be fetched into windows bounded in number and bytes."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from typing import Final
 
 from bridge.sources.imap.replies import Meta
 
-WINDOW: Final = 100  # mails that are committed at a time: they share syncs to the disk
-WINDOW_BYTES: Final = 4 * 1024**2  # of them in memory, one mail's more at most
-_LISTED: Final = 300  # mails whose sizes are asked for at a time; also the longest set of UIDs
+WINDOW: Final = 100  # mails that are committed together: they share syncs to disk
+WINDOW_BYTES: Final = 4 * 1024**2  # of mails in memory, exceeded by one mail at most
+_LISTED: Final = 300  # mails whose sizes are asked for at once; also the longest set of UIDs
 
 
 class Windows:
-    """The windows of `wanted`; `sizes` is asked as it goes, `fits` says which are taken."""
+    """Iterates over windows of `wanted`; `sizes` is asked on demand, `accept` filters mails.
+
+    Mails up to the UID `singly_up_to` get a window each.
+    """
 
     def __init__(
         self,
         sizes: Callable[[Sequence[int]], Awaitable[dict[int, Meta]]],
         wanted: Sequence[int],
-        fits: Callable[[int, Meta | None], bool],
+        accept: Callable[[int, Meta | None], bool],
         singly_up_to: int,
     ) -> None:
         self._sizes = sizes
         self._portions = portions(wanted)
-        self._fits = fits
+        self._accept = accept
         self._singly_up_to = singly_up_to
         self._ready: list[tuple[int, Meta]] = []  # the next one last
 
     async def next(self) -> dict[int, Meta] | None:
-        """Give the next window, None after the last."""
+        """Return the next window, None after the last."""
         while not self._ready:
             some = next(self._portions, None)
             if some is None:
@@ -38,7 +41,7 @@ class Windows:
             self._ready = [
                 (uid, metas[uid])
                 for uid in reversed(some)
-                if self._fits(uid, metas.get(uid)) and uid in metas
+                if self._accept(uid, metas.get(uid)) and uid in metas
             ]
         window: dict[int, Meta] = {}
         size = 0
@@ -52,6 +55,6 @@ class Windows:
 
 
 def portions(uids: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Part UIDs into sets that a command line can hold."""
+    """Split UIDs into sets short enough for one command."""
     for start in range(0, len(uids), _LISTED):
         yield uids[start : start + _LISTED]

@@ -1,6 +1,6 @@
-"""IMAP's grammar as far as we speak it: responses cut out of a stream, and what is in them.
+"""The part of IMAP's grammar that we use: assembles responses from a stream and parses them.
 
-Pure, bounded, and without recursion: a server's bytes decide neither our memory nor our stack.
+Pure, bounded, and without recursion: a server cannot exhaust our memory or our stack.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 _CRLF: Final = b"\r\n"
 _LITERAL: Final = re.compile(rb"\{(\d{1,19})\}\Z")
 _HUMAN_TEXT: Final = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
-# A "[" that opens no section (`BODY[]`) may be part of a keyword that some client has set.
+# A "[" that opens no section (`BODY[]`) may be part of a keyword set by some client.
 _TOKEN: Final = re.compile(
     rb'[()]|"(?:[^"\\]|\\.)*"|(?:[^\s()"\[]|\[[^\]\[()]*(?:\([^()]*\))?\]|\[)+', re.DOTALL
 )
@@ -29,41 +29,41 @@ _MONTHS: Final = (
 )  # fmt: skip
 MAX_LINE: Final = 16 * 1024**2  # a SEARCH in a mailbox of two million mails
 
-# A response: text and literals in turn, from "* " or the tag to the end of its last line.
+# A response: text and literals alternating, from "* " or the tag to the end of its last line.
 Response = tuple[bytes, ...]
 # A value in a FETCH: an atom, a string, NIL, or a list in parentheses.
 Value = bytes | None | tuple["Value", ...]
 
 
 class OverLimit(Exception):
-    """The server announced or sent more than is taken from it."""
+    """The server announced or sent more than the limit."""
 
 
 class Assembler:
-    """Cuts a stream into responses. A literal over `most` is refused when it is announced."""
+    """Splits a stream into responses; a literal over `most` bytes is refused when announced."""
 
     def __init__(self, most: int, max_line: int = MAX_LINE) -> None:
         self._most = most
         self._max_line = max_line
         self._buffer = bytearray()
-        self._at = 0  # where in the buffer the next part begins
-        self._looked = 0  # from where on no line's end has been looked for
-        self._wanted: int | None = None  # bytes of the literal that has begun
+        self._at = 0  # where the next part begins in the buffer
+        self._searched = 0  # the buffer has been searched for CRLF up to here
+        self._wanted: int | None = None  # bytes of the literal being received
         self._parts: list[bytes] = []
-        self._size = 0  # literals of the response that has begun
+        self._size = 0  # of the literals of the response being received
 
     def feed(self, data: bytes) -> Iterator[Response]:
-        """Take bytes, give the responses that are whole. Raises OverLimit."""
+        """Add bytes; yield the complete responses. Raises OverLimit."""
         self._buffer += data
         while self._wanted is None or len(self._buffer) - self._at >= self._wanted:
             if self._wanted is not None:
                 self._parts.append(self._take(self._wanted))
                 self._wanted = None
                 continue
-            end = self._buffer.find(_CRLF, self._looked)
+            end = self._buffer.find(_CRLF, self._searched)
             if end < 0:
                 # The CR may be there already, its LF not yet.
-                self._looked = max(self._at, len(self._buffer) - 1)
+                self._searched = max(self._at, len(self._buffer) - 1)
                 if len(self._buffer) - self._at > self._max_line:
                     raise OverLimit(f"a line of more than {self._max_line} bytes")
                 break
@@ -74,18 +74,18 @@ class Assembler:
                 response, self._parts, self._size = tuple(self._parts), [], 0
                 yield response
         del self._buffer[: self._at]
-        self._looked -= self._at
+        self._searched -= self._at
         self._at = 0
 
     def _take(self, count: int) -> bytes:
         start, self._at = self._at, self._at + count
-        self._looked = self._at
+        self._searched = self._at
         with memoryview(self._buffer) as view:
             return bytes(view[start : self._at])
 
     def _literal_begins(self, line: bytes) -> bool:
         if not self._parts[0].startswith(b"* ") or _HUMAN_TEXT.match(self._parts[0]):
-            return False  # what is said to people may end in {1}, and means nothing by it
+            return False  # text for people may end in {1} without announcing a literal
         found = _LITERAL.search(line)
         if found is None:
             return False
@@ -98,17 +98,17 @@ class Assembler:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What one FETCH response says: item → value. Only those with a UID are of use."""
+    """The values of one FETCH response, by item; only those with a UID are usable."""
 
     uid: int
     items: Mapping[bytes, Value]
 
 
 def read_fetch(response: Response) -> Fetched | None:
-    """Read a FETCH response; None for any other, for one without a UID, and for nonsense.
+    """Parse a FETCH response; None for any other, for one without a UID, or malformed.
 
-    Servers send FLAGS of any mail at any time, in between what was asked for: the UID that stands
-    in the same response is the only thing that says whose body this is.
+    Servers send FLAGS of any mail at any time, among the responses asked for: only the UID in the
+    same response says whose body this is.
     """
     if not _FETCH.match(response[0]):
         return None
@@ -149,7 +149,7 @@ def _values(response: Response) -> tuple[Value, ...]:
 
 
 def read_search(responses: Sequence[Response]) -> list[int]:
-    """Collect the numbers of all SEARCH responses, in ascending order."""
+    """Return the numbers of all SEARCH responses, in ascending order."""
     found: set[int] = set()
     for response in responses:
         words = response[0].split()
@@ -159,7 +159,7 @@ def read_search(responses: Sequence[Response]) -> list[int]:
 
 
 def read_date(text: bytes) -> datetime | None:
-    """Read an INTERNALDATE (`" 8-Apr-2026 14:30:52 +0200"`) as UTC; None for nonsense."""
+    """Parse an INTERNALDATE (`" 8-Apr-2026 14:30:52 +0200"`) as UTC; None if malformed."""
     found = _DATE.fullmatch(text.decode("ascii", "replace"))
     if found is None or found[2].lower() not in _MONTHS:
         return None
@@ -175,38 +175,38 @@ def read_date(text: bytes) -> datetime | None:
 
 
 def search_date(year: int, month: int, day: int) -> str:
-    """Write a date as SEARCH wants it: `8-Apr-2026`, whatever the locale."""
+    """Format a date for SEARCH: `8-Apr-2026`, whatever the locale."""
     return f"{day}-{_MONTHS[month - 1].title()}-{year:04}"
 
 
 def quoted(text: str) -> str:
-    """Write a string in quotes, in which only the quote and the backslash mean something."""
+    """Quote a string; only the quote and the backslash need escaping."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def folder_name(name: str) -> str:
-    """Write a folder's name as IMAP does: in quotes, all but ASCII in its own kind of UTF-7."""
+    """Encode a folder's name: quoted, in IMAP's modified UTF-7."""
     written: list[str] = []
-    other: list[str] = []
+    pending: list[str] = []  # not ASCII
 
     def flush() -> None:
-        if other:
-            coded = base64.b64encode("".join(other).encode("utf-16-be")).rstrip(b"=")
-            written.append("&" + coded.decode().replace("/", ",") + "-")
-            other.clear()
+        if pending:
+            encoded = base64.b64encode("".join(pending).encode("utf-16-be")).rstrip(b"=")
+            written.append("&" + encoded.decode().replace("/", ",") + "-")
+            pending.clear()
 
     for character in name:
         if " " <= character <= "~":
             flush()
             written.append("&-" if character == "&" else character)
         else:
-            other.append(character)
+            pending.append(character)
     flush()
     return quoted("".join(written))
 
 
 def uid_set(uids: Sequence[int]) -> str:
-    """Write ascending UIDs as short as can be: `1:4,7`."""
+    """Format ascending UIDs compactly: `1:4,7`."""
     runs: list[list[int]] = []
     for uid in uids:
         if runs and uid == runs[-1][1] + 1:

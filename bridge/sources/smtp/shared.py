@@ -1,4 +1,4 @@
-"""What all SMTP connections of one source share: limits, counts, and the way to the store."""
+"""State shared by all SMTP connections of one source: limits, counts, and the commit."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from aiosmtpd.smtp import MISSING, Envelope, Session
 
 from bridge import logs, metrics
 from bridge.model import Arrival
-from bridge.net.limits import Budget, Door, Share
+from bridge.net.limits import Budget, ConnectionLimiter, Share
 from bridge.sources.smtp.syntax import Recipients
-from bridge.sources.throttled_log import SeldomLog
+from bridge.sources.throttled_log import ThrottledLog
 
 
-class Seated(Protocol):
-    """A connection that was let in."""
+class AdmittedConnection(Protocol):
+    """A connection that counts against the limits."""
 
     peer: str | None
 
     def finish(self) -> None:
-        """Say goodbye to a peer that is not sending a mail; the others end after theirs."""
+        """Disconnect a peer that is not sending a mail; the others finish theirs first."""
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Close the connection at once."""
 
 
 @dataclass(slots=True)
-class Desk:
-    """What all sessions of one source share: limits, counts, and the way to the store."""
+class SharedState:
+    """State shared by all sessions of one source."""
 
     hostname: str
     recipients: Recipients
-    door: Door
+    limiter: ConnectionLimiter
     budget: Budget
     max_message: int
     max_line: int
@@ -46,48 +46,48 @@ class Desk:
     commit: Callable[[Arrival, Share], asyncio.Task[str]]  # ends in a reply, and never raises
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
-    log: SeldomLog
-    tls: ssl.SSLContext | None = None  # replaced when the certificate is read again
+    log: ThrottledLog
+    tls: ssl.SSLContext | None = None  # replaced when the certificate is reloaded
     draining: bool = False
-    sessions: set[Seated] = field(default_factory=set)
-    deserted: asyncio.Event = field(default_factory=asyncio.Event)  # nobody is left
+    sessions: set[AdmittedConnection] = field(default_factory=set)
+    empty: asyncio.Event = field(default_factory=asyncio.Event)  # no connection is left
 
     def __post_init__(self) -> None:
-        self.deserted.set()
+        self.empty.set()
 
     def __dir__(self) -> Iterable[str]:
-        """Name only what aiosmtpd may call: for each connection it reads every attribute in here.
+        """Name only what aiosmtpd may call: it reads every attribute named here per connection.
 
-        That takes time, and Python 3.11.2, Debian 12's, raises for a dataclass with slots.
+        That takes time, and raises for a dataclass with slots in Python 3.11.2 (Debian 12).
         """
         return ["handle_RCPT"]
 
-    def seat(self, session: Seated) -> bool:
-        """Take a connection in; False if there is no room for it."""
-        if self.draining or not self.door.enter(session.peer):
+    def admit(self, session: AdmittedConnection) -> bool:
+        """Admit a connection; False if a limit is reached or we are draining."""
+        if self.draining or not self.limiter.acquire(session.peer):
             return False
         self.sessions.add(session)
-        self.deserted.clear()
+        self.empty.clear()
         metrics.SMTP_CONNECTIONS.inc()
         return True
 
-    def unseat(self, session: Seated) -> None:
-        """Count out a connection that was taken in."""
+    def release(self, session: AdmittedConnection) -> None:
+        """Release an admitted connection."""
         self.sessions.discard(session)
-        self.door.leave(session.peer)
+        self.limiter.release(session.peer)
         metrics.SMTP_CONNECTIONS.dec()
         if not self.sessions:
-            self.deserted.set()
+            self.empty.set()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd calls it by this name
         self,
-        session: Seated,
+        session: AdmittedConnection,
         _state: Session,
         envelope: Envelope,
         address: str,
         _options: Sequence[str],
     ) -> object:
-        """Judge a recipient; MISSING lets aiosmtpd take it."""
+        """Reply to RCPT; MISSING makes aiosmtpd accept the recipient."""
         if not self.recipients.allow(address):
             self.log.warning("smtp.recipient_refused", peer=session.peer, to=logs.mask(address))
             return "550 5.1.1 No such mailbox here"

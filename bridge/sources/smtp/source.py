@@ -1,4 +1,4 @@
-"""The SMTP source: listens, and hands every mail to `accept` before it says 250."""
+"""The SMTP source: listens, and hands every mail to `accept` before it replies 250."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from bridge import logs
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError, StoreFull, StoreUnavailable, TrustUnavailable
 from bridge.model import Arrival, Receipt, Report
-from bridge.net.limits import Budget, Door, Share
+from bridge.net.limits import Budget, ConnectionLimiter, Share
 from bridge.net.listening import BACKLOG, open_sockets, shown
 from bridge.net.tls import server_context
 from bridge.sources.smtp import accept_tls
 from bridge.sources.smtp.session import SmtpSession
-from bridge.sources.smtp.shared import Desk
+from bridge.sources.smtp.shared import SharedState
 from bridge.sources.smtp.syntax import Recipients
-from bridge.sources.throttled_log import SeldomLog
+from bridge.sources.throttled_log import ThrottledLog
 
 log = logs.logger("smtp")
 
-MEMORY: Final = 64 * 1024**2  # bytes of mails in memory at a time, over all connections
-_GRACE: Final = 20.0  # how long `stop` lets mails that are under way come to their end
+MEMORY: Final = 64 * 1024**2  # bytes of mails in memory, over all connections
+_GRACE: Final = 20.0  # seconds that `stop` leaves in-flight mails to finish
 _HOSTNAME: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]{0,253}[0-9A-Za-z])?")
 
 
@@ -38,12 +38,11 @@ def _new_id() -> str:
 
 
 class SmtpSource:
-    """Takes mail from other mail servers.
+    """Receives mail from other mail servers.
 
     `accept` stores an arrival and returns the receipt, or raises StoreFull, StoreUnavailable or
-    TrustUnavailable.
-    `sockets` are those that systemd handed over. Raises ConfigError for settings that cannot be
-    used. Everything runs in the one event loop.
+    TrustUnavailable. `sockets` are those passed by systemd. `memory` limits the bytes of all mails
+    in memory. Raises ConfigError for settings that cannot be used. Runs in one event loop.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class SmtpSource:
         memory: int = MEMORY,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
-        # At INFO it prints every command: a recipient's address can be a secret.
+        # At INFO it logs every command: a recipient's address can be a secret.
         mail_log = logging.getLogger("mail.log")
         mail_log.setLevel(max(mail_log.level, logging.WARNING))
         self.name = "smtp"
@@ -68,12 +67,12 @@ class SmtpSource:
         self._tls_sockets: list[socket.socket] = []
         self._tls_servers: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._seldom = SeldomLog(log)
-        self._desk = Desk(
+        self._throttled = ThrottledLog(log)
+        self._shared = SharedState(
             hostname=_hostname(settings.hostname),
             recipients=Recipients(settings.recipients),
-            door=Door(settings.max_connections, settings.max_connections_per_peer),
-            # One mail of the greatest size must always find room.
+            limiter=ConnectionLimiter(settings.max_connections, settings.max_connections_per_peer),
+            # There must always be room for one mail of maximum size.
             budget=Budget(max(memory, 2 * settings.max_message)),
             max_message=settings.max_message,
             max_line=settings.max_line,
@@ -83,17 +82,17 @@ class SmtpSource:
             commit=self._commit,
             clock=clock,
             new_id=new_id,
-            log=self._seldom,
+            log=self._throttled,
         )
-        self.listening = asyncio.Event()  # set once every address is listened on
-        self.addresses: tuple[str, ...] = ()  # what `listen` is bound to, the port 0 replaced
+        self.listening = asyncio.Event()  # set once all addresses are bound
+        self.addresses: tuple[str, ...] = ()  # of `listen`, with the actual port in place of 0
         self.tls_addresses: tuple[str, ...] = ()
         self.reload_tls()
 
     async def run(self) -> None:
-        """Listen until cancelled, or until `stop` and what was under way has ended.
+        """Listen until cancelled, or until `stop` and in-flight mails are finished.
 
-        Raises ListenError if an address cannot be listened on; then none is.
+        Raises ListenError if an address cannot be bound; then none stays bound.
         """
         try:
             await self._listen()
@@ -102,10 +101,10 @@ class SmtpSource:
             await self._until_stopped()
             await self.drain(_GRACE)
         finally:
-            self._cut()
+            self._abort()
 
     async def _until_stopped(self) -> None:
-        """Wait for `stop`; a bug that ends one of the accept loops is raised, not waited out."""
+        """Wait for `stop`; raise a bug that ends one of the accept loops."""
         stopped = asyncio.get_running_loop().create_task(self._stopping.wait())
         try:
             await asyncio.wait({stopped, *self._tls_servers}, return_when=asyncio.FIRST_COMPLETED)
@@ -117,55 +116,53 @@ class SmtpSource:
             stopped.cancel()
 
     def stop(self) -> None:
-        """Make `run` come to its end."""
+        """Make `run` end."""
         self._stopping.set()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take nothing new, and let mails that are under way come to their end.
+        """Accept nothing new, and let in-flight mails finish.
 
-        Idle peers are sent away at once. What is still under way after `grace_seconds` is cut
-        off: its sender has no 250 and will send it again.
+        Idle peers are disconnected at once, unfinished sessions after `grace_seconds`: their
+        senders got no 250 and will try again.
         """
         self._close_servers()
-        self._desk.draining = True
-        for session in tuple(self._desk.sessions):
+        self._shared.draining = True
+        for session in tuple(self._shared.sessions):
             session.finish()
         try:
             async with asyncio.timeout(grace_seconds):
-                await self._desk.deserted.wait()
+                await self._shared.empty.wait()
                 while self._commits:
                     await asyncio.wait(self._commits)
         except TimeoutError:
             log.warning(
-                "smtp.drain_cut", sessions=len(self._desk.sessions), commits=len(self._commits)
+                "smtp.drain_cut", sessions=len(self._shared.sessions), commits=len(self._commits)
             )
-            self._cut()
+            self._abort()
 
     def report(self) -> Report:
-        """Say how many clients are there."""
-        return {"state": "listening", "sessions": len(self._desk.sessions)}
+        """Return "listening" with the number of sessions.
 
-    def trouble(self) -> None:
-        """Say that nothing is wrong: without its addresses the daemon does not start."""
-
-    def stuck(self) -> None:
-        """Say that nothing has stopped: a listener waits for others, not for its own turn."""
+        It never has a problem: without its addresses the daemon doesn't start. And it cannot
+        stall, because it waits only for peers.
+        """
+        return Report("listening", details={"sessions": len(self._shared.sessions)})
 
     def reload_tls(self) -> None:
-        """Read certificate and key again, for connections from now on.
+        """Reload certificate and key, for new connections.
 
-        Raises ConfigError if they cannot be used; those that were read before then stay in use.
+        Raises ConfigError if they cannot be used; the previous ones then stay in use.
         """
         settings = self._settings
         if settings.tls_certificate is not None and settings.tls_key is not None:
-            self._desk.tls = server_context(settings.tls_certificate, settings.tls_key, "smtp")
+            self._shared.tls = server_context(settings.tls_certificate, settings.tls_key, "smtp")
 
     async def _listen(self) -> None:
-        """Open every socket before the first one is served."""
+        """Open all sockets before serving the first."""
         loop = asyncio.get_running_loop()
         with ExitStack() as opened:
-            plain = self._open(self._settings.listen, opened)
-            tls = self._open(self._settings.tls_listen, opened)
+            plain = self._open("smtp.listen", self._settings.listen, opened)
+            tls = self._open("smtp.tls_listen", self._settings.tls_listen, opened)
             for listening, session in plain:
                 server = await loop.create_server(
                     partial(session, implicit_tls=False), sock=listening, backlog=BACKLOG
@@ -174,24 +171,24 @@ class SmtpSource:
             opened.pop_all()
         for listening, session in tls:
             self._tls_sockets.append(listening)
-            serving = accept_tls.serve(listening, self._desk, partial(session, implicit_tls=True))
+            serving = accept_tls.serve(listening, self._shared, partial(session, implicit_tls=True))
             self._tls_servers.add(loop.create_task(serving))
         self.addresses = tuple(shown(listening) for listening, _ in plain)
         self.tls_addresses = tuple(shown(listening) for listening, _ in tls)
 
     def _open(
-        self, addresses: Sequence[str], opened: ExitStack
+        self, key: str, addresses: Sequence[str], opened: ExitStack
     ) -> list[tuple[socket.socket, partial[SmtpSession]]]:
         loop = asyncio.get_running_loop()
         found = []
         for address in addresses:
-            for listening in open_sockets(address, self._handed_over):
+            for listening in open_sockets(address, self._handed_over, key):
                 opened.callback(listening.close)
-                found.append((listening, partial(SmtpSession, self._desk, address, loop)))
+                found.append((listening, partial(SmtpSession, self._shared, address, loop)))
         return found
 
     def _commit(self, arrival: Arrival, share: Share) -> asyncio.Task[str]:
-        """Store an arrival in a task of its own, which no peer can cancel by hanging up."""
+        """Store an arrival in its own task, which a peer cannot cancel by hanging up."""
         task = asyncio.get_running_loop().create_task(self._store(arrival))
         self._commits.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._commits.discard)
@@ -199,20 +196,20 @@ class SmtpSource:
         return task
 
     async def _store(self, arrival: Arrival) -> str:
-        """Give the reply that is true of an arrival: 250 if and only if it is stored."""
+        """Return the reply to an arrival: 250 if and only if it is stored."""
         try:
             receipt = await self._accept(arrival)
         except StoreFull as error:
-            self._seldom.warning("smtp.store_full", peer=arrival.peer, error=str(error))
+            self._throttled.warning("smtp.store_full", peer=arrival.peer, error=str(error))
             return "452 4.3.1 No room at the moment, try again later"
         except StoreUnavailable as error:
-            self._seldom.warning("smtp.store_unavailable", peer=arrival.peer, error=str(error))
+            self._throttled.warning("smtp.store_unavailable", peer=arrival.peer, error=str(error))
             return "451 4.3.0 Not stored, try again later"
         except TrustUnavailable as error:
-            self._seldom.warning("smtp.trust_unavailable", peer=arrival.peer, error=str(error))
+            self._throttled.warning("smtp.trust_unavailable", peer=arrival.peer, error=str(error))
             return "451 4.4.3 Cannot verify the sender at the moment, try again later"
         except Exception as error:  # noqa: BLE001 - a bug must not become a lost mail
-            self._seldom.bug("smtp.bug", error, peer=arrival.peer)
+            self._throttled.bug("smtp.bug", error, peer=arrival.peer)
             return "451 4.3.0 Not stored, try again later"
         return f"250 2.0.0 Stored as {receipt.arrival_id}"
 
@@ -226,20 +223,20 @@ class SmtpSource:
             listening.close()
         self._tls_sockets.clear()
 
-    def _cut(self) -> None:
-        """End at once whatever is left."""
+    def _abort(self) -> None:
+        """End at once whatever is unfinished."""
         self._close_servers()
-        for session in tuple(self._desk.sessions):
+        for session in tuple(self._shared.sessions):
             session.abort()
         for task in tuple(self._commits):
             task.cancel()
 
 
 def _hostname(configured: str | None) -> str:
-    """Give the name we go by; without looking it up, for that can hang."""
+    """Return our host name, without a name look-up, which can hang."""
     name = configured if configured is not None else socket.gethostname()
     if _HOSTNAME.fullmatch(name):
         return name
     if configured is not None:
-        raise ConfigError("smtp.hostname", "must be a host's name, like mail.example.com")
+        raise ConfigError("smtp.hostname", "must be a host name, like mail.example.com")
     return "localhost"

@@ -1,4 +1,4 @@
-"""The pure pieces of an SMTP dialogue: addresses, who may be written to, codes, the trace line."""
+"""The pure parts of SMTP: addresses, allowed recipients, status codes, the Received header."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from email.utils import format_datetime
 from ipaddress import ip_address
 from typing import Final
 
-# RFC 5321 §4.1.2, with UTF-8 (RFC 6531), a local part alone (postmaster), and dots wherever the
-# sender puts them. No control character, and no byte that is not UTF-8 (a surrogate here): no
-# store takes those.
+# RFC 5321 §4.1.2, with UTF-8 (RFC 6531), a local part alone (postmaster), and dots anywhere. No
+# control character, and no byte that is not UTF-8 (a surrogate here): no store can hold those.
 _ATOMS: Final = r'[^\x00-\x20\x7f()<>@,;:\\"\[\]\ud800-\udfff]+'
 _QUOTED: Final = r'"(?:[^\x00-\x1f\x7f"\\\ud800-\udfff]|\\[\x20-\x7e])*"'
 _LITERAL: Final = r"\[[0-9A-Za-z:.\-]+\]"
@@ -27,7 +26,7 @@ NULL_SENDER: Final = "<>"
 
 _HELO_NAME: Final = re.compile(r"[0-9A-Za-z._:\[\]-]{1,255}")
 
-# What goes with a reply code whose text has no enhanced code of its own (RFC 3463, RFC 2034).
+# Enhanced status codes for replies that have none (RFC 3463, RFC 2034).
 _ENHANCED: Final = {
     "221": "2.0.0",
     "250": "2.0.0",
@@ -48,7 +47,7 @@ _HAS_ENHANCED: Final = re.compile(r"\d{3} [245]\.\d{1,3}\.\d{1,3} ")
 
 
 def read_path(argument: str) -> tuple[str, str] | None:
-    """Part `<a@b> SIZE=1` into the address and its parameters; None if it is no address.
+    """Split `<a@b> SIZE=1` into the address and its parameters; None if it is no address.
 
     The null sender is `<>`.
     """
@@ -62,13 +61,13 @@ def read_path(argument: str) -> tuple[str, str] | None:
 
 
 class Recipients:
-    """Who may be written to: addresses and `@domains`; none named means everybody."""
+    """The allowed recipients: addresses and `@domains`; an empty list allows all."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._addresses = frozenset(each.casefold() for each in allowed)
 
     def allow(self, address: str) -> bool:
-        """Say whether mail to this address is taken; case does not matter."""
+        """Return whether mail to this address is accepted; case-insensitive."""
         if not self._addresses:
             return True
         folded = address.casefold()
@@ -77,7 +76,7 @@ class Recipients:
 
 
 def with_enhanced_code(reply: str) -> str:
-    """Put the enhanced status code into a reply that has none."""
+    """Add the enhanced status code to a reply that has none."""
     code, text = reply[:3], reply[4:]
     enhanced = _ENHANCED.get(code)
     if enhanced is None or _HAS_ENHANCED.match(reply):
@@ -86,10 +85,10 @@ def with_enhanced_code(reply: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """How a mail came, for its Received header."""
+class ReceivedHeader:
+    """The values of the Received header that we add to a mail."""
 
-    greeting: str  # what the peer called itself: any text
+    greeting: str  # the name that the peer gave: any text
     peer: str | None
     hostname: str
     extended: bool
@@ -98,10 +97,10 @@ class Trace:
     id: str
     at: datetime
 
-    def header(self) -> bytes:
-        """Write the Received header (RFC 5321 §4.4, protocol names of RFC 3848 and 6531).
+    def to_bytes(self) -> bytes:
+        """Format the header (RFC 5321 §4.4, protocol names of RFC 3848 and 6531).
 
-        It names no recipient: an address can be the secret that makes a provider believed.
+        It names no recipient: an address can be the secret that is a provider's evidence.
         """
         name = self.greeting if _HELO_NAME.fullmatch(self.greeting) else "unknown"
         origin = f"{name} ({_literal(self.peer)})" if self.peer else name

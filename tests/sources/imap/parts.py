@@ -11,9 +11,9 @@ from bridge import metrics
 from bridge.config.imap import ImapSettings
 from bridge.errors import StoreUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Cursor, Receipt
-from bridge.sources.imap.alarms import Alarm
-from bridge.sources.imap.open import Tokens
+from bridge.sources.imap.oauth import AccessTokens
 from bridge.sources.imap.source import ImapSource
+from bridge.sources.imap.status import Alarm
 from tests.patience import PATIENCE
 from tests.servers.scripted_imap import SECRET, USER, ScriptedImap
 from tests.sources.peer import pinned_time
@@ -123,7 +123,7 @@ def make_source(
     ledger: Ledger,
     port: int,
     *,
-    tokens: Tokens | None = None,
+    tokens: AccessTokens | None = None,
     refused_pause: float = 300,
     **more: object,
 ) -> ImapSource:
@@ -145,7 +145,7 @@ async def end(source: ImapSource, run: asyncio.Task[None]) -> None:
         await run
     assert source._client is None
     assert source._sync._commits == set()
-    assert not source.state.connected
+    assert not source.status.connected
 
 
 @asynccontextmanager
@@ -171,6 +171,6 @@ def flags(server: ScriptedImap) -> dict[bytes, set[str]]:
 async def trouble(source: ImapSource) -> str:
     """Wait until the source says what is wrong."""
     async with asyncio.timeout(PATIENCE):
-        while source.state.problem is None:
+        while source.status.problem is None:
             await asyncio.sleep(0)
-    return source.state.problem
+    return source.status.problem

@@ -15,7 +15,7 @@ from bridge.errors import ImapUnavailable
 from bridge.model import Arrival
 from bridge.sources.imap import source
 from bridge.sources.imap.client import ImapClient
-from bridge.sources.imap.open import look_into
+from bridge.sources.imap.open import open_read_only
 from tests.servers.scripted_imap import SECRET, USER, ScriptedImap, Session, scripted_imap
 from tests.sources.imap.parts import Ledger, make_source, running, settings
 
@@ -131,7 +131,7 @@ async def test_a_big_mail_may_come_slowly(
     monkeypatch.setattr("bridge.sources.imap.client._SLOWEST", BIG / 5)  # 5 s for it
     server.add(b"x" * BIG)
     server.instead["UID FETCH"] = drip
-    async with look_into(settings(server.port, timeout=0.2)) as look:
+    async with open_read_only(settings(server.port, timeout=0.2)) as look:
         assert await look.fetch_raw(1) == b"x" * BIG
     ledger = Ledger()
     async with running(make_source(ledger, server.port, timeout=0.2)):
@@ -152,4 +152,4 @@ async def test_a_mail_that_comes_too_slowly_is_given_up(
     await client.login(USER, SECRET)
     with pytest.raises(ImapUnavailable, match=r"no answer within 0\.3 s"):
         await client.fetch_raw(1, BIG)
-    assert client.lost
+    assert client._protocol.lost is not None

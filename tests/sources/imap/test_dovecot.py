@@ -86,7 +86,7 @@ async def test_mail_that_comes_while_idling(
         await deliver(dovecot, user, sms(number))
         await settled(ledger, number)
     assert subjects(ledger) == ["sms 1", "sms 2", "sms 3"]
-    assert source.state.last_push is not None
+    assert source.status.last_push is not None
     assert await asyncio.to_thread(folder, dovecot, user) == {
         f"sms {number}": {"\\Seen"} for number in range(1, 4)
     }
@@ -263,9 +263,9 @@ async def test_a_certificate_that_nobody_vouches_for(
     """It is an alarm, and no password is sent."""
     source = begin(dovecot, dovecot.new_user(), port=dovecot.imaps_port, tls=True)
     async with asyncio.timeout(PATIENCE):
-        while source.state.problem is None:
+        while source.status.problem is None:
             await asyncio.sleep(0.01)
-    assert "certificate is not trusted" in source.state.problem
+    assert "certificate is not trusted" in source.status.problem
 
 
 @pytest.fixture
@@ -275,6 +275,7 @@ def own_dovecot() -> Iterator[DovecotServer]:
         yield server
 
 
+@pytest.mark.processes
 async def test_the_server_is_restarted(
     own_dovecot: DovecotServer, ledger: Ledger, begin: Begin
 ) -> None:

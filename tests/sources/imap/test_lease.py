@@ -13,7 +13,7 @@ from bridge.config.settings import StoreSettings
 from bridge.errors import StoreUnavailable
 from bridge.model import Report
 from bridge.sources.imap import liveness
-from bridge.sources.imap.lease import LedSource
+from bridge.sources.imap.lease import LeasedSource
 from bridge.store import LEAD_SECONDS, Mailboxes
 from tests.patience import PATIENCE
 from tests.servers.postgres import PostgresServer
@@ -51,14 +51,8 @@ class Box:
     def stop(self) -> None:
         self._stop.set()
 
-    def trouble(self) -> str | None:
-        return None
-
     def report(self) -> Report:
-        return {"state": "connected"}
-
-    def stuck(self) -> str | None:
-        return self.stopped
+        return Report("connected", stalled=self.stopped)
 
 
 class Lease:
@@ -85,7 +79,7 @@ async def within(what: asyncio.Event, seconds: float = PATIENCE) -> None:
 
 
 @asynccontextmanager
-async def running(source: LedSource) -> AsyncIterator[asyncio.Task[None]]:
+async def running(source: LeasedSource) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(source.run())
     try:
         yield task
@@ -98,10 +92,10 @@ async def running(source: LedSource) -> AsyncIterator[asyncio.Task[None]]:
 async def test_a_source_runs_while_the_lease_is_renewed() -> None:
     """The lease is renewed again and again, and the source is the same all the time."""
     lease, box = Lease(), Box()
-    source = LedSource("inbox", lease, box, LEASE)
+    source = LeasedSource("inbox", lease, box, LEASE)
     async with running(source):
         await within(box.reading)
-        assert source.leads
+        assert source.report().state == "connected"
         seen = lease.asked
         async with asyncio.timeout(PATIENCE):
             while lease.asked < seen + 3:
@@ -126,12 +120,12 @@ def hanging(lease: Lease) -> None:
 async def test_without_the_lease_the_source_ends_in_time(end: Callable[[Lease], None]) -> None:
     """A lease that is lost, or cannot be renewed, ends the source before another may begin."""
     lease, box = Lease(), Box()
-    source = LedSource("inbox", lease, box, LEASE)
+    source = LeasedSource("inbox", lease, box, LEASE)
     async with running(source):
         await within(box.reading)
         end(lease)
         await within(box.idle, LEASE + 1)
-        assert not source.leads
+        assert source.report().state == "waiting"
         lease.ours, lease.failing, lease.hanging = True, False, False
         await within(box.reading)
         assert box.turns == 2
@@ -142,26 +136,28 @@ async def test_whoever_waits_for_its_turn_has_not_stopped(monkeypatch: pytest.Mo
     """A lease that another bridge has is no silence; a turn that never ends is one."""
     monkeypatch.setattr(liveness, "SLACK", 0.5)
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr("bridge.sources.imap.lease.Pulse", partial(liveness.Pulse, loop.time))
+    monkeypatch.setattr(
+        "bridge.sources.imap.lease.Heartbeat", partial(liveness.Heartbeat, loop.time)
+    )
     lease, box = Lease(), Box()
     lease.ours = False
-    source = LedSource("inbox", lease, box, LEASE)
+    source = LeasedSource("inbox", lease, box, LEASE)
     async with running(source):
         async with asyncio.timeout(PATIENCE):
             while lease.asked < 15:
-                assert source.stuck() is None
-                assert source.report() == {"state": "waiting"}
+                assert source.report().stalled is None
+                assert source.report() == Report("waiting")
                 await asyncio.sleep(LEASE / 10)
         lease.ours = True
         await within(box.reading)
-        assert source.stuck() is None
-        assert source.report() == {"state": "connected"}
+        assert source.report().stalled is None
+        assert source.report() == Report("connected")
         box.stopped = "nothing moves"
-        assert source.stuck() == "nothing moves"
-    source = LedSource("inbox", lease, box, LEASE)
-    assert source.stuck() is None
+        assert source.report().stalled == "nothing moves"
+    source = LeasedSource("inbox", lease, box, LEASE)
+    assert source.report().stalled is None
     async with asyncio.timeout(PATIENCE):
-        while source.stuck() is None:  # it was never run
+        while source.report().stalled is None:  # it was never run
             await asyncio.sleep(0.05)
 
 
@@ -169,7 +165,7 @@ async def test_whoever_waits_for_its_turn_has_not_stopped(monkeypatch: pytest.Mo
 async def test_a_short_outage_does_not_end_the_source() -> None:
     """A renewal that fails is tried again while the lease lasts."""
     lease, box = Lease(), Box()
-    async with running(LedSource("inbox", lease, box, 3.0)):
+    async with running(LeasedSource("inbox", lease, box, 3.0)):
         await within(box.reading)
         lease.failing = True
         async with asyncio.timeout(PATIENCE):
@@ -189,7 +185,7 @@ async def test_stop_lets_the_source_end_by_itself() -> None:
     for ours in (True, False):
         lease, box = Lease(), Box()
         lease.ours = ours
-        source = LedSource("inbox", lease, box, LEASE)
+        source = LeasedSource("inbox", lease, box, LEASE)
         async with running(source) as task:
             await within(source.listening)
             if ours:
@@ -204,7 +200,7 @@ async def test_stop_does_not_wait_for_a_lease_that_hangs() -> None:
     """A store that does not answer whose turn it is holds no shutdown up."""
     lease, box = Lease(), Box()
     lease.hanging = True
-    source = LedSource("inbox", lease, box, 600)
+    source = LeasedSource("inbox", lease, box, 600)
     async with running(source) as task:
         async with asyncio.timeout(PATIENCE):
             while not lease.asked:
@@ -223,7 +219,7 @@ async def test_a_bug_of_the_source_leaves_here() -> None:
             raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        await asyncio.wait_for(LedSource("inbox", Lease(), Broken(), LEASE).run(), PATIENCE)
+        await asyncio.wait_for(LeasedSource("inbox", Lease(), Broken(), LEASE).run(), PATIENCE)
 
 
 async def test_two_bridges_read_one_mailbox_in_turn(postgres: PostgresServer) -> None:
@@ -237,7 +233,7 @@ async def test_two_bridges_read_one_mailbox_in_turn(postgres: PostgresServer) ->
     ):
         ledgers = (Mailboxes(one, "one", clock), Mailboxes(two, "two", clock))
         first, second = (
-            LedSource("inbox", partial(ledger.lead, "inbox", "INBOX"), box, LEASE)
+            LeasedSource("inbox", partial(ledger.lead, "inbox", "INBOX"), box, LEASE)
             for ledger, box in zip(ledgers, boxes, strict=True)
         )
         dying = asyncio.create_task(first.run())

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.errors import StoreUnavailable
 from bridge.model import Arrival, Report
-from bridge.sources.imap.lease import LedSource
+from bridge.sources.imap.lease import LeasedSource
 from tests.patience import PATIENCE
 from tests.servers.scripted_imap import ScriptedImap, Session, scripted_imap
 from tests.sources.imap.parts import Ledger, make_source
@@ -66,18 +66,12 @@ class Slow:
     def stop(self) -> None:
         """Be of no use: it must be cancelled."""
 
-    def trouble(self) -> str | None:
-        return None
-
     def report(self) -> Report:
-        return {}
-
-    def stuck(self) -> str | None:
-        return None
+        return Report("connected")
 
 
 @asynccontextmanager
-async def run(*sources: LedSource) -> AsyncIterator[None]:
+async def run(*sources: LeasedSource) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(source.run()) for source in sources]
     try:
         yield
@@ -97,12 +91,12 @@ async def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
 async def test_a_turn_has_ended_before_the_lease_has(broken: str) -> None:
     """A source that cannot renew is over while nobody else may begin, its own end included."""
     leases, source = Leases(), Slow()
-    led = LedSource("inbox", lambda: leases.lead("first"), lambda: source, LEASE)
-    async with run(led):
+    leased = LeasedSource("inbox", lambda: leases.lead("first"), lambda: source, LEASE)
+    async with run(leased):
         await until(source.reading.is_set)
         granted_until = leases.ends
         leases.broken = broken
-        await until(lambda: not led.leads)
+        await until(lambda: leased.report().state == "waiting")
         # Said as soon as it is cancelled, or once it has ended: both may be.
         await until(lambda: source.ended_at is not None)
         assert source.ended_at is not None
@@ -113,8 +107,8 @@ async def test_an_answer_that_comes_late_makes_no_turn_longer() -> None:
     """A lease counts from when it was asked for, not from when its answer came."""
     leases, source = Leases(), Slow()
     leases.answer_takes = LEASE / 2
-    led = LedSource("inbox", lambda: leases.lead("first"), lambda: source, LEASE)
-    async with run(led):
+    leased = LeasedSource("inbox", lambda: leases.lead("first"), lambda: source, LEASE)
+    async with run(leased):
         await until(source.reading.is_set)
         granted_until = leases.ends
         leases.broken = "hanging"
@@ -134,7 +128,7 @@ async def test_no_second_turn_begins_beside_the_end_of_the_first() -> None:
         made.append(Slow(LEASE / 2))
         return made[-1]
 
-    async with run(LedSource("inbox", lambda: leases.lead("first"), make, LEASE / 6)):
+    async with run(LeasedSource("inbox", lambda: leases.lead("first"), make, LEASE / 6)):
         await until(lambda: len(made) == 1 and made[0].reading.is_set())
         leases.broken = "lost"
         await until(lambda: leases.ends < asyncio.get_running_loop().time())
@@ -170,7 +164,7 @@ async def test_the_next_bridge_finds_nobody_in_the_mailbox(
     server.instead["LOGIN"] = login
     ledgers = {"first": Ledger(before=stuck), "second": Ledger()}
     first, second = (
-        LedSource(
+        LeasedSource(
             "inbox",
             lambda owner=owner: leases.lead(owner),  # type: ignore[misc]
             lambda owner=owner: make_source(ledgers[owner], server.port),  # type: ignore[misc]

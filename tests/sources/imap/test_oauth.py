@@ -19,7 +19,7 @@ import pytest
 from bridge import logs
 from bridge.config.imap import ImapSettings
 from bridge.errors import TokenRefused, TokenUnavailable
-from bridge.sources.imap.oauth import Tokens, tokens_for
+from bridge.sources.imap.oauth import AccessTokens, tokens_for
 from tests.conftest import Line
 from tests.delivery.servers import Answer, Request, closed_port, hangs, receiver, repeats, says
 from tests.patience import PATIENCE
@@ -42,7 +42,7 @@ def tokens(
     oauth: dict[str, Any],
     monotonic: Callable[[], float] | None = None,
     timeout: float = PATIENCE,
-) -> Tokens:
+) -> AccessTokens:
     settings = ImapSettings.model_validate(
         {
             "name": "inbox", "host": "imap.example.com", "username": "sms", "oauth": oauth,
@@ -214,13 +214,15 @@ REFUSING: dict[str, tuple[Answer, type[Exception], str]] = {
     "later, by name": (
         issues({"error": "temporarily_unavailable"}, status=400), TokenUnavailable, "answered 400",
     ),
-    "no JSON": (says(200, body=b"<html>hunter2-token"), TokenUnavailable, "no token"),
-    "a list": (says(200, body=b"[]"), TokenUnavailable, "no token"),
-    "no token": (issues({"expires_in": 1}), TokenUnavailable, "no token"),
-    "a token with a line end": (issues({"access_token": "a\r\nb"}), TokenUnavailable, "no token"),
+    "no JSON": (says(200, body=b"<html>hunter2-token"), TokenUnavailable, "no usable token"),
+    "a list": (says(200, body=b"[]"), TokenUnavailable, "no usable token"),
+    "no token": (issues({"expires_in": 1}), TokenUnavailable, "no usable token"),
+    "a token with a line end": (
+        issues({"access_token": "a\r\nb"}), TokenUnavailable, "no usable token",
+    ),
     "silence": (hangs, TokenUnavailable, "did not answer within 0.5 s"),
     "drops": (repeats(HEAD + b"x", 0.02), TokenUnavailable, "did not answer within"),
-    "a flood": (repeats(HEAD + b"x" * 10_000), TokenUnavailable, "far more than a token"),
+    "a flood": (repeats(HEAD + b"x" * 10_000), TokenUnavailable, "an answer that is far too long"),
 }  # fmt: skip
 
 
@@ -274,10 +276,11 @@ async def test_the_log_holds_no_token(lines: list[Line], monkeypatch: pytest.Mon
     assert not any(secret in json.dumps(lines) + repr(vars(made)) for secret in SECRETS)
 
 
-def command(script: str, timeout: float = PATIENCE) -> Tokens:
+def command(script: str, timeout: float = PATIENCE) -> AccessTokens:
     return tokens({"token_command": [sys.executable, "-c", script]}, timeout=timeout)
 
 
+@pytest.mark.processes
 async def test_a_command_prints_the_token() -> None:
     """Its output without the line end is the token, and it is run each time."""
     made = command("import time; print(f't{time.monotonic_ns()}')")
@@ -289,12 +292,13 @@ async def test_a_command_prints_the_token() -> None:
     ("script", "sentence"),
     [
         ("import sys; print('hunter2-token'); sys.exit(3)", "failed with exit code 3"),
-        ("import sys\nwhile True: sys.stdout.write('hunter2-token' * 1000)", "far more than"),
+        ("import sys\nwhile True: sys.stdout.write('hunter2-token' * 1000)", "printed too much"),
         ("print('two tokens')", "printed no single token"),
         ("pass", "printed no single token"),
         ("print('\\u00e9')", "printed no single token"),
     ],
 )
+@pytest.mark.processes
 async def test_what_a_command_can_do_wrong(script: str, sentence: str) -> None:
     """A command that fails, floods or prints something else is told and ended."""
     with pytest.raises(TokenUnavailable, match=sentence) as caught:
@@ -302,18 +306,21 @@ async def test_what_a_command_can_do_wrong(script: str, sentence: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.processes
 async def test_a_command_that_hangs_is_told_and_ended() -> None:
     """A command has as long as a mail server's answer, and no longer."""
     with pytest.raises(TokenUnavailable, match=r"did not end within 0\.5 s"):
         await command("import time; time.sleep(3600)", 0.5).token()
 
 
+@pytest.mark.processes
 async def test_a_command_that_is_not_there_is_told() -> None:
     """A wrong path is a sentence."""
     with pytest.raises(TokenUnavailable, match="cannot be run: no such file"):
         await tokens({"token_command": ["/nowhere/token"]}).token()
 
 
+@pytest.mark.processes
 async def test_what_a_command_leaves_behind_is_ended(tmp_path: Path) -> None:
     """A child that outlives its parent and keeps the pipe open holds nobody up for ever."""
     fifo, held = tmp_path / "fifo", tmp_path / "held"
@@ -343,6 +350,7 @@ def _is_held(fifo: Path) -> bool:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.processes
 async def test_a_command_that_we_may_not_kill_has_a_deadline() -> None:
     """One that runs as somebody else (sudo) and hangs is left behind, and holds nobody up."""
     script = """

@@ -12,13 +12,13 @@ from bridge.sources.imap.progress import Progress
 def test_a_failure_in_the_middle_holds_the_cursor() -> None:
     """What is above it is finished and not read again, and nothing is forgotten."""
     progress = Progress(7, base=0, settled=0)
-    assert progress.see([3, 5, 9]) == [3, 5, 9]
+    assert progress.found([3, 5, 9]) == [3, 5, 9]
     assert progress.cursor == 2
     for uid in (9, 3):
         progress.finish(uid)
     assert progress.cursor == 4
     assert progress.open == 1
-    assert progress.see([5, 9, 12]) == [5, 12]
+    assert progress.found([5, 9, 12]) == [5, 12]
     progress.finish(12)
     assert progress.cursor == 4
     progress.finish(5)
@@ -28,20 +28,20 @@ def test_a_failure_in_the_middle_holds_the_cursor() -> None:
 def test_what_is_gone_holds_nothing() -> None:
     """A mail that somebody took away before it was read is settled by the next search."""
     progress = Progress(7, base=0, settled=0)
-    progress.see([3, 5])
+    progress.found([3, 5])
     progress.finish(5)
-    assert progress.see([5]) == []
+    assert progress.found([5]) == []
     assert progress.cursor == 5
 
 
 def test_committed_is_not_finished() -> None:
     """A mail whose action is not done holds the cursor, and is not read again."""
     progress = Progress(7, base=0, settled=0)
-    progress.see([3, 5])
+    progress.found([3, 5])
     progress.committed[3] = ArrivalOutcome.MESSAGE
     progress.finish(5)
     assert progress.cursor == 2
-    assert progress.see([3, 5]) == []
+    assert progress.found([3, 5]) == []
     assert progress.cursor == 2
     progress.finish(3)
     assert progress.cursor == 5
@@ -50,7 +50,7 @@ def test_committed_is_not_finished() -> None:
 def test_below_the_base_there_is_no_cursor() -> None:
     """While old mails are picked one by one, a restart must begin with them again."""
     progress = Progress(7, base=10, settled=0)
-    progress.see([4, 8, 12])
+    progress.found([4, 8, 12])
     assert progress.cursor is None
     for uid in (4, 12):
         progress.finish(uid)
@@ -62,7 +62,7 @@ def test_below_the_base_there_is_no_cursor() -> None:
 def test_an_empty_folder_is_settled_up_to_its_base() -> None:
     """Where nothing is found, nothing is left to be done."""
     progress = Progress(7, base=10, settled=0)
-    assert progress.see([]) == []
+    assert progress.found([]) == []
     assert progress.cursor == 10
 
 
@@ -83,7 +83,7 @@ def test_every_mail_is_read_until_it_is_finished(
     for new, ends in rounds:
         there |= {uid + highest for uid in new}
         highest = max(there, default=0)
-        wanted = progress.see(uid for uid in there if uid > progress.settled)
+        wanted = progress.found(uid for uid in there if uid > progress.settled)
         assert set(wanted) == there - finished
         for end in ends:
             if wanted:

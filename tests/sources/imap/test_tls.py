@@ -20,6 +20,9 @@ from tests.patience import PATIENCE
 from tests.servers.scripted_imap import SECRET, USER, ScriptedImap, scripted_imap
 from tests.sources.imap.parts import Ledger, make_source, running, settings
 
+pytestmark = pytest.mark.processes
+
+
 _CA = """
 [ca]
 default_ca = tests
@@ -128,9 +131,9 @@ async def test_a_certificate_that_is_not_to_be_trusted(
         source = make_source(Ledger(), server.port, tls=True, **ca)
         async with running(source):
             async with asyncio.timeout(PATIENCE):
-                while source.state.problem is None:
+                while source.status.problem is None:
                     await asyncio.sleep(0)
-            trouble = source.trouble()
+            trouble = source.report().problem
         assert server.heard == []
     (line,) = (each for each in lines if each["event"] == "imap.refused")
     assert line["level"] == "error"

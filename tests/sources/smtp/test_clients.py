@@ -42,6 +42,7 @@ async def swaks(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("mode", ["plain", "starttls", "implicit"])
+@pytest.mark.processes
 async def test_swaks_delivers(
     start: Start, taken: Taken, tls_settings: dict[str, object], tmp_path: Path, mode: str
 ) -> None:
@@ -58,6 +59,7 @@ async def test_swaks_delivers(
     assert expected in taken.arrivals[0].raw
 
 
+@pytest.mark.processes
 async def test_swaks_pipelines(start: Start, taken: Taken) -> None:
     """Another program's PIPELINING is understood."""
     source = await start()

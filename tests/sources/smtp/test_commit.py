@@ -68,8 +68,8 @@ async def test_a_peer_that_hangs_up_does_not_stop_the_commit(
             peer.writer.write_eof()
     if how == "reset":
         async with asyncio.timeout(PATIENCE):
-            await source._desk.deserted.wait()
-        assert source._desk.budget.used > 0  # the mail is still in memory
+            await source._shared.empty.wait()
+        assert source._shared.budget.used > 0  # the mail is still in memory
     (commit,) = source._commits
     gate.opened.set()
     async with asyncio.timeout(PATIENCE):
@@ -133,7 +133,7 @@ async def test_a_bug_in_a_command_is_a_451(
 
     peer = await connect(source)
     await peer.greet()
-    (session,) = source._desk.sessions
+    (session,) = source._shared.sessions
     monkeypatch.setattr(session, "_arrival", broken)
     await peer.begin_mail()
     assert await peer.ask(MAIL + b".") == "451 4.3.0 An error of ours, try again later"

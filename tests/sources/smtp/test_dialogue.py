@@ -400,10 +400,10 @@ def _count(code: str) -> float:
 
 async def _all_gone(source: object) -> None:
     async with asyncio.timeout(PATIENCE):
-        await source._desk.deserted.wait()  # type: ignore[attr-defined]
+        await source._shared.empty.wait()  # type: ignore[attr-defined]
 
 
 async def test_aiosmtpd_sees_only_what_it_may_call(start: Start) -> None:
     """It reads every attribute that it sees, for each connection; on one Python that raises."""
     source = await start()
-    assert [name for name, _ in inspect.getmembers(source._desk)] == ["handle_RCPT"]
+    assert [name for name, _ in inspect.getmembers(source._shared)] == ["handle_RCPT"]

@@ -88,7 +88,7 @@ async def test_sixty_megabytes_do_not_grow_the_process(
     before = resident()
     await flood(peer, piece, 60 * MIB // len(piece))
     async with asyncio.timeout(PATIENCE):
-        await source._desk.deserted.wait()
+        await source._shared.empty.wait()
     assert resident() - before < 24 * MIB
     assert taken.arrivals == []
 
@@ -150,8 +150,8 @@ async def test_a_spent_budget_is_told_before_the_mail_is_sent(
     source = await start()
     peer = await connect(source)
     await peer.greet()
-    share = source._desk.budget.share()
-    assert share.grow(source._desk.budget._most)
+    share = source._shared.budget.share()
+    assert share.grow(source._shared.budget._most)
     assert await peer.codes(b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>", b"DATA") == ["250", "250", "452"]
     share.close()
     await peer.begin_mail()
@@ -248,7 +248,7 @@ async def test_a_peer_that_drips_is_cut_off_in_the_end(
     await peer.begin_mail()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    while source._desk.sessions and loop.time() - began < 5:
+    while source._shared.sessions and loop.time() - began < 5:
         await flood(peer, b"x", 1)
         await asyncio.sleep(0.02)
     assert loop.time() - began < 2
@@ -275,9 +275,9 @@ async def test_a_peer_that_does_not_read_is_cut_off(
         await loop.sock_connect(silent, listening.getsockname())
         await loop.sock_sendall(silent, b"EHLO x\r\n" * 999)
         async with asyncio.timeout(PATIENCE):
-            while not source._desk.sessions:
+            while not source._shared.sessions:
                 await asyncio.sleep(0.01)
-            await source._desk.deserted.wait()
+            await source._shared.empty.wait()
     run.cancel()
     await asyncio.wait([run])
 
@@ -288,8 +288,8 @@ async def test_a_mail_that_is_refused_is_not_kept(start: Start, connect: Connect
     peer = await connect(source)
     await peer.greet()
     await peer.begin_mail()
-    rest_of_it = source._desk.budget.share()
-    assert rest_of_it.grow(source._desk.budget._most - 100_000)
+    rest_of_it = source._shared.budget.share()
+    assert rest_of_it.grow(source._shared.budget._most - 100_000)
     tracemalloc.start()  # not the resident size: what earlier tests freed would be used again
     try:
         await flood(peer, b"x" * 65534 + b"\r\n", 9 * MIB // 65536)

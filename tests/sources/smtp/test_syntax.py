@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.sources.smtp.syntax import Recipients, Trace, read_path, with_enhanced_code
+from bridge.sources.smtp.syntax import ReceivedHeader, Recipients, read_path, with_enhanced_code
 
 NOON = datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)
 
@@ -89,7 +89,7 @@ def trace(**changes: object) -> str:
         "greeting": "mx.example", "peer": "192.0.2.1", "hostname": "bridge.example",
         "extended": True, "tls": False, "utf8": False, "id": "abc", "at": NOON,
     }  # fmt: skip
-    return Trace(**(fields | changes)).header().decode()  # type: ignore[arg-type]
+    return ReceivedHeader(**(fields | changes)).to_bytes().decode()  # type: ignore[arg-type]
 
 
 def test_the_received_header_is_that_of_rfc_5321() -> None:

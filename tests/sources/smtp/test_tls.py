@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError
 from bridge.net.tls import server_context
 from bridge.sources.smtp.connection import SmtpConnection
+from tests.certificates import write_key
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
@@ -100,8 +102,8 @@ async def test_old_tls_is_refused(
 ) -> None:
     """TLS 1.1 gets no connection."""
     source = await start(tls_listen=("127.0.0.1:0",), **tls_settings)
-    assert source._desk.tls is not None
-    assert source._desk.tls.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert source._shared.tls is not None
+    assert source._shared.tls.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize("said", [b"EHLO x\r\n", b"\x16\x03\x01\x00\x05junk!", b""])
@@ -117,7 +119,7 @@ async def test_a_failed_handshake_leaves_nothing(
     await peer.send(said)
     await peer.rest()
     async with asyncio.timeout(PATIENCE):
-        await source._desk.deserted.wait()
+        await source._shared.empty.wait()
     assert len(lines) == 1
     peer.reset()
 
@@ -143,7 +145,7 @@ async def test_a_starttls_that_fails_leaves_nothing(
         case "junk":
             await peer.send(b"MAIL FROM:<a@b>\r\n" * 10)
     async with asyncio.timeout(PATIENCE):
-        await source._desk.deserted.wait()
+        await source._shared.empty.wait()
     assert [line["event"] for line in lines] == ["smtp.tls_failed"]
 
 
@@ -157,7 +159,7 @@ async def test_a_starttls_that_is_followed_by_silence_leaves_nothing(
     await peer.greet()
     assert (await peer.ask(b"STARTTLS")).startswith("220")
     async with asyncio.timeout(1):
-        await source._desk.deserted.wait()
+        await source._shared.empty.wait()
     assert [line["event"] for line in lines] == ["smtp.tls_failed"]
 
 
@@ -237,12 +239,8 @@ def test_an_encrypted_key_is_told_and_no_password_asked_for(
 ) -> None:
     """OpenSSL would wait at the terminal for a password."""
     locked = tmp_path / "locked.key"
-    subprocess.run(
-        ["openssl", "ec", "-aes256", "-passout", "pass:x", "-in", certificates / "one.key",
-         "-out", locked],
-        check=True, capture_output=True, timeout=PATIENCE,
-    )  # fmt: skip
-    locked.chmod(0o600)
+    key = ec.generate_private_key(ec.SECP256R1())
+    write_key(locked, key, BestAvailableEncryption(b"x"))
     with pytest.raises(ConfigError, match="is encrypted"):
         server_context(certificates / "one.pem", locked, "smtp")
 
@@ -255,7 +253,7 @@ async def test_a_bug_in_the_accept_loop_is_no_silence(
     def broken(_session: SmtpConnection) -> bool:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(SmtpConnection, "take_place", broken)
+    monkeypatch.setattr(SmtpConnection, "admit", broken)
     listen = {"listen": (), "tls_listen": ("127.0.0.1:0",), "hostname": "bridge.example"}
     source = make_source(SmtpSettings.model_validate(listen | tls_settings), taken)
     run = asyncio.create_task(source.run())

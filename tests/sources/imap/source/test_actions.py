@@ -69,7 +69,7 @@ async def test_a_folder_that_becomes_read_only(
     await server.push(b"locked")
     await ledger.until_at(1)
     assert not any(words.startswith("UID STORE") for words in server.heard)
-    assert source.state.problem is None
+    assert source.status.problem is None
     server.readonly = False
     await server.until(lambda: source._sync._folder.locked is False)
     await server.push(b"free")
@@ -91,7 +91,7 @@ async def test_a_folder_that_becomes_read_only_between_the_commit_and_the_action
     server.add(b"sms")
     source = begin(poll=0.05)
     await ledger.until_at(1)
-    await server.until(lambda: source.state.problem is None and source.state.open == 0)
+    await server.until(lambda: source.status.problem is None and source.status.open == 0)
     assert ledger.raws == [b"sms"]
     assert flags(server) == {b"sms": set()}
     assert sum(words.startswith("UID STORE") for words in server.heard) == 1
@@ -137,8 +137,8 @@ async def test_an_action_that_is_refused(
     source = begin(on_message="move:Done", poll=0.05)
     await ledger.until_taken(b"a")
     await server.until_heard("UID MOVE", 2)
-    assert source.state.problem is not None
-    assert "'Done'" in source.state.problem
+    assert source.status.problem is not None
+    assert "'Done'" in source.status.problem
     await server.push(b"b")
     await ledger.until_taken(b"b")
     server.folders.add("Done")

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import StoreError, StoreFull, StoreUnavailable
 from bridge.model import Arrival, Cursor
-from bridge.sources.imap.alarms import Alarm
+from bridge.sources.imap.status import Alarm
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.servers.scripted_imap import ScriptedImap, Session
@@ -33,7 +33,7 @@ async def test_a_failing_commit_in_the_middle(
     await server.until_heard("idling")
     assert sorted(ledger.raws) == [b"a", b"b", b"d", b"e"]
     assert {raw for raw, some in flags(server).items() if not some} == {b"c"}
-    assert source.state.open == 1
+    assert source.status.open == 1
     # It is tried again, alone, and when it succeeds the cursor passes all of them.
     ledger.before = None
     await server.push(b"f")
@@ -60,7 +60,7 @@ async def test_the_store_is_away(
     source = begin()
     await server.until(lambda: tries == 2)
     assert server.mails[1].flags == set()
-    assert source.state.problem == str(error)
+    assert source.status.problem == str(error)
     await ledger.until_at(1)
     assert ledger.raws == [b"sms"]
 
@@ -157,7 +157,7 @@ async def test_a_mail_over_which_the_server_stumbles(
         await ledger.until(lambda: set(good) <= set(ledger.raws), 30)
         await server.until_heard("idling", 3)
     assert sorted(ledger.raws) == good
-    assert source.state.problem == "1 mails cannot be taken in yet; the log says which"
+    assert source.status.problem == "1 mails cannot be taken in yet; the log says which"
     assert {line["uid"] for line in told("imap.not_taken")} == {3}
     assert ledger.at == Cursor(7, 2)
     logins = sum(words.startswith("LOGIN") for words in server.heard)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.sources.imap.alarms import Alarm
+from bridge.sources.imap.status import Alarm
 from tests.patience import PATIENCE
 from tests.servers.scripted_imap import USER, ScriptedImap, Session
 from tests.sources.imap.parts import Ledger, alarms, make_source, trouble
@@ -79,7 +79,7 @@ async def test_tokens(server: ScriptedImap, ledger: Ledger, begin: Begin) -> Non
 
     source = begin(tokens=Tokens(), refused_pause=0.05)
     await server.until_heard("idling")
-    assert source.state.problem is None
+    assert source.status.problem is None
     server.hang_up()
     server.add(b"sms")
     await ledger.until_at(1)
@@ -110,7 +110,7 @@ async def test_a_token_that_became_old_costs_no_pause(
         while source._refusals < 2:
             await asyncio.sleep(0.01)
     assert told("imap.refused")[0]["pause"] < 5
-    assert source._pause_of_refusal() > 2000
+    assert source._refusal_pause() > 2000
 
 
 @pytest.mark.unhurried

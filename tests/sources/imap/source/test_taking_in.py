@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import NotPossible
 from bridge.model import Arrival, SourceKind
-from bridge.sources.imap.open import look_into
+from bridge.sources.imap.open import open_read_only
 from tests.servers.scripted_imap import ScriptedImap, Session
 from tests.sources.imap.parts import NAME, Ledger, flags, settings
 from tests.sources.imap.source.conftest import Begin
@@ -28,12 +28,14 @@ async def test_a_pushed_mail_is_taken(server: ScriptedImap, ledger: Ledger, begi
     assert (arrival.origin.uidvalidity, arrival.origin.uid) == (7, 1)
     assert server.mails[1].flags == {"\\Seen"}
     await server.until_heard("idling", 2)
-    assert source.state.connected
-    assert source.state.last_push == NOON
-    assert source.state.last_sync == NOON
-    assert source.state.lag == 1.0  # INTERNALDATE is 14:30:52 +0200
-    assert source.state.problem is None
-    assert source.report() == {
+    assert source.status.connected
+    assert source.status.last_push == NOON
+    assert source.status.last_sync == NOON
+    assert source.status.lag == 1.0  # INTERNALDATE is 14:30:52 +0200
+    assert source.status.problem is None
+    report = source.report()
+    assert (report.problem, report.stalled) == (None, None)
+    assert {"state": report.state, **report.details} == {
         "state": "connected",
         "last_sync": "2026-04-08T12:30:53+00:00",
         "last_push": "2026-04-08T12:30:53+00:00",
@@ -106,7 +108,7 @@ async def test_looking_changes_nothing(server: ScriptedImap) -> None:
     """The UIDs and the bytes are told, what is too big is refused, and no flag is set."""
     server.add(b"sms")
     server.add(b"x" * 100_001)
-    async with look_into(settings(server.port)) as look:
+    async with open_read_only(settings(server.port)) as look:
         assert look.uidvalidity == 7
         assert await look.list_uids() == [1, 2]
         assert await look.fetch_raw(1) == b"sms"

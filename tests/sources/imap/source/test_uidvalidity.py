@@ -102,15 +102,15 @@ async def test_the_folder_goes_and_comes_back(
     server.folders.clear()
     server.hang_up()
     await server.until_heard("SELECT", 3)
-    assert source.state.problem is not None
-    assert "INBOX" in source.state.problem
+    assert source.status.problem is not None
+    assert "INBOX" in source.status.problem
     assert len(told("imap.refused")) == 1  # told once, tried often
     server.uidvalidity = 9
     server.add(b"sms")
     server.folders.add("INBOX")
     await ledger.until_at(1, uidvalidity=9)
     await server.until_heard("idling", 2)
-    assert source.state.problem is None
+    assert source.status.problem is None
 
 
 async def test_no_uidnext_and_the_last_mail_goes(

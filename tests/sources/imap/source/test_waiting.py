@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from tests.servers.scripted_imap import FULL, ScriptedImap, Session
-from tests.sources.imap.parts import Ledger
-from tests.sources.imap.source.conftest import Begin
+from tests.sources.imap.parts import Ledger, trouble
+from tests.sources.imap.source.conftest import Begin, Told
 
 
 async def test_the_server_restarts(server: ScriptedImap, ledger: Ledger, begin: Begin) -> None:
@@ -32,9 +33,47 @@ async def test_a_server_that_hangs_up_at_each_idle(
     server.instead["IDLE"] = die
     source = begin()
     await server.until_heard("LOGIN", 3)
-    assert source._backoff._state.attempt_number == 2
+    assert source._retrying.statistics["attempt_number"] == 3  # of one series of failures
     server.add(b"sms")
     await ledger.until_at(1)
+
+
+async def test_a_connection_that_lasted_ends_the_series_of_failures(
+    server: ScriptedImap, begin: Begin, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it the pauses start over: each failure is the first of a series."""
+    monkeypatch.setattr("bridge.sources.imap.source._STEADY", 0.0)
+
+    async def die(session: Session, tag: str, words: str) -> None:
+        session.writer.transport.abort()
+
+    server.instead["IDLE"] = die
+    source = begin()
+    await server.until_heard("LOGIN", 4)
+    assert source._retrying.statistics["attempt_number"] == 1
+    pauses = [line["pause"] for line in told("imap.unavailable")]
+    assert len(pauses) >= 3
+    assert all(0.1 <= pause <= 0.6 for pause in pauses)
+
+
+@pytest.mark.parametrize("lasted", [True, False])
+async def test_a_pause_is_announced_to_the_watchdog(
+    server: ScriptedImap, begin: Begin, monkeypatch: pytest.MonkeyPatch, lasted: bool
+) -> None:
+    """A source that waits for its next attempt has not stalled; at its end, `stop` wakes it."""
+    monkeypatch.setattr("bridge.sources.imap.source._STEADY", 0.0 if lasted else 1e9)
+    monkeypatch.setattr("bridge.sources.imap.source._SHORTEST_PAUSE", 3600.0)
+
+    async def die(session: Session, tag: str, words: str) -> None:
+        session.writer.transport.abort()
+
+    server.instead["IDLE"] = die
+    source = begin()
+    await trouble(source)
+    async with asyncio.timeout(60):
+        while source.status.heartbeat._until < time.monotonic() + 3500:
+            await asyncio.sleep(0.01)
+    assert source.report().stalled is None
 
 
 @pytest.mark.unhurried

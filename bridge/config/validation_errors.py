@@ -1,4 +1,4 @@
-"""Turns what pydantic found wrong into sentences for an operator, in the config's own words."""
+"""Turns pydantic's validation errors into messages for operators, in the config's terms."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from bridge.config.settings import Settings
+from bridge.config.settings import Settings, TrustSettings
 from bridge.config.values import nearest
 
 Path = tuple[str | int, ...]
 
-# What to write where something required is missing.
+# Examples for missing required keys.
 _MISSING: Final[Mapping[tuple[str, ...], str]] = {
     ("providers", "name"): 'name = "agile"',
     ("providers", "trust"): (
-        "a [providers.trust] table with networks, recipients, dkim, authserv_id or "
+        "a [providers.trust] table with "
+        f"{', '.join(name for name in TrustSettings.model_fields if name != 'anyone')} or "
         "anyone = true: no mail is believed without evidence"
     ),
     ("providers", "trust", "authserv_id", "id"): 'id = "mx.example.com"',
@@ -57,12 +58,12 @@ _LIMITS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def path_of(error: ErrorDetails) -> Path:
-    """Give the path of the key that an error is about."""
+    """Return the path of the key that an error is about."""
     return tuple(error["loc"])
 
 
 def problem_of(error: ErrorDetails) -> str:
-    """Say in one sentence what is wrong and what to write instead; never the value of a secret."""
+    """Describe an error and what to write instead; never quotes a secret."""
     kind, path, context = error["type"], path_of(error), error.get("ctx", {})
     match kind:
         case "extra_forbidden":
@@ -84,19 +85,19 @@ def problem_of(error: ErrorDetails) -> str:
 
 
 def unknown_key(path: Path) -> str:
-    """Name an unknown key, and the one that was meant or the table where it belongs."""
+    """Describe an unknown key: the nearest known one, or the table where it belongs."""
     word = str(path[-1])
     here = _table_at(path[:-1])
     known = tuple(keys(here)) if here else ()
-    said = f"unknown key {word!r}"
+    problem = f"unknown key {word!r}"
     if near := nearest(word, known):
-        return f"{said}, did you mean {near!r}?"
+        return f"{problem}, did you mean {near!r}?"
     if owners := _owners(word):
-        return f"{said} here: it belongs to {owners}"
+        return f"{problem} here: it belongs to {owners}"
     elsewhere = [name for _, model in tables() for name in keys(model)]
     if near := nearest(word, elsewhere):
-        return f"{said}, did you mean {near!r}? It belongs to {_owners(near)}"
-    return f"{said}: known here are {', '.join(known)}"
+        return f"{problem}, did you mean {near!r}? It belongs to {_owners(near)}"
+    return f"{problem}: known here are {', '.join(known)}"
 
 
 def _one_of(path: Path) -> str:
@@ -108,13 +109,13 @@ def _one_of(path: Path) -> str:
 
 
 def _choices(annotation: Any) -> Sequence[str]:
-    """Find the values of `Literal[…]` or `Literal[…] | None`."""
+    """Return the values of `Literal[…]` or `Literal[…] | None`."""
     inner = [each for each in get_args(annotation) if each is not type(None)]
     return _choices(inner[0]) if len(inner) == 1 and get_args(inner[0]) else inner
 
 
 def _table_at(path: Path) -> type[BaseModel] | None:
-    """Find the model of the table at a path."""
+    """Return the model of the table at a path."""
     here: type[BaseModel] = Settings
     for part in path:
         if isinstance(part, int):
@@ -134,14 +135,14 @@ def _owners(word: str) -> str:
 
 
 def keys(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
-    """Give a table's settings by the name that they have in TOML."""
+    """Return a table's fields by their name in TOML."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def tables() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Give every table of the config: its header as written in TOML, and its model.
+    """Yield every table of the config: its header as written in TOML, and its model.
 
-    What several keys may hold (the places of a template) is told once, at the first of them.
+    A table that several keys can hold (a template's places) is yielded once, for the first.
     """
     seen: set[type[BaseModel]] = set()
     for header, model in _tables(Settings, ()):
@@ -168,7 +169,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Find the table's model in `Model`, `tuple[Model, ...]` or `Model | None`."""
+    """Return the table's model in `Model`, `tuple[Model, ...]` or `Model | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in get_args(annotation):

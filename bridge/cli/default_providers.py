@@ -1,4 +1,4 @@
-"""The providers of the commands that read files without a store, and where there is no config."""
+"""The providers for commands that parse files: the config's, or defaults without a config."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from bridge.config.settings import ProviderSettings, TrustSettings
 from bridge.errors import ConfigError
 from bridge.providers.base import Provider
 
-TRUST_NOTE: Final = "evidence was not asked for: nobody handed this file over"
+TRUST_NOTE: Final = "evidence was not checked: a file has no sender"
 
-# What the presets need to know, where there is no config. Evidence is not asked for here. Presets
-# whose senders are not published (url_networks) can only be read with a config.
-_STAND_INS: Final = (
+# Settings that the presets require. Evidence isn't checked here. Presets whose senders are not
+# published (url_networks) need a config.
+_DEFAULTS: Final = (
     ProviderSettings(
         name="agile", time_zone="Europe/Rome", region="IT", trust=TrustSettings(anyone=True)
     ),
 )
 _NOTE: Final = (
-    "no providers are configured: read as agile's, in zone Europe/Rome and region IT; "
-    "others need a config"
+    "no providers are configured: parsed as agile's, with zone Europe/Rome and region IT; "
+    "other formats need a config"
 )
 
 
 def known_providers(config: Path | None) -> tuple[Sequence[Provider], Sequence[str]]:
-    """Return the config's providers, or stand-ins with a note about them."""
+    """Return the config's providers, or default ones with a note about them."""
     path = find_config(config)
     if path is not None:
         file = load_file(path)
@@ -36,5 +36,5 @@ def known_providers(config: Path | None) -> tuple[Sequence[Provider], Sequence[s
             try:
                 return providers.build(file.settings.providers), ()
             except ConfigError as error:
-                raise file.explain(error) from None
-    return providers.build(_STAND_INS), (_NOTE,)
+                raise file.locate(error) from None
+    return providers.build(_DEFAULTS), (_NOTE,)

@@ -1,4 +1,4 @@
-"""Prints why a mail became what it became, with the mail's text marked."""
+"""Prints how a mail was parsed, with the values highlighted in its text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARK: Final = "black on bright_yellow"
 
 
 def print_explanation(explained: Explained) -> None:
-    """Print an explanation, and the mail's text with the found parts marked."""
+    """Print an explanation, and the mail's text with the values highlighted."""
     document = explained.document
     charset = document["charset"]
     if charset is not None:
@@ -43,7 +43,7 @@ def print_explanation(explained: Explained) -> None:
 
 
 def _print_marked(text: str, spans: Sequence[tuple[int, int, str]]) -> None:
-    """Print the lines, each with the fields found on it; on a terminal these are highlighted."""
+    """Print each line with the fields found on it; on a terminal they are highlighted."""
     lines = text.removesuffix("\n").split("\n")
     names = []
     at = 0
@@ -69,7 +69,7 @@ def _print_marked(text: str, spans: Sequence[tuple[int, int, str]]) -> None:
 
 
 def _pieces(line: str, at: int, spans: Sequence[tuple[int, int, str]]) -> list[tuple[str, bool]]:
-    """Cut a line that begins at this offset into what was found and what was not."""
+    """Split a line that begins at offset `at` into (piece, is a value)."""
     cuts = {0, len(line)}
     for start, end, _ in spans:
         cuts |= {min(max(start - at, 0), len(line)), min(max(end - at, 0), len(line))}

@@ -1,0 +1,79 @@
+"""The words of smsbridge as frozen values: arrival, email, trust, message, delivery, outcome.
+
+Nothing here does I/O. Every datetime is aware; durations are seconds as float; raw bytes are
+never changed after they came in.
+"""
+
+from bridge.model.arrival import (
+    Arrival,
+    Cursor,
+    Email,
+    Envelope,
+    Ignored,
+    MailboxPlace,
+    MailFile,
+    Origin,
+    Reason,
+    SourceKind,
+    Trust,
+    Unreadable,
+)
+from bridge.model.delivery import (
+    Attempt,
+    Claim,
+    Dead,
+    Decision,
+    Delivered,
+    DeliveryState,
+    Hold,
+    Outcome,
+    PlannedDelivery,
+    RetryAt,
+)
+from bridge.model.message import (
+    SMS_RECEIVED,
+    EmailSummary,
+    Event,
+    Identity,
+    Message,
+    RawFields,
+    SmsMessage,
+)
+from bridge.model.receipt import ArrivalOutcome, Receipt
+from bridge.model.report import Details, Report
+
+__all__ = [
+    "SMS_RECEIVED",
+    "Arrival",
+    "ArrivalOutcome",
+    "Attempt",
+    "Claim",
+    "Cursor",
+    "Dead",
+    "Decision",
+    "Delivered",
+    "DeliveryState",
+    "Details",
+    "Email",
+    "EmailSummary",
+    "Envelope",
+    "Event",
+    "Hold",
+    "Identity",
+    "Ignored",
+    "MailFile",
+    "MailboxPlace",
+    "Message",
+    "Origin",
+    "Outcome",
+    "PlannedDelivery",
+    "RawFields",
+    "Reason",
+    "Receipt",
+    "Report",
+    "RetryAt",
+    "SmsMessage",
+    "SourceKind",
+    "Trust",
+    "Unreadable",
+]

@@ -1,0 +1,108 @@
+"""Deliveries: planned, claimed, attempted, decided on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from bridge.model.message import SMS_RECEIVED, Event
+
+
+class DeliveryState(StrEnum):
+    """The state of a delivery; every delivery is in exactly one."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    HELD = "held"
+    DEAD = "dead"
+    FILTERED = "filtered"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """A delivery to be written with its message.
+
+    `claimed`: the lane has a free slot, so the row is written as leased to us, attempt 1.
+    """
+
+    endpoint: str
+    state: DeliveryState
+    claimed: bool = False
+    reason: str | None = None  # why it is held or filtered
+    format: str = SMS_RECEIVED  # of the event that the endpoint gets
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery leased to us for one attempt, which the store has counted already.
+
+    `attempt` counts every HTTP call ever made for this delivery, from 1. `step` counts from 0 in
+    the schedule that began at `schedule_from`; an operator's retry begins a new schedule.
+    """
+
+    delivery_id: int
+    endpoint: str
+    event: Event
+    attempt: int
+    step: int
+    schedule_from: datetime
+    lease: str  # the token that `record` must present
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one HTTP call ended: a status, or the error that came instead of one.
+
+    `duration` is in seconds; `answer` is at most 4 KiB of the response's body; `retry_after` is
+    the header in seconds. `error` is a constant name (`timeout`, `connect`, `tls`, `protocol`),
+    `detail` the sentence.
+    """
+
+    status: int | None
+    duration: float
+    error: str | None = None
+    detail: str = ""
+    retry_after: float | None = None
+    answer: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The endpoint accepted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again at this time, as this step of the schedule."""
+
+    at: datetime
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep it until an operator resumes; `whole_endpoint` holds every delivery of the endpoint."""
+
+    reason: str
+    whole_endpoint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The schedule is exhausted; the payload is kept."""
+
+    reason: str
+
+
+Decision = Delivered | RetryAt | Hold | Dead
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP call and the decision on it, to be recorded."""
+
+    claim: Claim
+    started_at: datetime
+    outcome: Outcome
+    decision: Decision
