@@ -29,13 +29,16 @@ def test_completions_man_page_and_alert_rules_are_up_to_date(tmp_path: Path) -> 
     ("words", "completed"),
     [("quaran", ["quarantine"]), ("quarantine re", ["reparse"]), ("check --mail", ["--mailboxes"])],
 )
-def test_bash_completes(words: str, completed: list[str]) -> None:
+def test_bash_completes(words: str, completed: list[str], tmp_path: Path) -> None:
     """The script that is installed completes commands and options in a real bash."""
+    command = tmp_path / "smsbridge"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m bridge "$@"\n')
+    command.chmod(0o755)
     typed = ["smsbridge", *words.split()]
     script = (
         f". {FILES}/share/bash-completion/completions/smsbridge\n"
         f"COMP_WORDS=({' '.join(typed)}) COMP_CWORD={len(typed) - 1}\n"
-        f"_smsbridge_completion '{sys.executable} -m bridge'\n"
+        f"_smsbridge_completion {command}\n"
         'printf "%s\\n" "${COMPREPLY[@]}"\n'
     )
     done = subprocess.run(
