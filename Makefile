@@ -16,16 +16,21 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz lock clean
+.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz lock \
+	runtime generate dist package-test clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## .venv with everything that requirements.lock names
 
 $(READY): requirements.lock pyproject.toml scripts/setup
 	@scripts/setup
 	@touch $@
+
+runtime: ## .venv with what the daemon and its commands need, and nothing else
+	@scripts/setup --runtime
+	@rm -f $(READY)
 
 demo: $(READY) ## real mails in, verified webhooks out; KEEP=1 stays up
 	@$(BIN)/smsbridge demo $(if $(KEEP),--keep) $(ARGS)
@@ -60,6 +65,16 @@ fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 
 lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade for the newest of all
 	@scripts/lock $(ARGS)
+
+generate: $(READY) ## completions and man page from the commands
+	@PYTHONPATH=. $(BIN)/python packaging/generate.py
+
+dist: ## wheel, Debian package, bill of materials and checksums in dist/
+	@scripts/dist $(ARGS)
+
+package-test: $(READY) ## the package in a bare Debian: installed, upgraded under load, removed; as root
+	@scripts/apt-install mmdebstrap systemd-container lintian buildah
+	$(BIN)/python -m pytest -n 0 tests/packaging/bare_debian.py $(ARGS)
 
 clean: ## away with .venv and all caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -81,9 +81,10 @@ class Daemon:
         config: Path,
         command: Sequence[str] = ("-m", "bridge"),
         within: Sequence[str] = (),  # what goes in front, and becomes the daemon in the end
+        python: Path = Path(sys.executable),
     ) -> None:
         self.config = config
-        self._command = (*within, sys.executable, *command)
+        self._command = (*within, str(python), *command)
         self._process: subprocess.Popen[str] | None = None
         self._told = threading.Condition()
         self._log: list[dict[str, Any]] = []

@@ -13,8 +13,10 @@ import pytest
 
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "bash": "bash",
         "dkimproxy-sign": "libmail-dkim-perl",
         "dkimsign": "python3-dkim",
+        "dpkg-deb": "dpkg",
         "doveadm": "dovecot-imapd",
         "dovecot": "dovecot-imapd",
         "lmtp": "dovecot-lmtpd",

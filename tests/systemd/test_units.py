@@ -15,9 +15,10 @@ from tests.servers.programs import need
 
 pytestmark = pytest.mark.processes
 
-
-UNITS = Path(__file__).parents[2] / "systemd"
-BINARY = "/opt/smsbridge/.venv/bin/smsbridge"
+FILES = Path(__file__).parents[2] / "packaging" / "files" / "lib"
+UNITS = FILES / "systemd" / "system"
+BINARY = "ExecStart=smsbridge "
+ACCOUNT = FILES / "sysusers.d" / "smsbridge.conf"
 MOST_EXPOSED = 1.5  # of 10; a unit with nothing set scores 9.6
 
 
@@ -34,7 +35,7 @@ def installed(tmp_path: Path) -> Path:
     """Copy the units, with a program that exists here, as systemd asks for it."""
     for name in ("smsbridge.service", "smsbridge.socket"):
         text = (UNITS / name).read_text()
-        (tmp_path / name).write_text(text.replace(BINARY, "/bin/true"))
+        (tmp_path / name).write_text(text.replace(BINARY, "ExecStart=/bin/true "))
     assert BINARY not in (tmp_path / "smsbridge.service").read_text()
     return tmp_path
 
@@ -100,4 +101,4 @@ def test_the_account_of_the_service_is_made() -> None:
     """The user that the unit names is the one that systemd-sysusers makes."""
     user = read("smsbridge.service")["Service"]["User"]
 
-    assert re.search(rf"^u {user} - ", (UNITS / "smsbridge.sysusers").read_text(), re.MULTILINE)
+    assert re.search(rf"^u {user} - ", ACCOUNT.read_text(), re.MULTILINE)

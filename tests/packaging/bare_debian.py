@@ -1,0 +1,254 @@
+"""The package's whole life in a bare Debian 12 with its own systemd: `make package-test`, as root.
+
+Not part of `make test`: it fetches a Debian system from a mirror.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge import __version__
+from tests.documents import blocks, page
+from tests.packaging.building import PACKAGING, deb, site_packages, wheel
+from tests.packaging.machine import Machine, make_root, run_here
+from tests.patience import PATIENCE
+
+pytestmark = pytest.mark.processes
+
+HERE = Path(__file__).parent
+CONFIG = """\
+[store]
+url = "sqlite:////var/lib/smsbridge/bridge.db"
+min_free = "1MiB"
+
+[smtp]
+listen = ["systemd:smtp"]
+recipients = ["@sms.example.com"]
+
+[[providers]]
+name = "agile"
+time_zone = "Europe/Rome"
+trust = { recipients = ["in-6f1c0a93d2@sms.example.com"] }
+
+[[endpoints]]
+name = "crm"
+url = "http://127.0.0.1:9000/hooks/sms"
+secret = { file = "/etc/smsbridge/secrets/crm" }
+"""
+# What the administrator does, as docs/deployment.md says it.
+SET_UP = """
+install -m 640 -g smsbridge /root/config.toml /etc/smsbridge/config.toml
+(umask 027; smsbridge secret > /etc/smsbridge/secrets/crm)
+chgrp smsbridge /etc/smsbridge/secrets/crm
+runuser -u smsbridge -- smsbridge check
+systemctl enable --now smsbridge.socket smsbridge.service
+"""
+INSIDE = "/opt/smsbridge/lib/python3.11/site-packages"
+ALL_MODULES = f"""
+import importlib, pathlib, psycopg  # the latter before its compiled part
+for path in sorted(pathlib.Path("{INSIDE}").rglob("*.so")):
+    name = ".".join(path.relative_to("{INSIDE}").parts).split(".cpython")[0].split(".abi3")[0]
+    if ".libs" not in str(path):
+        importlib.import_module(name.removesuffix(".so"))
+        print(name)
+"""
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Build the package of the version before, and of this one."""
+    folder = tmp_path_factory.mktemp("packages")
+    installed = site_packages(folder / "site-packages")
+    (folder / "before").mkdir()
+    (folder / "now").mkdir()
+    return [
+        deb(wheel(folder / "before", "0.0.9"), installed, folder),
+        deb(wheel(folder / "now"), installed, folder),
+    ]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Fetch a bare Debian."""
+    made = make_root(tmp_path_factory.mktemp("debian") / "root")
+    try:
+        yield made
+    finally:
+        run_here("rm", "-rf", "--one-file-system", str(made))
+
+
+@pytest.fixture(scope="module")
+def image(root: Path, packages: list[Path], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Build the container's image, on the same Debian instead of Docker's."""
+    folder = tmp_path_factory.mktemp("container")
+    shutil.copytree(PACKAGING / "container", folder, dirs_exist_ok=True)
+    shutil.copy(packages[1], folder / "smsbridge.deb")
+    base = run_here("buildah", "from", "scratch").strip()
+    run_here("buildah", "add", "--quiet", base, str(root), "/")
+    run_here("buildah", "commit", "--quiet", "--rm", base, "docker.io/library/debian:bookworm-slim")
+    run_here(
+        "buildah", "build", "--isolation", "chroot", "--network", "host", "--pull-never",
+        "--quiet", "--tag", "smsbridge-test", str(folder),
+    )  # fmt: skip
+    return "localhost/smsbridge-test"
+
+
+@pytest.fixture(scope="module")
+def machine(root: Path, image: str, packages: list[Path]) -> Iterator[Machine]:
+    """Boot a bare Debian with both packages, the receiver of the README and the load in /root."""
+    for number, package in enumerate(packages):
+        shutil.copy(package, root / f"root/{number}.deb")
+    shutil.copy(HERE / "load.py", root / "root")
+    (receiver,) = (each for each in blocks(page("README.md"), "python") if "ThreadingHTTP" in each)
+    (root / "root/receiver.py").write_text(receiver)
+    (root / "root/config.toml").write_text(CONFIG)
+    with Machine(root) as booted:
+        yield booted
+
+
+def test_lintian_finds_no_error(packages: list[Path]) -> None:
+    """Debian's own checker has no error, but that this build is not compressed."""
+    # pytest's folders are closed to the user that lintian may change to.
+    run_here(
+        "lintian", "--allow-root", "--fail-on", "error", "--suppress-tags",
+        "uses-no-compression-for-control-tarball,uses-no-compression-for-data-tarball",
+        str(packages[1]),
+    )  # fmt: skip
+
+
+def test_the_container_runs(image: str, tmp_path: Path) -> None:
+    """The image takes its example config and a secret from the engine, as its own user."""
+    secret = run_here("buildah", *inside(image), "smsbridge", "secret")
+    (tmp_path / "crm").write_text(secret)
+    checked = run_here(
+        "buildah", *inside(
+            image, f"{PACKAGING}/container/config.toml:/etc/smsbridge/config.toml:ro",
+            f"{tmp_path}/crm:/run/secrets/crm:ro",
+        ),
+        "sh", "-c", "id -un; smsbridge check --json",
+    )  # fmt: skip
+    user, _, answer = checked.partition("\n")
+    assert user == "smsbridge"
+    assert json.loads(answer)["ok"] is True
+
+
+def test_its_whole_life(machine: Machine, tmp_path: Path) -> None:
+    """Installed, set up, upgraded under load, rolled back, removed, purged: no mail is lost."""
+    before = machine.files()
+
+    machine.run("dpkg", "-i", "/root/0.deb")
+    assert machine.output("smsbridge", "--version") == "smsbridge 0.0.9\n"
+    assert machine.run("systemctl", "is-active", "smsbridge.service", ok=False) != 0
+    machine.sh(SET_UP)
+    machine.start(
+        "sh", "-c",
+        "mkdir -p /tmp/r && cd /tmp/r && "
+        "SMSBRIDGE_SECRET=$(cat /etc/smsbridge/secrets/crm) exec python3 /root/receiver.py",
+        output=tmp_path / "receiver",
+    )  # fmt: skip
+    load = machine.start("python3", "/root/load.py", "mail", "/tmp/stop", output=tmp_path / "load")
+    try:
+        accepted_within(tmp_path / "load", 50)
+
+        machine.run("dpkg", "-i", "/root/1.deb")
+        upgraded = len(accepted(tmp_path / "load"))
+        assert machine.output("smsbridge", "--version") != "smsbridge 0.0.9\n"
+        assert f'"version": "{__version__}"' in machine.journal(1000)
+        accepted_within(tmp_path / "load", upgraded + 50)
+
+        machine.run("dpkg", "-i", "/root/0.deb")  # and back
+        rolled_back = len(accepted(tmp_path / "load"))
+        assert machine.output("smsbridge", "--version") == "smsbridge 0.0.9\n"
+        accepted_within(tmp_path / "load", rolled_back + 50)
+    finally:
+        machine.run("touch", "/tmp/stop")
+        load.wait(PATIENCE)
+
+    sent = accepted(tmp_path / "load")
+    delivered_within(machine, set(sent))
+    machine.sh("cd / && runuser -u smsbridge -- smsbridge audit")
+
+    machine.run("dpkg", "--purge", "smsbridge")
+    left = machine.files() - before
+    assert machine.run("systemctl", "is-active", "smsbridge.socket", ok=False) != 0
+    assert [each for each in sorted(left) if not may_stay(each)] == []
+    assert "/etc/smsbridge/config.toml" in left
+    assert "/var/lib/smsbridge/bridge.db" in left
+
+
+def test_it_can_be_installed_again(machine: Machine) -> None:
+    """Config and messages of the first life are used by the second; scripts may run twice."""
+    machine.run("dpkg", "-i", "/root/1.deb")
+    machine.run("/var/lib/dpkg/info/smsbridge.postinst", "configure", "")
+    machine.run("systemctl", "enable", "--now", "smsbridge.socket", "smsbridge.service")
+    machine.sh("cd / && runuser -u smsbridge -- smsbridge audit")
+    machine.run("/var/lib/dpkg/info/smsbridge.prerm", "upgrade", "0.2")
+    machine.run("/var/lib/dpkg/info/smsbridge.prerm", "upgrade", "0.2")
+    machine.run("/var/lib/dpkg/info/smsbridge.postinst", "abort-upgrade", "0.2")
+    assert machine.run("systemctl", "is-active", "smsbridge.service") == 0
+
+
+def test_the_installed_files_work(machine: Machine) -> None:
+    """The units are valid, every compiled module loads, completions complete, files are intact."""
+    units = ["/lib/systemd/system/smsbridge.service", "/lib/systemd/system/smsbridge.socket"]
+    assert machine.output("systemd-analyze", "verify", "--man=no", *units) == ""
+    loaded = machine.output("/opt/smsbridge/bin/python", "-c", ALL_MODULES)
+    assert "Error" not in loaded
+    assert len(loaded.split()) > 30
+    assert machine.output("dpkg", "--verify", "smsbridge") == ""
+    completed = machine.output(
+        "bash", "-c",
+        ". /usr/share/bash-completion/bash_completion; _load_completion smsbridge;"
+        "COMP_WORDS=(smsbridge quaran); COMP_CWORD=1; _smsbridge_completion; echo ${COMPREPLY[@]}",
+    )  # fmt: skip
+    assert completed == "quarantine\n"
+
+
+def inside(image: str, *volumes: str) -> list[str]:
+    """Return the words that let buildah run a command in a container of the image."""
+    container = run_here("buildah", "from", "--pull-never", image).strip()
+    mounted = [word for volume in volumes for word in ("--volume", volume)]
+    return ["run", "--isolation", "chroot", *mounted, container, "--"]
+
+
+def accepted(log: Path) -> list[str]:
+    """Return the texts of the mails that were accepted so far."""
+    return re.findall(r"^mail \d+$", log.read_text(), re.MULTILINE)
+
+
+def accepted_within(log: Path, number: int) -> None:
+    """Wait until this many mails were accepted."""
+    deadline = time.monotonic() + PATIENCE
+    while len(accepted(log)) < number:
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.1)
+
+
+def delivered_within(machine: Machine, texts: set[str]) -> None:
+    """Wait until each text is in the receiver's inbox, where only verified webhooks are."""
+    query = (
+        "import json, sqlite3; [print(json.loads(row[0])['data']['body']) for row in "
+        "sqlite3.connect('/tmp/r/sms.db').execute('SELECT event FROM inbox')]"
+    )
+    deadline = time.monotonic() + PATIENCE
+    while missing := texts - set(machine.output("python3", "-c", query).splitlines()):
+        assert time.monotonic() < deadline, f"{len(missing)} missing, such as {min(missing)}"
+        time.sleep(0.5)
+
+
+def may_stay(path: str) -> bool:
+    """Say whether a path that is left is data, config, or what dpkg and systemd keep themselves."""
+    return bool(
+        re.match(
+            r"/(etc/smsbridge|var/lib/smsbridge)(/|$)|/etc/[a-z]*(passwd|group|shadow)-$|/tmp(/|$)"
+            r"|/var/(log|tmp|cache|lib/dpkg|lib/systemd|lib/private)(/|$)|/root/",
+            path,
+        )
+    )
