@@ -23,6 +23,7 @@ from bridge.errors import BridgeError
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("run", "Run the bridge until it receives SIGTERM."),
     "check": ("check", "Check the config and show what would run."),
+    "status": ("status", "Show whether the daemon is up and what waits."),
     "parse": ("parse", "Parse a mail file and show the result."),
     "providers": ("providers", "List provider formats, and try them on mails."),
     "demo": ("demo", "Run the whole pipeline on this machine."),
