@@ -21,6 +21,7 @@ from bridge.errors import BridgeError
 
 # Name → the module in bridge.cli, whose command has the module's name, and its line in --help.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "init": ("init", "Write a first config, its signing secret and a unit drop-in."),
     "run": ("run", "Run the bridge until it receives SIGTERM."),
     "check": ("check", "Check the config and show what would run."),
     "status": ("status", "Show whether the daemon is up and what waits."),
