@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("run", "Run the bridge until it receives SIGTERM."),
     "check": ("check", "Check the config and show what would run."),
     "status": ("status", "Show whether the daemon is up and what waits."),
+    "send-test": ("send_test", "Send a test mail through the running daemon."),
     "parse": ("parse", "Parse a mail file and show the result."),
     "providers": ("providers", "List provider formats, and try them on mails."),
     "demo": ("demo", "Run the whole pipeline on this machine."),

@@ -22,7 +22,6 @@ UP: Final = "up"
 DOWN: Final = "down"
 _TIMEOUT: Final = 5.0  # seconds; the daemon answers from memory
 _SILENT: Final = timedelta(seconds=60)  # the daemon writes its heartbeat every 5 s
-_ANY: Final = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect to
 _VERDICTS: Final = (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -45,8 +44,7 @@ async def ask_daemon(listen: str) -> Daemon:
     address = parse_listen(listen) if listen else None
     if not isinstance(address, Address) or address.port == 0:
         return Daemon(None, None, "[http] listen names no fixed address that could be asked")
-    host = _ANY.get(address.host, address.host)
-    url = f"http://{Address(host, address.port)}/healthz"
+    url = f"http://{address.reachable}/healthz"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT) as client:
             answer = await client.get(url)

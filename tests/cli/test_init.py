@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 from bridge.config.load import load
 from bridge.providers import PRESETS
 from tests.cli.conftest import Ran
+from tests.documents import blocks, page
 from tests.patience import PATIENCE
 
 Smsbridge = Callable[..., Ran]
@@ -138,6 +141,20 @@ def test_a_missing_account_is_a_sentence(smsbridge: Smsbridge, tmp_path: Path) -
     )  # fmt: skip
     assert (ran.code, "no account 'nobody-here'" in ran.err) == (2, True)
     assert not (tmp_path / "etc").exists()
+
+
+def test_the_readme_shows_what_it_writes(
+    smsbridge: Smsbridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The README's first command, as written, gives the config that the README shows."""
+    text = page("README.md")
+    (line,) = re.findall(r"^    \.venv/bin/smsbridge (init .*)$", text, re.MULTILINE)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert smsbridge(*shlex.split(line)).code == 0
+    written = load(Path("config.toml"))
+    Path("shown.toml").write_text(blocks(text, "toml")[0])
+    assert written == load(Path("shown.toml"))
 
 
 @pytest.mark.processes
