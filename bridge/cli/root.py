@@ -36,6 +36,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "audit": ("audit", "Verify that no message is unaccounted for."),
     "import": ("import_mail", "Import mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
+    "backup": ("backup", "Back the SQLite database up into a new file."),
+    "restore": ("restore", "Restore the SQLite database from a backup."),
     "secret": ("secret", "Generate a signing secret."),
 }
 
