@@ -21,8 +21,11 @@ from bridge.errors import BridgeError
 
 # Name → the module in bridge.cli, whose command has the module's name, and its line in --help.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "init": ("init", "Write a first config, its signing secret and a unit drop-in."),
     "run": ("run", "Run the bridge until it receives SIGTERM."),
     "check": ("check", "Check the config and show what would run."),
+    "status": ("status", "Show whether the daemon is up and what waits."),
+    "send-test": ("send_test", "Send a test mail through the running daemon."),
     "parse": ("parse", "Parse a mail file and show the result."),
     "providers": ("providers", "List provider formats, and try them on mails."),
     "trust": ("trust", "Show who could get an SMS in, and what stands in the way."),
@@ -34,6 +37,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "audit": ("audit", "Verify that no message is unaccounted for."),
     "import": ("import_mail", "Import mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
+    "backup": ("backup", "Back the SQLite database up into a new file."),
+    "restore": ("restore", "Restore the SQLite database from a backup."),
     "secret": ("secret", "Generate a signing secret."),
 }
 
