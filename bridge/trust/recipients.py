@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from hmac import compare_digest
 from typing import Final
 
+from bridge import letters
 from bridge.model import Arrival, Email, Trust
 from bridge.trust.base import Absent, Kind, Names, smtp_only
 
@@ -31,7 +32,7 @@ async def _weigh(
 
 def _comparable(address: str) -> bytes:
     # Bytes that aren't UTF-8 arrive as surrogates, which strict encoding refuses.
-    return address.strip().casefold().encode("utf-8", "surrogatepass")
+    return letters.lower(address.strip()).encode("utf-8", "surrogatepass")
 
 
 def _describe(secrets: Sequence[str]) -> Iterator[str]:

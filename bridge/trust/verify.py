@@ -137,7 +137,7 @@ def _key_tags(record: bytes) -> dict[str, str] | None:
 
 
 def _listed(text: str) -> set[str]:
-    return {each.strip().lower() for each in text.split(":")}
+    return {each.strip(" \t\r\n").lower() for each in text.split(":")}
 
 
 def _public(text: str, kind: str) -> RSAPublicKey | Ed25519PublicKey:

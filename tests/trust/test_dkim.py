@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Reason, Trust, Unreadable
-from bridge.trust import dkim, verify
+from bridge.trust import dkim, signature, verify
 from bridge.trust.resolver import DnsNames
 from tests.origins import IMAP
 from tests.patience import PATIENCE
@@ -423,3 +423,11 @@ async def test_without_a_dns_there_is_no_evidence():
     arrival = Arrival(IMAP, "inbox", GOOD, NOW)
     result = await trust.weigh(arrival, email, TrustSettings(dkim=(DOMAIN,)))
     assert isinstance(result, Unreadable)
+
+
+@pytest.mark.parametrize("odd", ["\x1c", "\x1f", "\x0b", "\x0c"])
+def test_only_blanks_and_line_ends_are_stripped_from_tags(odd: str):
+    """RFC 6376 allows no other whitespace: another verifier would see another domain."""
+    assert signature.tags(f"d= a.example\t\r\n {odd};")["d"] == f"a.example\t\r\n {odd}"
+    with pytest.raises(signature.UnusableError):
+        signature.tags(f"{odd}d=a.example")
