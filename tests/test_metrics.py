@@ -18,6 +18,7 @@ LABELS = {
     "smsbridge_accept_seconds": ("source",),
     "smsbridge_smtp_connections": (),
     "smsbridge_smtp_rejected": ("code",),
+    "smsbridge_smtp_turned_away": ("limit",),
     "smsbridge_imap_connected": ("mailbox",),
     "smsbridge_imap_last_sync_timestamp_seconds": ("mailbox",),
     "smsbridge_imap_last_push_timestamp_seconds": ("mailbox",),

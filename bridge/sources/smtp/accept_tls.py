@@ -40,7 +40,7 @@ async def serve(
                 if not admitted:
                     accepted.close()
             if admitted:
-                handshakes.create_task(_shake_hands(accepted, shared, session))
+                session.handshake = handshakes.create_task(_shake_hands(accepted, shared, session))
 
 
 async def _shake_hands(
@@ -49,7 +49,7 @@ async def _shake_hands(
     assert shared.tls is not None
     try:
         # The loop's own timeout doesn't end the wait when the peer resets the connection.
-        async with asyncio.timeout(shared.idle_timeout):
+        async with asyncio.timeout(shared.patience):
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: session, accepted, ssl=shared.tls, ssl_shutdown_timeout=LINGER
             )
@@ -61,3 +61,5 @@ async def _shake_hands(
         session.release()
         accepted.close()
         raise
+    finally:
+        session.handshake = None

@@ -99,8 +99,10 @@ class ReceivedHeader:
     id: str
     at: datetime
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, line_end: bytes = b"\r\n") -> bytes:
         """Format the header (RFC 5321 §4.4, protocol names of RFC 3848 and 6531).
+
+        `line_end` is the mail's own: headers with both kinds are not believed.
 
         It names no recipient: an address can be the secret that is a provider's evidence.
         """
@@ -108,10 +110,14 @@ class ReceivedHeader:
         origin = f"{name} ({_literal(self.peer)})" if self.peer else name
         protocol = ("UTF8SMTP" if self.utf8 else "ESMTP") if self.extended else "SMTP"
         return (
-            f"Received: from {origin}\r\n"
-            f"\tby {self.hostname} with {protocol}{'S' if self.tls else ''} id {self.id};\r\n"
-            f"\t{format_datetime(self.at)}\r\n"
-        ).encode("ascii")
+            (
+                f"Received: from {origin}\r\n"
+                f"\tby {self.hostname} with {protocol}{'S' if self.tls else ''} id {self.id};\r\n"
+                f"\t{format_datetime(self.at)}\r\n"
+            )
+            .encode("ascii")
+            .replace(b"\r\n", line_end)
+        )
 
 
 def _literal(peer: str) -> str:
