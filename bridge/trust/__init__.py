@@ -19,8 +19,8 @@ from bridge.trust.base import Absent, Kind, Later, Names, related
 from bridge.trust.covered import only_covered, uncovered
 
 __all__ = [
-    "KINDS", "Kind", "Kinds", "Names", "configured", "describe", "names_for", "only_covered",
-    "uncovered", "warnings", "weigh",
+    "KINDS", "Kind", "Kinds", "Names", "close", "configured", "describe", "names_for",
+    "only_covered", "uncovered", "warnings", "weigh",
 ]  # fmt: skip
 
 Kinds = Mapping[str, Kind[Any]]
@@ -88,6 +88,12 @@ def names_for(
     from bridge.trust.resolver import DnsNames  # dnspython takes memory
 
     return DnsNames(patience)
+
+
+def close(kinds: Kinds = KINDS) -> None:
+    """End what checking evidence started, such as threads."""
+    for kind in kinds.values():
+        kind.close()
 
 
 def describe(policy: TrustSettings, kinds: Kinds = KINDS) -> list[str]:
