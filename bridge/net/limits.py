@@ -114,8 +114,8 @@ class Door:
 class Budget:
     """The bytes of mails that may be in memory at a time: in total, and per network.
 
-    Mails over SMALL leave a part free, an eighth of the total and a quarter of a network's, so that
-    small mails are still accepted while big ones fill the rest.
+    Mails over SMALL leave a quarter free, of the total and of a network's part, so that small mails
+    are still accepted while big ones fill the rest.
     """
 
     def __init__(self, most: int, most_per_peer: int) -> None:
@@ -154,7 +154,7 @@ class Budget:
 
     def _limit(self, network: str, count: int, size: int) -> Limit | None:
         is_big = size > SMALL
-        if self.used + count > self._most - is_big * self._most // 8:
+        if self.used + count > self._most - is_big * self._most // 4:
             return Limit.MEMORY
         most = self._most_per_peer - is_big * self._most_per_peer // 4
         return Limit.MEMORY_PER_PEER if self._networks[network] + count > most else None

@@ -28,7 +28,9 @@ from bridge.sources.throttled_log import ThrottledLog
 
 log = logs.logger("smtp")
 
-MEMORY: Final = 64 * 1024**2  # bytes of mails in memory, over all connections
+# Bytes of mails in memory, over all connections. Copies for decoding and storing come on top. A
+# quarter is for small mails: with the default of 200 connections, one for each fits in.
+MEMORY: Final = 32 * 1024**2
 _GRACE: Final = 20.0  # seconds that `stop` leaves in-flight mails to finish
 _HOSTNAME: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]{0,253}[0-9A-Za-z])?")
 
