@@ -1,7 +1,6 @@
 """Prints tables and fields: with rich on a terminal, aligned plain text into a pipe, or JSON.
 
-External text is never printed verbatim: control characters are escaped, so that an SMS or a
-server's reply can't move the cursor or hide a line.
+External text goes through `bridge.cli.printable`.
 """
 
 from __future__ import annotations
@@ -16,19 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-
-def printable(value: object) -> str:
-    """Format a value for a terminal: None is empty, control characters are escaped."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple | list):
-        return ", ".join(printable(each) for each in value)
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(value)
-    )
+from bridge.cli.printable import printable
 
 
 def as_document(value: object) -> None:
