@@ -79,7 +79,8 @@ def list_(
 def show(message_id: str, config: Path | None, as_json: bool) -> None:
     """Show one message with its full text and numbers, its arrivals and its deliveries.
 
-    MESSAGE_ID is its id, the beginning of it, or the number of an arrival ("Stored as 6"). JSON:
+    MESSAGE_ID is its id, the beginning of it, the number of an arrival, or the id of a 250 ("Stored
+    as …"). JSON:
     {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
     """
     document = run(config, lambda store, _: show_message(store, message_id))

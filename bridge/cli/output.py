@@ -1,7 +1,6 @@
 """Prints tables and fields, fitted to the terminal, aligned in full into a pipe, or as JSON.
 
-External text is never printed verbatim: control characters are escaped, so that an SMS or a
-server's reply can't move the cursor or hide a line.
+External text goes through `bridge.cli.printable`.
 """
 
 from __future__ import annotations
@@ -17,26 +16,12 @@ from typing import Final
 import click
 from rich.cells import cell_len
 
+from bridge.cli.printable import printable
+
 _GAP: Final = "  "
 _INDENT: Final = "    "
 _MIN_TEXT: Final = 20  # columns; a text column that would be narrower gets lines of its own
 _MESSAGE_ID: Final = re.compile(r"(msg_[0-9A-HJKMNP-TV-Z]{14})[0-9A-HJKMNP-TV-Z]{12}")
-
-
-def printable(value: object) -> str:
-    """Format a value for a terminal: None is empty, control characters are escaped."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {printable(each)}" for name, each in value.items())
-    if isinstance(value, tuple | list):
-        return ", ".join(printable(each) for each in value)
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(value)
-    )
 
 
 def as_document(value: object) -> None:

@@ -11,12 +11,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from bridge import __version__
+from bridge.cli.printable import as_lines
 from bridge.errors import BridgeError
 
 # Name → the module in bridge.cli, whose command has the module's name, and its line in --help.
@@ -127,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = smsbridge.main(arguments, prog_name="smsbridge", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        as_lines(shown.getvalue().rstrip("\n"), err=True)  # it may quote a file's name
         return NOT_POSSIBLE
     except BridgeError as error:
         _print_error(str(error))
@@ -151,4 +155,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_error(sentence: str) -> None:
-    click.echo(f"smsbridge: {sentence}", err=True)
+    as_lines(f"smsbridge: {sentence}", err=True)

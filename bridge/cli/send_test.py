@@ -108,11 +108,11 @@ async def _send(
         mail["To"] = recipient
         envelope_from = str(mail["From"])
     where = _server(server) if server else operations.smtp_address(settings.smtp)
-    arrival_id = await operations.send_mail(where, envelope_from, recipient, mail)
+    smtp_id = await operations.send_mail(where, envelope_from, recipient, mail)
     if not quiet:
-        click.echo(f"250, stored as {arrival_id}", err=True)
+        click.echo(f"250, stored as {smtp_id}", err=True)
     return await operations.follow(
-        store, arrival_id, wait, (lambda _: None) if quiet else _show_change
+        store, smtp_id, wait, (lambda _: None) if quiet else _show_change
     )
 
 

@@ -36,7 +36,7 @@ async def list_messages(
 async def show_message(store: Store, wanted: str) -> Document:
     """Return one message: {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
 
-    `wanted` is its id, the beginning of it, or the number of an arrival ("Stored as 6"). Raises
+    `wanted` is its id, the beginning of it, the number of an arrival or the id of a 250. Raises
     NotFound; NotPossible if several ids begin like that.
     """
 

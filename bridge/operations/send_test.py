@@ -30,12 +30,13 @@ from bridge.operations.documents import (
 )
 from bridge.store import Store, queries
 from bridge.store.queries import DeliveryRow
+from bridge.store.search import find_arrival
 
 PING: Final = "smsbridge.ping"  # its type: receivers answer 2xx to types that they don't know
 _SMTP_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.1
 _SYSTEMD_PORT: Final = 25  # of the socket unit that comes with smsbridge
-_STORED: Final = re.compile(r"Stored as (\d+)")
+_STORED: Final = re.compile(r"Stored as ([A-Za-z0-9_-]+)")
 
 
 def smtp_address(settings: SmtpSettings) -> Address:
@@ -73,15 +74,15 @@ def read_mail(path: Path) -> EmailMessage | bytes:
 
 async def send_mail(
     server: Address, sender: str, recipient: str, mail: EmailMessage | bytes
-) -> int:
-    """Send a mail by SMTP; return the id of the arrival that the daemon stored it as.
+) -> str:
+    """Send a mail by SMTP; return the id that the daemon's 250 gives it.
 
     Raises NotPossible if nobody listens, or the mail is not accepted by a smsbridge.
     """
     return await asyncio.to_thread(_send_mail, server, sender, recipient, mail)
 
 
-def _send_mail(server: Address, sender: str, recipient: str, mail: EmailMessage | bytes) -> int:
+def _send_mail(server: Address, sender: str, recipient: str, mail: EmailMessage | bytes) -> str:
     raw = (
         mail if isinstance(mail, bytes) else mail.as_bytes(policy=mail.policy.clone(linesep="\r\n"))
     )
@@ -103,7 +104,7 @@ def _send_mail(server: Address, sender: str, recipient: str, mail: EmailMessage 
     stored = _STORED.search(answer.decode("ascii", "replace"))
     if stored is None:
         raise NotPossible(f"{server} accepted the mail, but is no smsbridge")
-    return int(stored[1])
+    return stored[1]
 
 
 def _refused(server: Address, code: int, answer: bytes | str) -> str:
@@ -112,16 +113,18 @@ def _refused(server: Address, code: int, answer: bytes | str) -> str:
 
 
 async def follow(
-    store: Store, arrival_id: int, seconds: float, changed: Callable[[Document], None]
+    store: Store, smtp_id: str, seconds: float, changed: Callable[[Document], None]
 ) -> Document:
     """Wait until every delivery of an arrival's message is at rest, for at most `seconds`.
 
+    `smtp_id` is the one of the 250; raises NotFound if the store is not the daemon's.
     Returns {"ok", "arrival": {…}, "deliveries": [{…, "last_attempt": {…} or null}]}; "ok" if it
     became a message that was delivered, and no delivery is left. `changed` is called with each
     delivery whenever its state or its attempts change.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
+    arrival_id = await store.read(partial(find_arrival, smtp_id=smtp_id))
     arrival = await store.read(partial(queries.show_arrival, arrival_id=arrival_id))
     message_id = arrival.row.message_id
     seen: dict[int, tuple[DeliveryState, int]] = {}

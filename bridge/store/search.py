@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,10 +11,13 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
 
 from bridge.errors import NotFound, NotPossible
-from bridge.model import DeliveryState
+from bridge.model import DeliveryState, SourceKind
 from bridge.store.outbox import in_parts
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
+_SMTP_ID: Final = re.compile(r"[0-9a-f]{16}")
+_RECEIVED_BYTES: Final = 1000
+_NEWEST: Final = 10_000
 # What a message's state is if its deliveries' differ: the first of these.
 _PRECEDENCE: Final = (
     DeliveryState.PENDING,
@@ -79,9 +83,12 @@ _WANTED: Final = exists().where(
 def find_message(connection: Connection, wanted: str) -> str:
     """Return the id of the message that an operator names.
 
-    `wanted` is the id, the beginning of one, or the number of an arrival ("Stored as 6") that
-    brought the message or repeats it. Raises NotFound; NotPossible if several ids begin like that.
+    `wanted` is the id, the beginning of one, or an arrival that brought the message or repeats it:
+    its number, or the id of its 250 ("Stored as …"). Raises NotFound; NotPossible if several ids
+    begin like that.
     """
+    if _SMTP_ID.fullmatch(wanted):
+        return _message_of_arrival(connection, find_arrival(connection, wanted))
     if wanted.isascii() and wanted.isdigit():
         return _message_of_arrival(connection, int(wanted))
     query = select(messages.c.id).where(messages.c.id.startswith(wanted, autoescape=True))
@@ -91,6 +98,25 @@ def find_message(connection: Connection, wanted: str) -> str:
     if len(found) > 1 and found[0] != wanted:
         raise NotPossible(f"several messages begin with {wanted}: write more of the id")
     return str(found[0])
+
+
+def find_arrival(connection: Connection, smtp_id: str) -> int:
+    """Return the arrival that a 250 named, among the newest 10,000; or raise NotFound.
+
+    The id stands in our Received header, the first of the raw mail.
+    """
+    start = func.substr(arrivals.c.raw, 1, _RECEIVED_BYTES)
+    query = (
+        select(arrivals.c.id, start)
+        .where(arrivals.c.source == SourceKind.SMTP)
+        .order_by(arrivals.c.id.desc())
+        .limit(_NEWEST)
+    )
+    wanted = re.compile(rb"\bid %b\b" % re.escape(smtp_id.encode()))
+    for arrival_id, raw in connection.execute(query):
+        if wanted.search(raw):
+            return int(arrival_id)
+    raise NotFound(f"there is no mail {smtp_id} among the newest {_NEWEST} that came by SMTP")
 
 
 def _message_of_arrival(connection: Connection, arrival_id: int) -> str:

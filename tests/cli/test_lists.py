@@ -131,8 +131,20 @@ def test_a_message_is_found_by_the_beginning_of_its_id(
         assert show(wrong).code == 2
 
 
-def test_a_message_is_found_by_the_number_in_the_250(smsbridge: Smsbridge, filled: Filled) -> None:
-    """The N of "Stored as N" leads to its message, a duplicate's too; quarantine is named."""
+def test_a_message_is_found_by_the_id_in_the_250(smsbridge: Smsbridge, filled: Filled) -> None:
+    """The id of "Stored as …" stands in our Received header, and leads to the message."""
+    received = b"Received: from x by y (smsbridge)\r\n\twith ESMTP id 00ff12ab34cd56ef;\r\n"
+    received += b"\tWed, 08 Apr 2026 14:30:53 +0200\r\n"
+    stored = store(filled.config, received + mail("other", "another"))
+    ran = smsbridge("messages", "show", "00ff12ab34cd56ef", "-c", filled.config, "--json")
+    assert ran.document["data"]["id"] == stored.message_id
+    assert smsbridge("messages", "show", "00ff12ab34cd56e0", "-c", filled.config).code == 2
+
+
+def test_a_message_is_found_by_the_number_of_its_arrival(
+    smsbridge: Smsbridge, filled: Filled
+) -> None:
+    """A duplicate's number leads to its message, too; quarantine is named."""
     again = store(filled.config, mail()).arrival_id
     for arrival in ("1", str(again)):
         ran = smsbridge("messages", "show", arrival, "-c", filled.config, "--json")
