@@ -18,7 +18,7 @@ from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile, find_config
 from bridge.errors import BridgeError, ConfigErrors
 from bridge.net import loop
-from bridge.operations.plan import describe, warnings
+from bridge.operations.plan import describe, store_problems, warnings
 
 
 @click.command()
@@ -45,6 +45,9 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
             raise  # there is nothing to check
         return _refuse(error.lines, as_json)
     found = app.problems(file.settings)
+    # Of a URL that can't be parsed, the first list says so.
+    if not any(each.key == "store.url" for each in found):
+        found += store_problems(file.settings)
     problems = [line for error in found for line in file.locate(error).lines]
     if problems:
         return _refuse(problems, as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl
@@ -15,10 +15,22 @@ from bridge.config.address import Address, parse_listen
 from bridge.config.imap import ImapSettings, InitialSync
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
-from bridge.config.settings import Settings
+from bridge.config.settings import ProviderSettings, Settings
 from bridge.delivery.routing import is_national
+from bridge.errors import ConfigError, StoreUnusable
 from bridge.logs import mask
+from bridge.numbers import NumberWarning, normalise
+from bridge.providers import PRESETS, presets
+from bridge.store.sqlite import SqliteFile
 from bridge.trust import KINDS, Kinds
+
+# Anyone can send signed mail through these.
+_MAIL_SERVICES: Final = (
+    "aol.com", "amazonses.com", "brevo.com", "gmail.com", "gmx.de", "gmx.net", "googlemail.com",
+    "hotmail.com", "icloud.com", "libero.it", "live.com", "mailchimpapp.net", "mailgun.org",
+    "mailjet.com", "mandrillapp.com", "mtasv.net", "onmicrosoft.com", "outlook.com", "proton.me",
+    "protonmail.com", "sendgrid.net", "sendinblue.com", "sparkpostmail.com", "web.de", "yahoo.com",
+)  # fmt: skip
 
 
 def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
@@ -82,6 +94,7 @@ def warnings(file: ConfigFile, kinds: Kinds = KINDS) -> list[str]:
         *_about_providers(file.settings, kinds),
         *_about_endpoints(file.settings),
         *_about_file(file, kinds),
+        *_about_database(file.settings),
     ]
 
 
@@ -102,8 +115,33 @@ def _about_providers(settings: Settings, kinds: Kinds) -> Iterator[str]:
     if not settings.providers:
         yield "there are no [[providers]]: every mail goes to quarantine"
     for each in settings.providers:
-        for warning in trust.warnings(each, has_mailbox=bool(settings.imap), kinds=kinds):
+        believed = _with_senders(each)
+        for warning in (
+            *trust.warnings(believed, has_mailbox=bool(settings.imap), kinds=kinds),
+            *_about_mail_services(believed, kinds),
+        ):
             yield f"providers.{each.name}: {warning}"
+
+
+def _with_senders(provider: ProviderSettings) -> ProviderSettings:
+    """Return a provider's settings with the senders of its format, if it has none of its own."""
+    name = provider.preset or provider.name
+    if provider.senders or name not in PRESETS or (provider.template and not provider.preset):
+        return provider
+    return provider.model_copy(update={"senders": presets.settings(name).senders})
+
+
+def _about_mail_services(provider: ProviderSettings, kinds: Kinds) -> Iterator[str]:
+    """Warn of a shared mail service that vouches where the senders don't show the mistake."""
+    if provider.senders:
+        return
+    for kind, value in trust.configured(provider.trust, kinds):
+        for domain in kind.domains(value):
+            if any(domain == each or domain.endswith(f".{each}") for each in _MAIL_SERVICES):
+                yield (
+                    f"whoever sends through {domain} can make messages up, and anyone can get an "
+                    "account there: name the provider's own domain"
+                )
 
 
 def _about_endpoints(settings: Settings) -> Iterator[str]:
@@ -112,11 +150,47 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
     for each in settings.endpoints:
         if each.url.scheme == "http" and not is_loopback(each.url.host or ""):
             yield f"endpoints.{each.name}: http:// sends numbers and texts readable to another host"
+        for number in each.to:
+            if _is_number(number):
+                continue
+            yield (
+                f"endpoints.{each.name}: to = {mask(number)} is no phone number, so no message is "
+                "likely to match it (write +39…, or a short code)"
+            )
         for number in filter(is_national, each.to):
             yield (
                 f"endpoints.{each.name}: to = {mask(number)} has no country code, and most "
                 "providers' numbers have one: messages to it may all be filtered out (write +39…)"
             )
+
+
+def _is_number(number: str) -> bool:
+    if any(character.isalpha() for character in number):
+        return False
+    return normalise(number, None).warning is not NumberWarning.NUMBER_IMPOSSIBLE
+
+
+def _about_database(settings: Settings) -> Iterator[str]:
+    url = make_url(settings.store.url)
+    if url.get_backend_name() == "sqlite":
+        database = SqliteFile(url)
+        if database.readable_by_everybody:
+            yield (
+                f"{database.path} can be read by everybody and holds texts and numbers: chmod 600 "
+                "it, and the files beside it"
+            )
+
+
+def store_problems(settings: Settings) -> list[ConfigError]:
+    """Say what keeps a daemon from using or making the SQLite file; nothing is made."""
+    url = make_url(settings.store.url)
+    if url.get_backend_name() != "sqlite":
+        return []
+    try:
+        SqliteFile(url).check()
+    except StoreUnusable as error:
+        return [ConfigError("store.url", str(error))]
+    return []
 
 
 def _about_file(file: ConfigFile, kinds: Kinds) -> Iterator[str]:

@@ -15,6 +15,9 @@ from bridge.trust.base import Absent, Kind, Names, smtp_only
 
 _Networks = Sequence[IPv4Network | IPv6Network]
 
+# Nobody has a network that is larger: the largest private ones are 10.0.0.0/8 and fc00::/7.
+_BROADEST: Final = {4: 8, 6: 7}
+
 
 async def _weigh(
     arrival: Arrival, _email: Email, networks: _Networks, _names: Names | None
@@ -48,10 +51,20 @@ def _describe(networks: _Networks) -> Iterator[str]:
         yield f"network {network}"
 
 
+def _warnings(networks: _Networks) -> Iterator[str]:
+    for network in networks:
+        if network.prefixlen < _BROADEST[network.version]:
+            yield (
+                f"networks: {network} holds strangers, too: whoever reaches us from there can make "
+                "messages up"
+            )
+
+
 KIND: Final[Kind[_Networks]] = Kind(
     name="networks",
     proves="the machine that delivered the mail has one of these addresses",
     weigh=_weigh,
     describe=_describe,
+    warnings=_warnings,
     sources=smtp_only,
 )
