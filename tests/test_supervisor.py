@@ -14,10 +14,17 @@ from typing import cast
 import pytest
 
 from bridge import supervisor
-from bridge.errors import StoreFull, StoreUnavailable
+from bridge.errors import ConfigError, StoreFull, StoreUnavailable
 from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
-from bridge.supervisor import Parts, _check_deliveries, _check_source, _check_store
+from bridge.supervisor import (
+    Parts,
+    Source,
+    _check_deliveries,
+    _check_source,
+    _check_store,
+    _reload,
+)
 from bridge.web import Health
 from tests.conftest import Line
 from tests.patience import PATIENCE
@@ -154,3 +161,21 @@ async def test_a_reader_that_hangs_holds_up_no_watchdog(monkeypatch: pytest.Monk
     parts = SimpleNamespace(store=SimpleNamespace(read=hang), health=health, endpoints=["crm"])
     await _check_deliveries(cast("Parts", parts))
     assert health.problems == ()
+
+
+def test_a_reload_is_logged_once(lines: list[Line]) -> None:
+    """However many sources there are; a certificate that can't be used is named instead."""
+
+    class _Source:
+        def __init__(self, problem: str | None = None) -> None:
+            self._problem = problem
+
+        def reload_tls(self) -> None:
+            if self._problem is not None:
+                raise ConfigError("smtp.tls_certificate", self._problem)
+
+    _reload(cast("list[Source]", [_Source(), _Source(), _Source()]))
+    assert [line["event"] for line in lines] == ["reload.done"]
+    lines.clear()
+    _reload(cast("list[Source]", [_Source(), _Source("is no certificate"), _Source()]))
+    assert [line["event"] for line in lines] == ["reload.failed"]

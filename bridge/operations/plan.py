@@ -20,8 +20,11 @@ from bridge.config.loopback import is_loopback
 from bridge.config.pattern import SearchPattern
 from bridge.config.settings import ProviderSettings, Settings
 from bridge.delivery.routing import is_national
+from bridge.errors import ConfigError, StoreUnusable
 from bridge.logs import mask
+from bridge.numbers import NumberWarning, normalise
 from bridge.signing import SCHEMES, Asymmetric
+from bridge.store.sqlite import SqliteFile
 from bridge.trust import KINDS, Kinds
 
 _NUMBERS: Final = ("sender", "to")
@@ -101,6 +104,7 @@ def warnings(file: ConfigFile, kinds: Kinds = KINDS) -> list[str]:
         *_about_providers(file.settings, kinds),
         *_about_endpoints(file.settings),
         *_about_file(file, kinds),
+        *_about_database(file.settings),
     ]
 
 
@@ -146,6 +150,13 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
     for each in settings.endpoints:
         if each.url.scheme == "http" and not is_loopback(each.url.host or ""):
             yield f"endpoints.{each.name}: http:// sends numbers and texts readable to another host"
+        for number in each.to:
+            if _is_number(number):
+                continue
+            yield (
+                f"endpoints.{each.name}: to = {mask(number)} is no phone number, so no message is "
+                "likely to match it (write +39…, or a short code)"
+            )
         if each.scheme == NO_SCHEME and not (each.login or each.headers or each.tls_certificate):
             yield (
                 f"endpoints.{each.name}: requests are not signed and carry no credentials: "
@@ -162,6 +173,35 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
                 f"endpoints.{each.name}: {key} = {mask(number)} has no country code, and most "
                 "providers' numbers have one: the filter may never match (write +39…)"
             )
+
+
+def _is_number(number: str) -> bool:
+    if any(character.isalpha() for character in number):
+        return False
+    return normalise(number, None).warning is not NumberWarning.NUMBER_IMPOSSIBLE
+
+
+def _about_database(settings: Settings) -> Iterator[str]:
+    url = make_url(settings.store.url)
+    if url.get_backend_name() == "sqlite":
+        database = SqliteFile(url)
+        if database.readable_by_everybody:
+            yield (
+                f"{database.path} can be read by everybody and holds texts and numbers: chmod 600 "
+                "it, and the files beside it"
+            )
+
+
+def store_problems(settings: Settings) -> list[ConfigError]:
+    """Say what keeps a daemon from using or making the SQLite file; nothing is made."""
+    url = make_url(settings.store.url)
+    if url.get_backend_name() != "sqlite":
+        return []
+    try:
+        SqliteFile(url).check()
+    except StoreUnusable as error:
+        return [ConfigError("store.url", str(error))]
+    return []
 
 
 def _about_file(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
