@@ -72,6 +72,8 @@ class Lane:
         open_transport: Callable[[Endpoint], httpx.AsyncBaseTransport],
         clock: Callable[[], datetime],
         rng: Callable[[], float],
+        *,
+        failing: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._settings = settings
@@ -79,7 +81,7 @@ class Lane:
         self._open_transport = open_transport
         self._clock = clock
         self._rng = rng
-        self._breaker = Breaker()
+        self._breaker = Breaker(endpoint.concurrency, failing=failing)
         self._wake = asyncio.Event()
         self._busy = 0  # slots that are running or reserved
         self._recording = 0  # attempts whose call has ended and whose record isn't committed yet
@@ -105,9 +107,9 @@ class Lane:
         It can't while older rows are due, since new deliveries must not overtake a backlog for
         ever, nor while an attempt can't be recorded because the store is down.
         """
-        if self._stopping or self._due or self._breaker.open:
+        if self._stopping or self._due or self._unrecorded or self._breaker.open:
             return False
-        if self._unrecorded or self._free <= 0:
+        if not self._breaker.allows(self._free, self._busy, 0.0):
             return False
         self._busy += 1
         return True
@@ -202,6 +204,8 @@ class Lane:
         for claim in claims:
             self._launch(claim)
         self._due = self._kicked or len(claims) == allowed
+        if not self._due:
+            self._breaker.nothing_due()
         if claims or self._due:
             return 0
         # next_due may see rows that claim can't take: wait for the next poll.
@@ -253,13 +257,13 @@ class Lane:
             outcome = await attempt(self._transport, self.endpoint, claim, self._clock)
             now = self._clock()
             decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
-            self._update_breaker(outcome)
+            failing = self._update_breaker(outcome)
             self._report(claim, outcome, decision)
         finally:
             self._free_slot()
         self._recording += 1
         try:
-            await self._record(Attempt(claim, started_at, outcome, decision))
+            await self._record(Attempt(claim, started_at, outcome, decision, failing))
         finally:
             self._recording -= 1
             if self._due:
@@ -272,12 +276,16 @@ class Lane:
         if self._due:
             self._wake.set()
 
-    def _update_breaker(self, outcome: Outcome) -> None:
+    def _update_breaker(self, outcome: Outcome) -> bool | None:
+        """Return whether the endpoint is failing from now on; None if that hasn't changed."""
         if delivered(outcome):
             if self._breaker.succeeded():
                 log.info("endpoint.recovered", endpoint=self.endpoint.name)
+                return False
         elif self._breaker.failed():
             log.warning("endpoint.failing", endpoint=self.endpoint.name)
+            return True
+        return None
 
     async def _record(self, done: Attempt) -> None:
         """Record the attempt, retrying until the store accepts it."""

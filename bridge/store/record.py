@@ -25,7 +25,7 @@ from sqlalchemy import (
 from bridge.errors import BridgeError, NotFound
 from bridge.model import Attempt, Dead, Delivered, DeliveryState, Hold, RetryAt
 from bridge.store import postgres
-from bridge.store.endpoints import held_endpoints, hold_endpoint
+from bridge.store.endpoints import held_endpoints, hold_endpoint, set_failing
 from bridge.store.statements import Statement
 from bridge.store.tables import attempts, deliveries
 
@@ -84,14 +84,17 @@ def record_many(
     yields NotFound as its item's result.
     """
     # Taken in any case: else a retry could be written as pending beside a hold.
-    postgres.lock_holds(connection, change=any(map(_holds_endpoint, made)))
+    postgres.lock_holds(connection, change=any(map(_changes_endpoint, made)))
+    for attempt in made:
+        if attempt.failing is not None:
+            set_failing(connection, attempt.claim.endpoint, now if attempt.failing else None)
     if all(isinstance(attempt.decision, Delivered) for attempt in made):
         return _record_delivered(connection, made, now)
     found = _load(connection, made)
     held = dict(held_endpoints(connection))
     for attempt in made:
         if (reason := _holds_endpoint(attempt)) and _still_ours(found, attempt):
-            hold_endpoint(connection, attempt.claim.endpoint, reason, now)
+            hold_endpoint(connection, attempt.claim.endpoint, reason, now, refused=True)
             held[attempt.claim.endpoint] = reason
     rows: list[dict[str, object]] = []
     results: list[BridgeError | None] = []
@@ -140,6 +143,10 @@ def _holds_endpoint(attempt: Attempt) -> str | None:
     """Return why this attempt holds its whole endpoint, if it does."""
     decision = attempt.decision
     return decision.reason if isinstance(decision, Hold) and decision.whole_endpoint else None
+
+
+def _changes_endpoint(attempt: Attempt) -> bool:
+    return attempt.failing is not None or _holds_endpoint(attempt) is not None
 
 
 def _still_ours(found: Mapping[int, _Delivery], attempt: Attempt) -> bool:

@@ -210,6 +210,8 @@ endpoints: Final = Table(
     Column("name", SafeText, primary_key=True),
     Column("held_reason", SafeText),  # NULL: its deliveries go out
     Column("held_at", Instant),
+    Column("held_by", SafeText),  # operator or endpoint
+    Column("failing_since", Instant),  # whether or not it is held
 )
 
 # How far each folder of each mailbox has been read, and which bridge reads it.

@@ -348,6 +348,55 @@ async def test_open_breaker_reserves_no_slot(endpoint_at: Make, opening: Opening
             assert not dispatcher.plan(MESSAGE)[0].claimed
 
 
+async def test_state_changes_are_recorded_with_their_attempts(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """The tenth failure says that the endpoint is failing, the first success that it isn't."""
+    rows = Rows(now)
+    healthy = False
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        await says(200 if healthy else 500)(request, writer)
+
+    for _ in range(30):
+        rows.add()
+    async with receiver(answer) as server:
+        endpoint = endpoint_at(server.url, concurrency=2)
+        async with _running(_dispatcher(rows, opening, endpoint, schedule=(0, 600))):
+            await rows.have(12)
+            healthy = True
+            await rows.have(30)
+    failing = [each.failing for each in rows.recorded if each.failing is not None]
+    assert failing == [True, False]
+    assert rows.recorded[9].failing or rows.recorded[10].failing  # two records may change places
+    recovered = next(each for each in rows.recorded if each.failing is False)
+    assert recovered.decision == Delivered()
+
+
+async def test_endpoint_that_was_failing_begins_with_a_probe(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """After a restart a failing endpoint gets one attempt, not as many as it has slots."""
+    rows = Rows(now)
+    for _ in range(10):
+        rows.add()
+    async with receiver(says(500)) as server:
+        dispatcher = Dispatcher(
+            [endpoint_at(server.url)],
+            DeliverySettings(),
+            rows,
+            opening,
+            clock=now,
+            rng=lambda: 0.0,
+            failing={"crm"},
+        )
+        async with _running(dispatcher):
+            await rows.have(1)
+            await asyncio.sleep(0.5)
+            assert len(server.requests) == 1
+            assert rows.recorded[0].failing is None
+
+
 async def test_answer_is_recorded_when_the_store_is_back(
     endpoint_at: Make, opening: Opening, lines: list[Line]
 ) -> None:

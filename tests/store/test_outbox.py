@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -11,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
-from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold, RetryAt
+from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold
 from bridge.store import (
     Database,
     hold_endpoint,
@@ -29,23 +28,16 @@ from tests.store.making import (
     attempt,
     audited,
     identity,
+    later,
     many,
     opened,
     plan,
     sms,
     sqlite_settings,
+    writing,
 )
 
 PENDING, HELD, DEAD = DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def later(seconds: float, step: int = 1) -> RetryAt:
-    return RetryAt(START + timedelta(seconds=seconds), step)
 
 
 def shown(settings: StoreSettings, claim: Claim) -> DeliveryDetail:
@@ -59,13 +51,6 @@ def shown(settings: StoreSettings, claim: Claim) -> DeliveryDetail:
 
 def state_of(settings: StoreSettings, claim: Claim) -> DeliveryState:
     return shown(settings, claim).delivery.state
-
-
-@contextmanager
-def writing(settings: StoreSettings) -> Iterator[Connection]:
-    """Give a connection in a write transaction, as the CLI has it beside the daemon."""
-    with closing(Database.open(settings)) as database, database.begin() as connection:
-        yield connection
 
 
 async def test_claim_takes_what_has_been_due_longest_once(
