@@ -71,12 +71,14 @@ async def attempt(
 def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Request:
     """Build the request of one attempt: the event's stored bytes, signed with the time `now`."""
     event = claim.event
+    form = FORMATS[event.format]
     signed = endpoint.scheme.headers(endpoint.keys, event.id, int(now.timestamp()), event.body)
     return httpx.Request(
         "POST",
         endpoint.url,
         headers=[
-            *FORMATS[event.format].headers(event),
+            ("content-type", form.content_type),
+            *form.headers(event),
             *_FIXED_HEADERS,
             *endpoint.headers,
             *signed,

@@ -18,8 +18,8 @@ def any_2xx(_status: int, _answer: bytes) -> str | None:
     return None
 
 
-def no_more(_event: Event) -> Headers:
-    """Add no header."""
+def no_headers(_event: Event) -> Headers:
+    """Return no header."""
     return ()
 
 
@@ -30,8 +30,8 @@ class Format:
     `write` returns the body of a message's event, given the event's id. `scheme` signs it unless
     the endpoint names another one, and `timeout` (seconds; None: [delivery]'s) holds likewise.
     `problem` returns why an answer with a 2xx status is no success, None if it is one; it gets the
-    status and at most the first 4 KiB of the body. `more_headers` depend on the event;
-    `header_names` are their names in lower case.
+    status and at most the first 4 KiB of the body. `headers` returns what describes an event beside
+    the content type, the same for every attempt; `header_names` are their names in lower case.
     """
 
     name: str
@@ -40,17 +40,13 @@ class Format:
     scheme: str = DEFAULT_SCHEME
     timeout: float | None = None
     problem: Callable[[int, bytes], str | None] = any_2xx
-    more_headers: Callable[[Event], Headers] = no_more
+    headers: Callable[[Event], Headers] = no_headers
     header_names: frozenset[str] = frozenset()
 
     def event(self, message: Message) -> Event:
         """Serialise a message, once; these bytes are stored and sent on every attempt."""
         made = event_id(message.id, self.name)
         return Event(made, self.name, SMS_RECEIVED, self.write(message, made))
-
-    def headers(self, event: Event) -> Headers:
-        """Return the headers that describe the body: the same for every attempt."""
-        return (("content-type", self.content_type), *self.more_headers(event))
 
 
 def stable_uuid(webhook_id: str) -> UUID:

@@ -26,6 +26,6 @@ FORMAT: Final = Format(
     "cloudevents-binary",
     json_text.CONTENT_TYPE,
     write,
-    more_headers=headers,
+    headers=headers,
     header_names=frozenset(f"ce-{name}" for name in NAMES),
 )

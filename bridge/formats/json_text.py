@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 CONTENT_TYPE: Final = "application/json"
+# Made once: json.dumps makes one for each call with options.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def write(document: Mapping[str, object]) -> bytes:
     """Serialise in UTF-8, without spaces between."""
-    written = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     # Lone surrogates cannot be encoded and no receiver could read them; nothing else changes.
-    return written.encode("utf-8", "replace")
+    return _ENCODER.encode(document).encode("utf-8", "replace")
 
 
 def utc(moment: datetime, precision: str) -> str:

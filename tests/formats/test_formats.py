@@ -39,10 +39,11 @@ def read(event: Event) -> tuple[str, str, str]:
         "mobile_api_connect": ("from", "to", "text"),
     }.get(event.format, ("from", "to", "body"))
     if event.format in FORMS:
-        form = parse_qs(event.body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
-        found: Any = {name: value for name, (value,) in form.items()}
+        pairs = parse_qs(event.body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
+        found: Any = {name: value for name, (value,) in pairs.items()}
     elif event.format.startswith("cloudevents"):
-        headers = dict(FORMATS[event.format].headers(event))
+        form = FORMATS[event.format]
+        headers = {"content-type": form.content_type, **dict(form.headers(event))}
         found = from_http_event(HTTPMessage(headers, event.body)).get_data()
     else:
         document = json.loads(event.body)
