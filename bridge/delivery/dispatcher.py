@@ -12,7 +12,8 @@ import httpx
 from bridge import logs
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.lane import Lane, Outbox
+from bridge.delivery.lane import Lane
+from bridge.delivery.outbox import Outbox
 from bridge.model import Claim, DeliveryState, Message, PlannedDelivery
 
 log = logs.logger("delivery")

@@ -92,10 +92,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Try again at this time, as this step of the schedule."""
+    """Try again at this time, as this step of the schedule.
+
+    `not_before`: until when the endpoint asked to wait (Retry-After); None if it didn't.
+    """
 
     at: datetime
     step: int
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ _ARRIVAL: Final = select(
 )
 _DELIVERY: Final = select(
     events.c.message_id,
-    *(column for column in deliveries.c if column.name != "event_id"),
+    *(column for column in deliveries.c if column.name not in {"event_id", "not_before"}),
 ).join(events, events.c.id == deliveries.c.event_id)
 _WANTED: Final = exists().where(
     events.c.message_id == messages.c.id,

@@ -37,6 +37,7 @@ _CURRENT: Final = select(
     deliveries.c.step,
     deliveries.c.due_at,
     deliveries.c.leased_by,
+    deliveries.c.not_before,
 )
 _CHANGE: Final = Statement(
     update(deliveries)
@@ -46,6 +47,7 @@ _CHANGE: Final = Statement(
         reason=bindparam("new_reason"),
         step=bindparam("new_step"),
         due_at=bindparam("new_due_at"),
+        not_before=bindparam("new_not_before"),
         leased_by=null(),
         changed_at=bindparam("now"),
     )
@@ -63,6 +65,7 @@ class _Delivery:
     step: int
     due_at: datetime
     leased_by: str | None
+    not_before: datetime | None
     changed: bool = False
 
     def leased_as(self, token: str) -> bool:
@@ -170,8 +173,8 @@ def _apply(delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], *, ou
     if not ours:
         return
     match attempt.decision:
-        case RetryAt(at, step):
-            delivery.due_at, delivery.step = at, step
+        case RetryAt(at, step, not_before):
+            delivery.due_at, delivery.step, delivery.not_before = at, step, not_before
             if reason := held.get(attempt.claim.endpoint):
                 delivery.become(DeliveryState.HELD, reason)
             else:
@@ -207,6 +210,7 @@ def _change_row(delivery: _Delivery, now: datetime) -> dict[str, object]:
         "new_reason": delivery.reason,
         "new_step": delivery.step,
         "new_due_at": delivery.due_at,
+        "new_not_before": delivery.not_before,
         "now": now,
     }
 

@@ -119,6 +119,7 @@ async def test_a_hold_of_an_earlier_revision_has_its_state(
     async with opened(settings):
         pass
     with writing(settings) as connection:
+        connection.execute(text("ALTER TABLE deliveries DROP COLUMN not_before"))
         connection.execute(text("ALTER TABLE endpoints DROP COLUMN held_by"))
         connection.execute(text("ALTER TABLE endpoints DROP COLUMN failing_since"))
         connection.execute(

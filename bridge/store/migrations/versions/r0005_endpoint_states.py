@@ -1,6 +1,7 @@
 """Endpoints have states: who holds one is recorded, and since when it is failing.
 
-Columns are added to a table of a few rows.
+A delivery has the time until which its endpoint asked to wait. Columns are added; no table is
+rewritten.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the columns, and tell the holds by a 410 from those by an operator."""
+    op.add_column("deliveries", sa.Column("not_before", sa.BigInteger))
     op.add_column("endpoints", sa.Column("held_by", sa.Text))
     op.add_column("endpoints", sa.Column("failing_since", sa.BigInteger))
     op.execute(
@@ -29,3 +31,4 @@ def downgrade() -> None:
     """Remove the columns."""
     op.drop_column("endpoints", "failing_since")
     op.drop_column("endpoints", "held_by")
+    op.drop_column("deliveries", "not_before")
