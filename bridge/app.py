@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol, Self, TypeVar
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bridge import logs, metrics, providers, systemd, trust
+from bridge import formats, logs, metrics, providers, systemd, trust
 from bridge.config.imap import ImapSettings
 from bridge.config.settings import Settings
 from bridge.delivery.dispatcher import Dispatcher
@@ -45,7 +45,7 @@ from bridge.sources.imap.source import ImapSource
 from bridge.sources.imap.survey import Survey, survey
 from bridge.sources.posts.source import PostSource
 from bridge.sources.smtp.source import SmtpSource
-from bridge.store import LEAD_SECONDS, Mailboxes, Store
+from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import Gauges, Health, WebServer
 
@@ -269,7 +269,8 @@ def reader_of(settings: Settings, vouched: Trust | None = None, patience: float 
     known = _build(_Standalone.of(settings).providers)
     policies = {each.name: each.trust for each in settings.providers if each.reads_mails}
     names = None if vouched else trust.names_for(policies.values(), patience)
-    return Reader(known, policies, now, vouched, names, posts=posts_of(settings))
+    wanted = formats.wanted(settings.endpoints)
+    return Reader(known, policies, now, vouched, names, wanted, posts_of(settings))
 
 
 def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) -> Intake:
@@ -311,6 +312,7 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
             partial(open_transport, verify=client_context()),
             clock=now,
             rng=random.SystemRandom().random,
+            failing=await store.read(failing_endpoints),
         )
         intake = Intake(reader, store, dispatcher)
         names = [each.name for each in endpoints]

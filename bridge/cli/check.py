@@ -157,10 +157,10 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
         as_list(("kind", "proves", "providers"), plan["evidence"], "none")
     heading("endpoints")
     as_list(
-        ("name", "url", "secrets", "scheme", "login", "providers", "to", "concurrency", "timeout"),
-        plan["endpoints"],
-        "none",
-    )
+        ("name", "url", "format", "secrets", "scheme", "login", "providers", "to", "concurrency",
+         "timeout"),
+        plan["endpoints"], "none",
+    )  # fmt: skip
     found = warnings(file)
     if found:
         heading("warnings")

@@ -19,6 +19,7 @@ from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
 from bridge.config.pattern import SearchPattern
 from bridge.config.settings import ProviderSettings, Settings
+from bridge.delivery.endpoint import scheme_name, timeout_of
 from bridge.delivery.routing import is_national
 from bridge.errors import ConfigError, StoreUnusable
 from bridge.logs import mask
@@ -79,7 +80,8 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "name": each.name,
                 "url": _bare(each.url),
                 "secrets": len(each.signing_secrets),
-                "scheme": each.scheme,
+                "format": each.format,
+                "scheme": scheme_name(each),
                 "public_keys": _public_keys(each),
                 "login": each.login,
                 "headers": list(each.headers),
@@ -90,7 +92,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "to": [mask(number) for number in each.to],
                 "filters": [_filter(table) for table in each.filter],
                 "concurrency": each.concurrency or settings.delivery.concurrency,
-                "timeout": each.timeout or settings.delivery.timeout,
+                "timeout": timeout_of(each, settings.delivery),
             }
             for each in settings.endpoints
         ],
@@ -157,7 +159,9 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
                 f"endpoints.{each.name}: to = {mask(number)} is no phone number, so no message is "
                 "likely to match it (write +39…, or a short code)"
             )
-        if each.scheme == NO_SCHEME and not (each.login or each.headers or each.tls_certificate):
+        if scheme_name(each) == NO_SCHEME and not (
+            each.login or each.headers or each.tls_certificate
+        ):
             yield (
                 f"endpoints.{each.name}: requests are not signed and carry no credentials: "
                 "whoever knows the URL can send messages to it"
@@ -313,7 +317,7 @@ def _filter(condition: ConditionSettings) -> dict[str, Any]:
 
 def _public_keys(endpoint: EndpointSettings) -> list[str]:
     """Return what the receiver verifies with, for schemes with public keys."""
-    scheme = SCHEMES[endpoint.scheme]
+    scheme = SCHEMES[scheme_name(endpoint)]
     if not isinstance(scheme, Asymmetric):
         return []
     secrets = (each.get_secret_value() for each in endpoint.signing_secrets)
