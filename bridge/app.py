@@ -33,6 +33,8 @@ from bridge.model import Arrival, Cursor, Receipt, Trust
 from bridge.net import loop
 from bridge.net.tls import client_context
 from bridge.providers import Provider
+from bridge.providers import posts as provider_posts
+from bridge.providers.posts import Posts
 from bridge.reader import Reader
 from bridge.sources.imap.folder import Cursors
 from bridge.sources.imap.lease import LeasedSource
@@ -41,6 +43,7 @@ from bridge.sources.imap.oauth import tokens_for
 from bridge.sources.imap.open import open_read_only
 from bridge.sources.imap.source import ImapSource
 from bridge.sources.imap.survey import Survey, survey
+from bridge.sources.posts.source import PostSource
 from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store
 from bridge.supervisor import Parts, Source, serve
@@ -112,6 +115,7 @@ class _Standalone(NamedTuple):
 
     store: Sequence[Callable[[], object]]
     providers: Sequence[Callable[[], Provider]]
+    posts: Sequence[Callable[[], Posts]]
     endpoints: Sequence[Callable[[], Endpoint]]
 
     @classmethod
@@ -122,6 +126,12 @@ class _Standalone(NamedTuple):
             providers=[
                 partial(providers.build_one, each, f"providers.{index}")
                 for index, each in enumerate(settings.providers)
+                if each.reads_mails
+            ],
+            posts=[
+                partial(provider_posts.build_one, each, f"providers.{index}", settings.posts)
+                for index, each in enumerate(settings.providers)
+                if each.post is not None
             ],
             endpoints=[
                 partial(Endpoint.from_settings, index, each, settings.delivery)
@@ -143,6 +153,7 @@ class _Dependent(NamedTuple):
             sources=[
                 partial(_smtp, settings, dependencies),
                 *(partial(_mailbox, each, dependencies) for each in settings.imap),
+                *([partial(_posts, settings, dependencies)] if settings.posts.addresses else []),
             ],
             servers=[partial(_web, settings, dependencies)],
         )
@@ -207,6 +218,18 @@ def _smtp(settings: Settings, dependencies: _Dependencies) -> Source:
     return SmtpSource(settings.smtp, dependencies.accept, dependencies.sockets, clock=now)
 
 
+def _posts(settings: Settings, dependencies: _Dependencies) -> Source:
+    tokens = {each.name: each.post.all_tokens for each in settings.providers if each.post}
+    return PostSource(
+        settings.posts,
+        posts_of(settings),
+        tokens,
+        dependencies.accept,
+        dependencies.sockets,
+        clock=now,
+    )
+
+
 def _mailbox(settings: ImapSettings, dependencies: _Dependencies) -> Source:
     """Build the source of one mailbox; of several bridges on one store, one reads it at a time.
 
@@ -232,6 +255,11 @@ def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
     return _build(_Standalone.of(settings).endpoints)
 
 
+def posts_of(settings: Settings) -> Mapping[str, Posts]:
+    """Build the posts of every provider that has some; raises ConfigError."""
+    return {each.name: each for each in _build(_Standalone.of(settings).posts)}
+
+
 def reader_of(settings: Settings, vouched: Trust | None = None, patience: float = 0.0) -> Reader:
     """Build the reader for a config's providers and their evidence.
 
@@ -239,9 +267,9 @@ def reader_of(settings: Settings, vouched: Trust | None = None, patience: float 
     deferred; 0 for commands, which don't retry. Raises ConfigError.
     """
     known = _build(_Standalone.of(settings).providers)
-    policies = {each.name: each.trust for each in settings.providers}
+    policies = {each.name: each.trust for each in settings.providers if each.reads_mails}
     names = None if vouched else trust.names_for(policies.values(), patience)
-    return Reader(known, policies, now, vouched, names)
+    return Reader(known, policies, now, vouched, names, posts=posts_of(settings))
 
 
 def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) -> Intake:

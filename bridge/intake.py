@@ -18,10 +18,11 @@ from bridge.model import (
     Arrival,
     ArrivalOutcome,
     Claim,
+    DeliveryState,
     Ignored,
+    Message,
     PlannedDelivery,
     Receipt,
-    SmsMessage,
 )
 from bridge.reader import Reader, Reading, Result
 from bridge.store import Ingest, PlannedMessage
@@ -36,7 +37,7 @@ _COMMIT_DEADLINE: Final = 60.0
 class Deliveries(Protocol):
     """What the intake needs of the endpoints."""
 
-    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
+    def plan(self, message: Message) -> tuple[PlannedDelivery, ...]:
         """Plan a message's deliveries, reserving a lane's slot for those that can start now."""
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
@@ -111,12 +112,14 @@ class Intake:
         finally:
             self._deliveries.release(unused)
         self._deliveries.start(receipt.claims)
+        if isinstance(what, tuple) and receipt.outcome is ArrivalOutcome.MESSAGE:
+            _report_unwanted(what)
         return receipt
 
     def _plan(self, reading: Reading) -> tuple[PlannedMessage, ...]:
         return tuple(
             PlannedMessage(
-                each.message, each.identity, each.events, self._deliveries.plan(each.message.sms)
+                each.message, each.identity, each.events, self._deliveries.plan(each.message)
             )
             for each in reading.messages
         )
@@ -134,6 +137,15 @@ def _not_started(
         else:
             unused.append(plan)
     return unused
+
+
+def _report_unwanted(planned: Sequence[PlannedMessage]) -> None:
+    """Count and log the messages that no endpoint wants: they are stored, and go nowhere."""
+    for each in planned:
+        if all(plan.state is DeliveryState.FILTERED for plan in each.deliveries):
+            provider = each.message.sms.provider
+            metrics.UNWANTED.labels(provider).inc()
+            log.info("message.unwanted", message=each.message.id, provider=provider)
 
 
 def _report(arrival: Arrival, result: Result, receipt: Receipt, seconds: float) -> None:

@@ -35,7 +35,8 @@ _MAX_TEXT: Final = 4000  # characters of one value; a stack is cut by frames ins
 _MAX_FRAMES: Final = 30  # of each exception in a chain
 
 # Libraries put addresses and numbers into their sentences: seven digits in a row are masked.
-_ADDRESS: Final = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
+# An address is only tried where a word begins: from each letter, it would be quadratic.
+_ADDRESS: Final = re.compile(r"(?<![^\s@<>\"'(),;:])[^\s@<>\"'(),;:]++@[^\s@<>\"'(),;:]+")
 _DIGITS: Final = re.compile(r"\+?\d{7,}")
 
 # Errors whose text names types, files or our own sentences. Any other's text may quote a value

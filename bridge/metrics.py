@@ -6,7 +6,7 @@ from the store at each scrape (`bridge.web` asks for a refresh first).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -48,6 +48,12 @@ QUARANTINE: Final = Counter(
     "smsbridge_quarantine",
     "Arrivals put into quarantine, by reason and provider (empty if none matched).",
     ("reason", "provider"),
+    registry=REGISTRY,
+)
+UNWANTED: Final = Counter(
+    "smsbridge_unwanted_messages",
+    "Stored messages that no endpoint wanted, by provider: they went nowhere.",
+    ("provider",),
     registry=REGISTRY,
 )
 DNS_LOOKUPS: Final = Counter(
@@ -97,6 +103,12 @@ SMTP_REJECTED: Final = Counter(
     "smsbridge_smtp_rejected",
     "SMTP replies that refused something, by code.",
     ("code",),
+    registry=REGISTRY,
+)
+POSTS_REFUSED: Final = Counter(
+    "smsbridge_posts_refused",
+    "Providers' posts that were not stored, by provider and HTTP status.",
+    ("provider", "status"),
     registry=REGISTRY,
 )
 IMAP_CONNECTED: Final = Gauge(
@@ -177,9 +189,11 @@ STORE_UP: Final = Gauge(
 )
 
 
-def start_at_zero(providers: Iterable[str]) -> None:
+def start_at_zero(providers: Sequence[str]) -> None:
     """Create the series of counters that alerts watch: from nothing to 1 is no increase."""
     for provider in ("", *providers):
         for reason in Reason:
             if reason is not Reason.NOT_SMS:  # ignored, never quarantined
                 QUARANTINE.labels(reason.value, provider)
+    for provider in providers:
+        UNWANTED.labels(provider)

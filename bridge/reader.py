@@ -11,9 +11,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 from bridge import event, formats, logs, mail, providers, trust
+from bridge import posts as post_bytes
 from bridge.config.settings import TrustSettings
 from bridge.errors import TrustUnavailable
 from bridge.model import (
@@ -27,18 +29,21 @@ from bridge.model import (
     Message,
     Reason,
     SmsMessage,
+    SourceKind,
     Trust,
     Unreadable,
 )
 from bridge.providers.base import Provider, headers_read
+from bridge.providers.posts import Posts
 
 log = logs.logger("reader")
 
-# Bytes. Larger mails are decoded in a thread: the worst HTML that is accepted takes 0.1 s, which
-# must not block the loop. Below this size the thread would cost more than the work.
-_DECODE_INLINE: Final = 8 * 1024
+# Bytes. Larger mails are decoded and read in a thread: the worst that is accepted takes 0.2 s,
+# which must not block the loop. Below this size the thread would cost more than the work.
+_INLINE: Final = 8 * 1024
 # Messages × bytes of the mail: the raw mail is stored once per message.
 _MAX_COPIES: Final = 8 * 1024**2
+_POSTS_COME_BY: Final = frozenset({SourceKind.HTTP, SourceKind.FILE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Reading:
 
 
 Result = Reading | Unreadable | Ignored
+T = TypeVar("T")
 
 
 class Reader:
@@ -80,7 +86,9 @@ class Reader:
         vouched: Trust | None = None,
         names: trust.Names | None = None,
         wanted: Sequence[str] = (SMS_RECEIVED,),
+        posts: Mapping[str, Posts] = MappingProxyType({}),
     ) -> None:
+        self._posts = posts
         self._formats = wanted
         self._names = names
         self._vouched = vouched
@@ -108,15 +116,41 @@ class Reader:
             )
 
     async def _read(self, arrival: Arrival) -> Result:
-        if len(arrival.raw) > _DECODE_INLINE:
-            email = await asyncio.to_thread(mail.decode, arrival.raw)
-        else:
-            email = mail.decode(arrival.raw)
-        if isinstance(email, Unreadable):
-            return email
-        provider = providers.choose(self._known, email)
-        if isinstance(provider, Unreadable):
-            return provider
+        # Only there: a stranger's mail may begin like a post.
+        if arrival.source in _POSTS_COME_BY and post_bytes.is_post(arrival.raw):
+            return self._read_post(arrival)
+        return await self._read_mail(arrival)
+
+    def _read_post(self, arrival: Arrival) -> Result:
+        post = post_bytes.decode(arrival.raw)
+        if isinstance(post, Unreadable):
+            return post
+        name = post_bytes.provider_of(post)
+        provider = self._posts.get(name)
+        if provider is None:
+            return Unreadable(
+                Reason.NO_PROVIDER,
+                f"no provider {name[:40]!r} has a [providers.post]",
+            )
+        believed = self._vouched
+        if believed is None and self._policies is not None:
+            verdict = provider.verify(post, arrival.received_at)
+            if isinstance(verdict, str):
+                return Unreadable(Reason.UNTRUSTED, verdict, name)
+            if arrival.source is SourceKind.FILE and verdict.by == "token":
+                return Unreadable(Reason.UNTRUSTED, "a file shows no token", name)
+            believed = verdict
+        result = provider.read(post, arrival.received_at)
+        if isinstance(result, Unreadable | Ignored):
+            return result
+        found = (result,) if isinstance(result, SmsMessage) else result
+        return self._reading(arrival, None, believed, found)
+
+    async def _read_mail(self, arrival: Arrival) -> Result:
+        opened = await self._run(arrival, lambda: self._open(arrival.raw))
+        if isinstance(opened, Unreadable):
+            return opened
+        email, provider = opened
         believed = self._vouched
         uncovered = ""
         if believed is None and self._policies is not None:
@@ -126,14 +160,8 @@ class Reader:
             believed = weighed
             uncovered = trust.uncovered(email, believed, headers_read(provider))
             email = trust.only_covered(email, believed)
-            if not provider.matches(email):
-                return Unreadable(
-                    Reason.UNTRUSTED,
-                    "only headers that the evidence doesn't cover mark the mail as this "
-                    f"provider's{uncovered}",
-                    provider.name,
-                )
-        result = provider.read_email(email)
+        signed = believed is not None and believed.covers is not None
+        result = await self._run(arrival, lambda: _read_covered(provider, email, signed=signed))
         if isinstance(result, Unreadable):
             return replace(result, detail=result.detail + uncovered)
         if isinstance(result, Ignored):
@@ -148,16 +176,37 @@ class Reader:
             )
         return self._reading(arrival, email, believed, found)
 
+    async def _run(self, arrival: Arrival, work: Callable[[], T]) -> T:
+        """Run a part of the reading: in a thread, if the mail is large."""
+        return await asyncio.to_thread(work) if len(arrival.raw) > _INLINE else work()
+
+    def _open(self, raw: bytes) -> tuple[Email, Provider] | Unreadable:
+        """Decode a mail and find the provider that it claims to come from."""
+        email = mail.decode(raw)
+        if isinstance(email, Unreadable):
+            return email
+        provider = providers.choose(self._known, email)
+        return provider if isinstance(provider, Unreadable) else (email, provider)
+
     def _reading(
-        self, arrival: Arrival, email: Email, believed: Trust | None, found: Sequence[SmsMessage]
+        self,
+        arrival: Arrival,
+        email: Email | None,
+        believed: Trust | None,
+        found: Sequence[SmsMessage],
     ) -> Reading:
         digest = hashlib.sha256(arrival.raw).hexdigest()
-        summary = EmailSummary(email.message_id, email.subject, email.charset)
+        once = f"{digest} {arrival.received_at.isoformat()}"
+        summary: EmailSummary | None = None
+        repairs: tuple[str, ...] = ()
+        if email is not None:
+            summary = EmailSummary(email.message_id, email.subject, email.charset)
+            repairs = email.warnings
         now = self._clock()
         messages = []
         for ordinal, sms in enumerate(found):
-            identity = event.identity(sms, email, ordinal)
-            warnings = tuple(dict.fromkeys((*email.warnings, *sms.warnings)))
+            identity = event.identity(sms, email, ordinal, once)
+            warnings = tuple(dict.fromkeys((*repairs, *sms.warnings)))
             message = Message(
                 id=identity.message_id,
                 sms=replace(sms, warnings=warnings),
@@ -170,3 +219,16 @@ class Reader:
             events = formats.events(message, self._formats)
             messages.append(ReadMessage(message, identity, events))
         return Reading(tuple(messages))
+
+
+def _read_covered(
+    provider: Provider, email: Email, *, signed: bool
+) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
+    """Read a mail that has only the headers that its evidence covers."""
+    if not provider.matches(email):
+        return Unreadable(
+            Reason.UNTRUSTED,
+            "only headers that the evidence doesn't cover mark the mail as this provider's",
+            provider.name,
+        )
+    return providers.read_signed(provider, email) if signed else provider.read_email(email)

@@ -253,7 +253,7 @@ class TestExamples:
     ) -> None:
         """Each config is one that smsbridge takes, and from which its providers are built."""
         monkeypatch.chdir(tmp_path)
-        for name in ("crm.secret", "new.secret", "imap.password"):
+        for name in ("crm.secret", "new.secret", "imap.password", "api.key", "crm.token"):
             secret = tmp_path / name
             secret.touch(0o600)
             secret.write_text(standard_webhooks.generate_secret())

@@ -23,6 +23,7 @@ from bridge.model import (
     DeliveryState,
     Email,
     Envelope,
+    Message,
     PlannedDelivery,
     Reason,
     Receipt,
@@ -75,7 +76,7 @@ class Slots:
         self.reserved = 0
         self.started: list[Claim] = []
 
-    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
+    def plan(self, message: Message) -> tuple[PlannedDelivery, ...]:
         self.reserved += 1
         return (PlannedDelivery("crm", DeliveryState.PENDING, claimed=True),)
 

@@ -10,6 +10,7 @@ from bridge import metrics
 LABELS = {
     "smsbridge_arrivals": ("source", "outcome"),
     "smsbridge_quarantine": ("reason", "provider"),
+    "smsbridge_unwanted_messages": ("provider",),
     "smsbridge_dns_lookups": ("outcome",),
     "smsbridge_attempts": ("endpoint", "result"),
     "smsbridge_attempt_seconds": ("endpoint",),
@@ -18,6 +19,7 @@ LABELS = {
     "smsbridge_accept_seconds": ("source",),
     "smsbridge_smtp_connections": (),
     "smsbridge_smtp_rejected": ("code",),
+    "smsbridge_posts_refused": ("provider", "status"),
     "smsbridge_imap_connected": ("mailbox",),
     "smsbridge_imap_last_sync_timestamp_seconds": ("mailbox",),
     "smsbridge_imap_last_push_timestamp_seconds": ("mailbox",),

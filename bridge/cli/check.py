@@ -11,14 +11,18 @@ from typing import Any
 import click
 
 from bridge import app
-from bridge.cli.options import require_config, with_config, with_json
+from bridge.cli.options import now, require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
+from bridge.cli.parse import read_mail
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile, find_config
+from bridge.config.settings import Settings
 from bridge.errors import BridgeError, ConfigErrors
+from bridge.model import Arrival, MailFile, SourceKind, Trust
 from bridge.net import loop
 from bridge.operations.plan import describe, warnings
+from bridge.operations.routes import goes_nowhere, routes
 
 
 @click.command()
@@ -26,9 +30,17 @@ from bridge.operations.plan import describe, warnings
     "--mailboxes", "look", is_flag=True,
     help="Also log in to each mailbox and show its state; read-only.",
 )  # fmt: skip
+@click.option(
+    "--message", "mail", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
+    help="Instead show where this mail would go, and why not elsewhere; - is standard input.",
+)  # fmt: skip
+@click.option(
+    "--source", type=click.Choice([each.value for each in SourceKind]), default="smtp",
+    show_default=True, help="With --message: how it would come in, for filters by source.",
+)  # fmt: skip
 @with_config
 @with_json
-def check(look: bool, config: Path | None, as_json: bool) -> int:
+def check(look: bool, mail: Path | None, source: str, config: Path | None, as_json: bool) -> int:
     """Check the config and show what would run.
 
     Everything that needs no network is built as `run` builds it: secrets, certificates, providers.
@@ -36,6 +48,11 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
     config is valid, {"config", "store", "smtp", "imap", "http", "providers", "evidence",
     "endpoints", "warnings"}; with --mailboxes also {"mailboxes": [{"name", "problem", "mails",
     "first_start", "idle", "move", "uidplus", "missing_folders"}]}.
+
+    With --message no evidence is checked. Exits 1 also if the mail is no message, or no endpoint
+    wants it. JSON: {"ok", "problems", "message": {"outcome": "message", "messages": [{"id",
+    "provider", "endpoints": [{"name", "wanted", "reason"}]}]}}, or in "message" {"outcome":
+    "quarantine" | "ignored", "reason", "detail"}.
     """
     try:
         file = require_config(config)
@@ -48,6 +65,8 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
     problems = [line for error in found for line in file.locate(error).lines]
     if problems:
         return _refuse(problems, as_json)
+    if mail is not None:
+        return _route(file.settings, read_mail(mail), str(mail), SourceKind(source), as_json)
     mailboxes = loop.run(_survey_all(file.settings.imap)) if look else []
     wrong = [f"{file.path}: {each['problem']}" for each in mailboxes if each["problem"]]
     if as_json:
@@ -65,6 +84,20 @@ def check(look: bool, config: Path | None, as_json: bool) -> int:
     else:
         _print(file, mailboxes, wrong)
     return FOUND_WRONG if wrong else DONE
+
+
+def _route(settings: Settings, raw: bytes, name: str, source: SourceKind, as_json: bool) -> int:
+    reader = app.reader_of(settings, Trust("operator", "check --message"))
+    result = asyncio.run(reader.read(Arrival(MailFile(), name, raw, now())))
+    document = routes(result, app.endpoints_of(settings), source)
+    if as_json:
+        as_document({"ok": True, "problems": [], "message": document})
+    elif "messages" not in document:
+        as_fields(document.items())
+    for message in [] if as_json else document.get("messages", []):
+        heading(f"message {message['id']} of {message['provider']}")
+        as_list(("name", "wanted", "reason"), message["endpoints"], "there are no [[endpoints]]")
+    return FOUND_WRONG if goes_nowhere(document) else DONE
 
 
 async def _survey_all(mailboxes: Sequence[ImapSettings]) -> list[dict[str, Any]]:
@@ -120,7 +153,7 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
         as_list(("kind", "proves", "providers"), plan["evidence"], "none")
     heading("endpoints")
     as_list(
-        ("name", "url", "secrets", "scheme", "providers", "to", "concurrency", "timeout"),
+        ("name", "url", "secrets", "scheme", "login", "providers", "to", "concurrency", "timeout"),
         plan["endpoints"],
         "none",
     )

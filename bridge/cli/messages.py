@@ -22,6 +22,7 @@ def messages() -> None:
 @with_limit
 @click.option("--before", type=int, help="Only those with a lower arrival_id: the next page.")
 @click.option("--provider", help="Only from this provider.")
+@click.option("--unwanted", is_flag=True, help="Only those that no endpoint wanted.")
 @with_reveal
 @with_json
 def list_(
@@ -29,6 +30,7 @@ def list_(
     limit: int,
     before: int | None,
     provider: str | None,
+    unwanted: bool,
     reveal: bool,
     as_json: bool,
 ) -> None:
@@ -41,7 +43,12 @@ def list_(
     documents = run(
         config,
         lambda store, _: list_messages(
-            store, limit=limit, before=before, provider=provider, reveal=reveal
+            store,
+            limit=limit,
+            before=before,
+            provider=provider,
+            unwanted=unwanted,
+            reveal=reveal,
         ),
     )
     if as_json:

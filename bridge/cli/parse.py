@@ -40,7 +40,7 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     "matched", "found", "missing", "charset", "from_html", "warnings", "mail", "webhook"}.
     """
     known, notes = known_providers(config)
-    raw = _read(file)
+    raw = read_mail(file)
     arrival = Arrival(MailFile(), str(file), raw, now())
     result = asyncio.run(Reader(known, None, now).read(arrival))
     document = result_document(result)
@@ -60,7 +60,8 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     return DONE if isinstance(result, Reading) else FOUND_WRONG
 
 
-def _read(file: Path) -> bytes:
+def read_mail(file: Path) -> bytes:
+    """Read a mail from a file, or from standard input for `-`; raises NotPossible."""
     if str(file) == "-":
         return read_one(file, sys.stdin.buffer)
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 import click
 
-from bridge.cli.options import with_json
+from bridge.cli.options import require_config, with_config, with_json
 from bridge.cli.output import as_document, as_list
 from bridge.cli.providers_try import try_
 from bridge.errors import NotPossible
 from bridge.operations.documents import Document
 from bridge.providers import PRESETS, plugins, presets
+from bridge.providers.posts import url_of
 
 
 @click.group()
@@ -61,6 +63,35 @@ def show(name: str, as_json: bool) -> None:
     near = difflib.get_close_matches(name, PRESETS, n=1)
     meant = f"did you mean {near[0]!r}?" if near else "`smsbridge providers list` names them"
     raise NotPossible(f"no provider {name!r} is known, {meant}")
+
+
+@providers.command()
+@click.argument("name")
+@with_config
+@with_json
+def url(name: str, config: Path | None, as_json: bool) -> None:
+    """Print the URL to enter in a provider's console, for the posts of a configured provider.
+
+    It holds the token, which is a secret. JSON: {"provider", "urls"}; of several tokens the newest
+    first.
+    """
+    settings = require_config(config).settings
+    found = {each.name: each.post for each in settings.providers if each.post is not None}
+    post = found.get(name)
+    if post is None:
+        near = difflib.get_close_matches(name, found, n=1)
+        meant = f"did you mean {near[0]!r}?" if near else "add one to its [[providers]]"
+        raise NotPossible(f"no provider {name!r} has a [providers.post], {meant}")
+    if settings.posts.public_url is None:
+        raise NotPossible(
+            "[posts] public_url is not set: name the address that the provider calls, such as "
+            "https://sms.example.com"
+        )
+    urls = [url_of(settings.posts, name, token) for token in post.all_tokens]
+    if as_json:
+        as_document({"provider": name, "urls": urls})
+    else:
+        click.echo(urls[0])
 
 
 def _built_in(name: str) -> Document:

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "check": ("check", "Check the config and show what would run."),
     "parse": ("parse", "Parse a mail file and show the result."),
     "providers": ("providers", "List provider formats, and try them on mails."),
+    "trust": ("trust", "Show who could get an SMS in, and what stands in the way."),
     "demo": ("demo", "Run the whole pipeline on this machine."),
     "messages": ("messages", "List and show messages."),
     "deliveries": ("deliveries", "List, show and retry deliveries."),

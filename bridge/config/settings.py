@@ -9,26 +9,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AnyHttpUrl,
     BeforeValidator,
     ByteSize,
     Field,
-    SecretStr,
     StrictBool,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.config.address import parse_listen
 from bridge.config.authserv import AuthservSettings
+from bridge.config.endpoints import EndpointSettings
 from bridge.config.folder import anchored
 from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
+from bridge.config.posts import PostSettings, PostsSettings
 from bridge.config.secret import read_secret
 from bridge.config.strict import Strict
 from bridge.config.template import LabelSettings, TemplateSettings
@@ -46,7 +48,6 @@ from bridge.config.values import (
     PositiveSize,
     Region,
     Seconds,
-    Secret,
     Size,
     Zone,
     nearest,
@@ -135,9 +136,6 @@ DEFAULT_SCHEDULE: tuple[float, ...] = (
 )  # fmt: skip
 
 
-DEFAULT_SCHEME: Final = "standard-webhooks"
-
-
 class DeliverySettings(Strict):
     """`[delivery]`: how webhooks are sent, unless an endpoint overrides it."""
 
@@ -194,39 +192,25 @@ class ProviderSettings(Strict):
     labels: LabelSettings | None = None  # beside the preset's own
     footers: tuple[Label, ...] = ()  # a line that begins so ends the text
     template: TemplateSettings | None = None  # how its mails are read, or what differs
-    trust: TrustSettings
+    post: PostSettings | None = None  # how its HTTP posts come in; default: they don't
+    trust: TrustSettings = Field(None, validate_default=True)
 
-
-class EndpointSettings(Strict):
-    """`[[endpoints]]`: one internal service that receives webhooks."""
-
-    name: Name
-    url: AnyHttpUrl
-    secret: Secret | None = None
-    secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
-    scheme: str = DEFAULT_SCHEME  # how webhooks are signed; one of bridge.signing.SCHEMES
-    providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
-    to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
-    concurrency: Count | None = None  # else [delivery]'s
-    timeout: PositiveSeconds | None = None
-
-    @field_validator("url")
+    @field_validator("trust", mode="wrap")
     @classmethod
-    def _no_fragment(cls, url: AnyHttpUrl) -> AnyHttpUrl:
-        if url.fragment is not None:
-            raise ValueError("has a #fragment, which is never sent: leave it out")
-        return url
-
-    @model_validator(mode="after")
-    def _secret_or_secrets(self) -> Self:
-        if (self.secret is None) == (not self.secrets):
-            raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
-        return self
+    def _mails_need_evidence(
+        cls, trust: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> object:
+        """Require evidence unless only posts are read: those have a token."""
+        if trust is not None:
+            return check(trust)
+        if info.data.get("post") is None:
+            raise PydanticCustomError("missing", "Field required")
+        return TrustSettings.model_construct()
 
     @property
-    def signing_secrets(self) -> tuple[SecretStr, ...]:
-        """The signing secrets, newest first."""
-        return self.secrets or ((self.secret,) if self.secret else ())
+    def reads_mails(self) -> bool:
+        """Whether its mails are read: they are if there is evidence for them."""
+        return any(getattr(self.trust, kind) for kind in type(self.trust).model_fields)
 
 
 class Settings(BaseSettings):
@@ -238,6 +222,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     smtp: SmtpSettings = SmtpSettings()
     imap: tuple[ImapSettings, ...] = ()
+    posts: PostsSettings = PostsSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     delivery: DeliverySettings = DeliverySettings()
@@ -280,7 +265,7 @@ class Settings(BaseSettings):
             return endpoints
         known = [provider.name for provider in info.data["providers"]]
         for endpoint in endpoints:
-            for name in endpoint.providers:
+            for name in sorted(endpoint.named_providers):
                 if name not in known:
                     near = nearest(name, known)
                     meant = f", did you mean {near!r}?" if near else ""

@@ -74,7 +74,12 @@ def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Requ
     return httpx.Request(
         "POST",
         endpoint.url,
-        headers=[*_FIXED_HEADERS, *signed, ("webhook-attempt", str(claim.attempt))],
+        headers=[
+            *_FIXED_HEADERS,
+            *endpoint.headers,
+            *signed,
+            ("webhook-attempt", str(claim.attempt)),
+        ],
         content=event.body,
     )
 

@@ -13,7 +13,7 @@ from bridge import logs
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.lane import Lane, Outbox
-from bridge.model import Claim, DeliveryState, PlannedDelivery, SmsMessage
+from bridge.model import Claim, DeliveryState, Message, PlannedDelivery
 
 log = logs.logger("delivery")
 
@@ -45,7 +45,7 @@ class Dispatcher:
         self._ended = asyncio.Event()
         self._ended.set()  # until `run` begins
 
-    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
+    def plan(self, message: Message) -> tuple[PlannedDelivery, ...]:
         """Plan a message's deliveries: one per endpoint, filtered or pending.
 
         A pending one is `claimed` if its lane has a free slot, which stays reserved until `start`

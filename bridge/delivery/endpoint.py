@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import httpx
 
-from bridge.config.settings import DEFAULT_SCHEME, DeliverySettings, EndpointSettings
+from bridge.config.endpoints import DEFAULT_SCHEME, EndpointSettings
+from bridge.config.settings import DeliverySettings
+from bridge.delivery.filters import Filter, unmatched
 from bridge.delivery.routing import number_key, unwanted
 from bridge.errors import ConfigError, SigningError
-from bridge.model import DeliveryState, PlannedDelivery, SmsMessage
-from bridge.signing import SCHEMES, Scheme, Schemes, find
+from bridge.model import DeliveryState, Message, PlannedDelivery
+from bridge.net.tls import client_context, load_pair
+from bridge.signing import SCHEMES, Adjustable, Scheme, Schemes, find
+
+HeaderList = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One service that receives webhooks; `keys` are its signing keys, newest first."""
+    """One service that receives webhooks; `keys` are its signing keys, newest first.
+
+    `headers` are sent with every request, credentials included. `tls` is the context of an
+    endpoint with a CA or a certificate of its own; others share one.
+    """
 
     name: str
     url: httpx.URL = field(repr=False)  # its query and userinfo may be secret
@@ -26,7 +37,11 @@ class Endpoint:
     timeout: float
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
+    filters: tuple[Filter, ...] = ()
     scheme: Scheme = field(default=SCHEMES[DEFAULT_SCHEME], repr=False)
+    headers: HeaderList = field(default=(), repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)  # its userinfo may be secret
 
     @classmethod
     def from_settings(
@@ -38,24 +53,36 @@ class Endpoint:
     ) -> Self:
         """Build from `endpoints.<index>` of the config; ConfigError names the key that is wrong."""
         scheme = _scheme(index, settings, schemes)
+        keys = _keys(index, settings, scheme)
+        signed = _signed_headers(index, settings, scheme, keys)
         return cls(
             name=settings.name,
             url=httpx.URL(str(settings.url)),
-            keys=_keys(index, settings, scheme),
+            keys=keys,
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=settings.timeout or delivery.timeout,
             providers=frozenset(settings.providers),
             recipients=frozenset(number_key(number) for number in settings.to),
+            filters=tuple(Filter.from_settings(each) for each in settings.filter),
             scheme=scheme,
+            headers=_headers(index, settings, signed),
+            tls=_tls(index, settings),
+            proxy=None if settings.proxy is None else str(settings.proxy),
         )
 
-    def plan(self, message: SmsMessage, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
+    def unwanted(self, message: Message) -> str | None:
+        """Return why this endpoint doesn't get the message, with nothing of it; None if it does."""
+        return unwanted(
+            message.sms, providers=self.providers, recipients=self.recipients
+        ) or unmatched(self.filters, message)
+
+    def plan(self, message: Message, reserve: Callable[[], bool] = bool) -> PlannedDelivery:
         """Plan the delivery of a message: filtered or pending.
 
         `reserve` takes a slot of the lane, True if there was one; it is called for pending
         deliveries only. By default there is none, and the delivery waits for the next poll.
         """
-        reason = unwanted(message, providers=self.providers, recipients=self.recipients)
+        reason = self.unwanted(message)
         if reason is not None:
             return PlannedDelivery(self.name, DeliveryState.FILTERED, reason=reason)
         return PlannedDelivery(self.name, DeliveryState.PENDING, claimed=reserve())
@@ -63,9 +90,16 @@ class Endpoint:
 
 def _scheme(index: int, settings: EndpointSettings, schemes: Schemes) -> Scheme:
     try:
-        return find(settings.scheme, schemes)
+        scheme = find(settings.scheme, schemes)
     except SigningError as error:
         raise ConfigError(f"endpoints.{index}.scheme", str(error)) from None
+    if isinstance(scheme, Adjustable):
+        return scheme.with_options(settings.scheme_header, settings.scheme_prefix)
+    for key in ("scheme_header", "scheme_prefix"):
+        if getattr(settings, key) is not None:
+            problem = f"the scheme {settings.scheme} has headers of its own: leave it out"
+            raise ConfigError(f"endpoints.{index}.{key}", problem)
+    return scheme
 
 
 def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes, ...]:
@@ -77,3 +111,37 @@ def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes
             place = f"secrets.{position}" if settings.secrets else "secret"
             raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
     return tuple(keys)
+
+
+def _signed_headers(
+    index: int, settings: EndpointSettings, scheme: Scheme, keys: Sequence[bytes]
+) -> set[str]:
+    """Sign once, so that `check` refuses what can't sign; return the headers' names."""
+    try:
+        made = scheme.headers(keys, "msg_0", 0, b"")
+    except SigningError as error:
+        place = "secrets" if settings.secrets else "secret"
+        raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
+    return {name.lower() for name, _ in made}
+
+
+def _headers(index: int, settings: EndpointSettings, signed: set[str]) -> HeaderList:
+    made = [(name, value.get_secret_value()) for name, value in settings.headers.items()]
+    if settings.bearer is not None:
+        made.append(("Authorization", f"Bearer {settings.bearer.get_secret_value()}"))
+    if settings.password is not None:
+        login = f"{settings.username}:{settings.password.get_secret_value()}".encode()
+        made.append(("Authorization", f"Basic {base64.b64encode(login).decode('ascii')}"))
+    for name, _ in made:
+        if name.lower() in signed:
+            raise ConfigError(f"endpoints.{index}.headers", f"{name} is the signature's header")
+    return tuple(made)
+
+
+def _tls(index: int, settings: EndpointSettings) -> ssl.SSLContext | None:
+    if settings.tls_ca is None and settings.tls_certificate is None:
+        return None
+    context = client_context(settings.tls_ca, f"endpoints.{index}.tls_ca")
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        load_pair(context, settings.tls_certificate, settings.tls_key, f"endpoints.{index}")
+    return context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.delivery.endpoint import Endpoint
-from bridge.model import Claim, PlannedDelivery, SmsMessage
+from bridge.model import Claim, Message, PlannedDelivery
 
 
 class Planner:
@@ -14,7 +14,7 @@ class Planner:
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self._endpoints = endpoints
 
-    def plan(self, message: SmsMessage) -> tuple[PlannedDelivery, ...]:
+    def plan(self, message: Message) -> tuple[PlannedDelivery, ...]:
         """Plan a message's deliveries, none of them claimed."""
         return tuple(endpoint.plan(message) for endpoint in self._endpoints)
 

@@ -47,22 +47,24 @@ class Failure:
 def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> AiohttpTransport:
     """Return the transport of one endpoint, with a connection pool of its own.
 
-    Ignores the environment's proxies and .netrc, and cookies; httpx-aiohttp follows no redirects
-    and decompresses nothing. Connects in the running loop at the first call; `aclose` closes the
-    pool.
+    `verify` is the TLS context of endpoints that have none of their own. The environment's proxies
+    and .netrc, and cookies, are ignored; httpx-aiohttp follows no redirects and decompresses
+    nothing. Connects in the running loop at the first call; `aclose` closes the pool.
     """
+    context = endpoint.tls or verify
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=_Connector(
                 limit=endpoint.concurrency,
-                ssl=verify,
+                ssl=context,
                 keepalive_timeout=KEEPALIVE_SECONDS,
                 ttl_dns_cache=DNS_SECONDS,
                 socket_factory=_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            proxy=endpoint.proxy,
             read_bufsize=RECEIVE_BUFFER,
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
@@ -70,7 +72,7 @@ def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> AiohttpTranspo
             middlewares=_as_written(str(endpoint.url)),
         )
 
-    return AiohttpTransport(verify=verify, trust_env=False, client=session)
+    return AiohttpTransport(verify=context, trust_env=False, client=session)
 
 
 def _as_written(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
@@ -103,6 +105,10 @@ def failure_of(error: Exception) -> Failure | None:
             return Failure("tls", "the TLS handshake failed")
         case aiohttp.ClientConnectorDNSError():
             return Failure("connect", "the host's name is not known")
+        case aiohttp.ClientHttpProxyError(status=status):
+            return Failure("connect", f"the proxy answered {status}")
+        case aiohttp.ClientProxyConnectionError(os_error=problem):
+            return Failure("connect", f"no connection to the proxy: {_reason(problem)}")
         case aiohttp.ClientConnectorError(os_error=problem):
             return Failure("connect", f"no connection: {_reason(problem)}")
         case _:

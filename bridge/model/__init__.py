@@ -6,6 +6,7 @@ never changed after they came in.
 
 from bridge.model.arrival import (
     Arrival,
+    Caller,
     Cursor,
     Email,
     Envelope,
@@ -39,6 +40,7 @@ from bridge.model.message import (
     RawFields,
     SmsMessage,
 )
+from bridge.model.post import Post
 from bridge.model.receipt import ArrivalOutcome, Receipt
 from bridge.model.report import Details, Report
 
@@ -47,6 +49,7 @@ __all__ = [
     "Arrival",
     "ArrivalOutcome",
     "Attempt",
+    "Caller",
     "Claim",
     "Cursor",
     "Dead",
@@ -67,6 +70,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "PlannedDelivery",
+    "Post",
     "RawFields",
     "Reason",
     "Receipt",

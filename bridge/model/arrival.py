@@ -47,13 +47,21 @@ class MailFile:
     """A file that a mail was read from; `source_name` has its path."""
 
 
-# Where an arrival came from; a provider's post will be one more.
-Origin = Envelope | MailboxPlace | MailFile
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who made a provider's post; which provider's, and what it was, is in the raw bytes."""
+
+    peer: str | None  # the client's IP address, behind proxies that the config names
+
+
+# Where an arrival came from.
+Origin = Envelope | MailboxPlace | MailFile | Caller
 
 _SOURCES: Final[Mapping[type, SourceKind]] = {
     Envelope: SourceKind.SMTP,
     MailboxPlace: SourceKind.IMAP,
     MailFile: SourceKind.FILE,
+    Caller: SourceKind.HTTP,
 }
 
 
@@ -81,8 +89,8 @@ class Arrival:
 
     @property
     def peer(self) -> str | None:
-        """The IP address of the SMTP client; None for any other source."""
-        return self.origin.peer if isinstance(self.origin, Envelope) else None
+        """The IP address of the client, where one connected to us."""
+        return self.origin.peer if isinstance(self.origin, Envelope | Caller) else None
 
     @property
     def recipients(self) -> tuple[str, ...]:

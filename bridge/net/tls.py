@@ -17,14 +17,20 @@ def server_context(certificate: Path, key: Path, table: str) -> ssl.SSLContext:
     `table` is the config's table with `tls_certificate` and `tls_key`; ConfigError names the one
     that can't be used.
     """
-    _readable(certificate, f"{table}.tls_certificate")
-    _readable(key, f"{table}.tls_key")
-    if key.stat().st_mode & stat.S_IRWXO:
-        raise ConfigError(f"{table}.tls_key", f"{str(key)!r} can be read by others: chmod 600 it")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A renegotiation costs the server far more than the client that asks for it.
     context.options |= ssl.OP_NO_RENEGOTIATION
+    load_pair(context, certificate, key, table)
+    return context
+
+
+def load_pair(context: ssl.SSLContext, certificate: Path, key: Path, table: str) -> None:
+    """Load our own certificate and its key; ConfigError names the one that can't be used."""
+    _readable(certificate, f"{table}.tls_certificate")
+    _readable(key, f"{table}.tls_key")
+    if key.stat().st_mode & stat.S_IRWXO:
+        raise ConfigError(f"{table}.tls_key", f"{str(key)!r} can be read by others: chmod 600 it")
     try:
         # Without a password, OpenSSL would ask for one on the terminal and wait.
         context.load_cert_chain(certificate, key, password=_no_password)
@@ -34,7 +40,6 @@ def server_context(certificate: Path, key: Path, table: str) -> ssl.SSLContext:
         raise ConfigError(
             f"{table}.tls_key", f"{str(key)!r} is encrypted: a daemon needs a key without password"
         ) from None
-    return context
 
 
 def client_context(ca: Path | None = None, key: str = "") -> ssl.SSLContext:

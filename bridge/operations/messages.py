@@ -20,11 +20,21 @@ async def list_messages(
     limit: int,
     before: int | None = None,
     provider: str | None = None,
+    unwanted: bool = False,
     reveal: bool = False,
 ) -> list[Document]:
-    """List messages, newest arrival first; numbers are masked unless `reveal`."""
+    """List messages, newest arrival first; numbers are masked unless `reveal`.
+
+    `unwanted`: only those that no endpoint wanted.
+    """
     found = await store.read(
-        partial(queries.list_messages, limit=limit, before=before, provider=provider)
+        partial(
+            queries.list_messages,
+            limit=limit,
+            before=before,
+            provider=provider,
+            unwanted=unwanted,
+        )
     )
     return [message_document(row, reveal=reveal) for row in found]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl
@@ -12,13 +12,19 @@ from sqlalchemy import make_url
 
 from bridge import trust
 from bridge.config.address import Address, parse_listen
+from bridge.config.endpoints import NO_SCHEME, EndpointSettings
+from bridge.config.filters import ConditionSettings
 from bridge.config.imap import ImapSettings, InitialSync
 from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
-from bridge.config.settings import Settings
+from bridge.config.pattern import SearchPattern
+from bridge.config.settings import ProviderSettings, Settings
 from bridge.delivery.routing import is_national
 from bridge.logs import mask
+from bridge.signing import SCHEMES, Asymmetric
 from bridge.trust import KINDS, Kinds
+
+_NUMBERS: Final = ("sender", "to")
 
 
 def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
@@ -46,6 +52,11 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
             }
             for each in settings.imap
         ],
+        "posts": {
+            "listen": list(settings.posts.listen),
+            "tls_listen": list(settings.posts.tls_listen),
+            "public_url": settings.posts.public_url,
+        },
         "http": {"listen": settings.http.listen},
         "providers": [
             {
@@ -55,6 +66,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "region": each.region,
                 "senders": list(each.senders) if each.senders is not None else None,
                 "trust": trust.describe(each.trust, kinds),
+                "posts": each.post is not None,
             }
             for each in settings.providers
         ],
@@ -65,8 +77,15 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "url": _bare(each.url),
                 "secrets": len(each.signing_secrets),
                 "scheme": each.scheme,
+                "public_keys": _public_keys(each),
+                "login": each.login,
+                "headers": list(each.headers),
+                "tls_ca": each.tls_ca and str(each.tls_ca),
+                "tls_certificate": each.tls_certificate and str(each.tls_certificate),
+                "proxy": None if each.proxy is None else _bare(each.proxy),
                 "providers": list(each.providers),
                 "to": [mask(number) for number in each.to],
+                "filters": [_filter(table) for table in each.filter],
                 "concurrency": each.concurrency or settings.delivery.concurrency,
                 "timeout": each.timeout or settings.delivery.timeout,
             }
@@ -87,14 +106,17 @@ def warnings(file: ConfigFile, kinds: Kinds = KINDS) -> list[str]:
 
 def _about_sources(settings: Settings) -> Iterator[str]:
     smtp = settings.smtp
-    if not (smtp.listen or smtp.tls_listen or settings.imap):
+    if not (smtp.listen or smtp.tls_listen or settings.imap or settings.posts.addresses):
         yield "smtp.listen is empty and there is no [[imap]]: no mail can come in"
-    if not smtp.recipients and any(map(_is_open, (*smtp.listen, *smtp.tls_listen))):
+    posted = [each.name for each in settings.providers if each.post is not None]
+    if posted and not settings.posts.addresses:
+        yield f"posts.listen is empty: no posts of {', '.join(posted)} can come in"
+    if not smtp.recipients and any(map(is_open, (*smtp.listen, *smtp.tls_listen))):
         yield (
             "smtp.recipients is empty while SMTP listens beyond this machine: "
             "mail to any address is taken"
         )
-    if settings.http.listen and _is_open(settings.http.listen):
+    if settings.http.listen and is_open(settings.http.listen):
         yield "http.listen is beyond this machine: health and metrics are open to the network"
 
 
@@ -102,8 +124,20 @@ def _about_providers(settings: Settings, kinds: Kinds) -> Iterator[str]:
     if not settings.providers:
         yield "there are no [[providers]]: every mail goes to quarantine"
     for each in settings.providers:
-        for warning in trust.warnings(each, has_mailbox=bool(settings.imap), kinds=kinds):
+        for warning in about_provider(each, settings, kinds):
             yield f"providers.{each.name}: {warning}"
+
+
+def about_provider(
+    provider: ProviderSettings, settings: Settings, kinds: Kinds = KINDS
+) -> Iterator[str]:
+    """List what in one provider's table is probably a mistake."""
+    yield from trust.warnings(provider, has_mailbox=bool(settings.imap), kinds=kinds)
+    if provider.template is not None and provider.template.split is not None:
+        yield (
+            "template.split trusts the text of every SMS: whoever types the separator and a "
+            "message behind it adds one from any sender (they carry the warning mail_split)"
+        )
 
 
 def _about_endpoints(settings: Settings) -> Iterator[str]:
@@ -112,10 +146,21 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
     for each in settings.endpoints:
         if each.url.scheme == "http" and not is_loopback(each.url.host or ""):
             yield f"endpoints.{each.name}: http:// sends numbers and texts readable to another host"
-        for number in filter(is_national, each.to):
+        if each.scheme == NO_SCHEME and not (each.login or each.headers or each.tls_certificate):
             yield (
-                f"endpoints.{each.name}: to = {mask(number)} has no country code, and most "
-                "providers' numbers have one: messages to it may all be filtered out (write +39…)"
+                f"endpoints.{each.name}: requests are not signed and carry no credentials: "
+                "whoever knows the URL can send messages to it"
+            )
+        numbers = [("to", number) for number in each.to]
+        for condition in (each for table in each.filter for each in table.conditions()):
+            numbers += [("from", number) for number in condition.sender]
+            numbers += [("to", number) for number in condition.to]
+        for key, number in numbers:
+            if not is_national(number):
+                continue
+            yield (
+                f"endpoints.{each.name}: {key} = {mask(number)} has no country code, and most "
+                "providers' numbers have one: the filter may never match (write +39…)"
             )
 
 
@@ -129,10 +174,7 @@ def _about_file(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
 
 def _plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
     """Name the secrets that are in the file itself."""
-    for name, secrets in _tables(file, "endpoints", ("secret", "secrets")):
-        values = secrets if isinstance(secrets, list) else [secrets]
-        if any(isinstance(value, str) for value in values):
-            yield f"the secret of endpoints.{name}"
+    yield from _plain_endpoints(file)
     for name, login in _tables(file, "imap", ("password", "oauth")):
         yield from _plain_login(name, login)
     for name, policy in _tables(file, "providers", ("trust",)):
@@ -143,6 +185,20 @@ def _plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
     url = store.get("url") if isinstance(store, dict) else None
     if isinstance(url, str) and urlsplit(url).password:
         yield "the password of store.url"
+
+
+def _plain_endpoints(file: ConfigFile) -> Iterator[str]:
+    for name, secrets in _tables(file, "endpoints", ("secret", "secrets")):
+        values = secrets if isinstance(secrets, list) else [secrets]
+        if any(isinstance(value, str) for value in values):
+            yield f"the secret of endpoints.{name}"
+    for key in ("bearer", "password"):
+        for name, value in _tables(file, "endpoints", (key,)):
+            if isinstance(value, str):
+                yield f"the {key} of endpoints.{name}"
+    for name, value in _tables(file, "endpoints", ("url", "proxy")):
+        if isinstance(value, str) and urlsplit(value).password:
+            yield f"a password in a URL of endpoints.{name}"
 
 
 def _plain_login(name: str, login: object) -> Iterator[str]:
@@ -201,6 +257,29 @@ def _evidence(settings: Settings, kinds: Kinds) -> list[dict[str, Any]]:
     ]
 
 
+def _filter(condition: ConditionSettings) -> dict[str, Any]:
+    """Describe a filter by the keys that are set, numbers masked."""
+    shown: dict[str, Any] = {}
+    for name, field in type(condition).model_fields.items():
+        value = getattr(condition, name)
+        if isinstance(value, SearchPattern):
+            shown[field.alias or name] = value.text
+        elif name == "excluded" and value:
+            shown["not"] = [_filter(each) for each in value]
+        elif value:
+            shown[field.alias or name] = [*map(mask, value)] if name in _NUMBERS else [*value]
+    return shown
+
+
+def _public_keys(endpoint: EndpointSettings) -> list[str]:
+    """Return what the receiver verifies with, for schemes with public keys."""
+    scheme = SCHEMES[endpoint.scheme]
+    if not isinstance(scheme, Asymmetric):
+        return []
+    secrets = (each.get_secret_value() for each in endpoint.signing_secrets)
+    return [scheme.public_key(scheme.parse_secret(each)) for each in secrets]
+
+
 def _bare(url: AnyHttpUrl) -> str:
     """Return a URL without its userinfo and query, which may be secret."""
     parts = urlsplit(str(url))
@@ -208,6 +287,7 @@ def _bare(url: AnyHttpUrl) -> str:
     return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
 
 
-def _is_open(listen: str) -> bool:
+def is_open(listen: str) -> bool:
+    """Return whether a listen address may be reachable from other machines."""
     address = parse_listen(listen)
     return not (isinstance(address, Address) and address.is_loopback)

@@ -21,6 +21,7 @@ from bridge.providers.times import Moment, ReadTime
 # Characters. A sender ID has 11, a UUID 36; the longest SMS is 255 parts of 153 letters.
 MAX_FIELD: Final = 128
 MAX_BODY: Final = 40_000
+MAX_TEXT: Final = 128 * 1024  # of a mail's text, as much as is accepted in HTML
 
 _WANTED: Final = (Field.SENDER, Field.RECIPIENT, Field.TIME, Field.BODY)
 _KEYS: Final = {
@@ -37,6 +38,7 @@ FOOTER_CUT: Final = "footer_cut"
 _NO_IDS: Final = frozenset({"", "n/a", "na", "nil", "none", "null", "undefined", "unknown"})
 _ID_DECORATION: Final = " \t\xa0-_.,:;<>()[]{}'\"0"  # zeros alone are not an id
 
+MAIL_SPLIT: Final = "mail_split"
 SUBJECT_UNEXPECTED: Final = "subject_unexpected"
 TIME_FROM_MAIL: Final = "time_from_mail"
 
@@ -159,6 +161,8 @@ class LabelledProvider:
 
     def read_email(self, email: Email) -> SmsMessage | Unreadable:
         """Read the labelled fields into a message, or name the one that is missing or malformed."""
+        if len(email.text) > MAX_TEXT:
+            return self._unreadable(f"the text is longer than {MAX_TEXT} characters")
         found = self.labels.read(email.text, email.cells)
         problem = _problem(found, self.labels)
         if problem is not None:
@@ -191,7 +195,7 @@ class LabelledProvider:
 
     def explain(self, email: Email) -> Explanation:
         """Name the sender that matched, and the label of each value."""
-        found = self.labels.read(email.text, email.cells)
+        found = self.labels.read(email.text[:MAX_TEXT], email.cells)
         locations = [
             FieldLocation(_KEYS[which], f"at the label {found.names[which]}", *found.spans[which])
             for which in sorted(found.spans, key=lambda each: found.spans[each])

@@ -18,6 +18,7 @@ _COLON: Final = "[:=\N{FULLWIDTH COLON}]"
 _SEPARATORS: Final = frozenset(":=\t\N{FULLWIDTH COLON}")
 _ALIGNED: Final = re.compile(rf"{_BLANKS}{_COLON}[ \xa0]?")  # colons below each other, by tabs
 _APART: Final = re.compile(r"[\s_./-]+")  # between the words of a label
+_MAX_LABELS: Final = 1000  # in one text; no format has more than a few
 _NO_CELLS: Final[Mapping[int, int]] = MappingProxyType({})
 # A line that looks like a label, known or not, isn't a value: no number or time looks like one.
 _LIKE_A_LABEL: Final = re.compile(rf"{_BLANKS}[^\W\d][^\n:=]{{0,40}}[:=](?=[ \t\xa0\n]|\Z)")
@@ -57,27 +58,32 @@ class LabelledFields:
 class Labels:
     """The labels of one format in all their spellings; case and whitespace are ignored.
 
-    `after_body`: fields that are missing before the body may also follow it, as the very last
-    lines of the mail. `footers`: the last line that begins with one of these, and everything after
-    it, isn't part of the body.
+    `after_body`: the fields that may also follow the body, as the very last lines of the mail and
+    in this order. They must include the time, else they are the text's own. `footers`: the last
+    line that begins with one of these, and everything after it, isn't part of the body.
     """
 
     def __init__(
         self,
         spellings: Mapping[Field, Sequence[str]],
         *,
-        after_body: bool = False,
+        after_body: Sequence[Field] = (),
         footers: Sequence[str] = (),
     ) -> None:
         self._spellings = spellings
         self._after_body = after_body
         self._footer = (
-            re.compile(rf"^(?:{'|'.join(re.escape(each) for each in footers)})", re.MULTILINE)
+            re.compile(rf"^(?:{'|'.join(map(_beginning, footers))})", re.MULTILINE)
             if footers
             else None
         )
         self._fields = [(which, name) for which, names in spellings.items() for name in names]
         names = "|".join(f"({_words(name)})" for _, name in self._fields)
+        plain = "|".join(_words(name) for _, name in self._fields)
+        self._spaced = re.compile(
+            rf"^({_BLANKS}\*{{0,2}}+(?:{plain})\*{{0,2}}+) ",
+            re.IGNORECASE | re.MULTILINE,
+        )
         # One space after the colon belongs to the layout, any further one to the value. Mail
         # programs render bold text with asterisks.
         self._label = re.compile(
@@ -97,6 +103,10 @@ class Labels:
         }
         return Labels(spellings, after_body=self._after_body, footers=footers)
 
+    def tabbed(self, text: str) -> str:
+        """Return a text with a tab, which makes a label, in place of a space behind its name."""
+        return self._spaced.sub("\\1\t", text)
+
     def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> LabelledFields:
         """Read each field up to the body's label; the body takes the rest of the text.
 
@@ -105,9 +115,7 @@ class Labels:
         stripped. Lines without a label before the body are skipped. Any value in a table cell ends
         with the cell.
         """
-        return _Reading(text, cells, self._label, self._fields).read(
-            self._footer, after_body=self._after_body
-        )
+        return _Reading(text, cells, self._label, self._fields).read(self._footer, self._after_body)
 
 
 class _Reading:
@@ -131,11 +139,14 @@ class _Reading:
         self._aligned = False  # some label was followed by tabs and a colon
         self._blank = False  # some label was followed by a blank and its value
 
-    def read(self, footer: re.Pattern[str] | None, *, after_body: bool) -> LabelledFields:
+    def read(self, footer: re.Pattern[str] | None, after_body: Sequence[Field]) -> LabelledFields:
         """Find all fields."""
         cut = False
         at = 0
-        while (label := self._label.search(self._text, at)) is not None:
+        for _ in range(_MAX_LABELS):
+            label = self._label.search(self._text, at)
+            if label is None:
+                break
             which, name = self._which(label)
             at = label.end()
             if which is Field.BODY:
@@ -146,8 +157,8 @@ class _Reading:
                 if span is None:
                     cut = footer is not None and self._cut_footer(footer)
                     self._cut_line_end()
-                    if after_body:
-                        self._cut_fields_after()
+                    if after_body and Field.TIME not in self._spans:
+                        self._cut_fields_after(after_body)
                     break
             else:
                 span = self._cell(label) or self._beside_or_below(label)
@@ -245,12 +256,15 @@ class _Reading:
         if end > begin and self._text[end - 1] == "\n":
             self._spans[Field.BODY] = begin, end - 1
 
-    def _cut_fields_after(self) -> None:
+    def _cut_fields_after(self, order: Sequence[Field]) -> None:
         """Move fields that are still missing from the body's end, last line first.
 
-        A field that was already found stops it, so an SMS that ends with such lines keeps them.
+        Whoever wrote the SMS may have ended it with such lines. So a field that was already found,
+        or one out of order, stops it; and without the time among them, nothing is moved.
         """
         begin, end = self._spans[Field.BODY]
+        found: dict[Field, tuple[Span, str]] = {}
+        left = list(order)
         while True:
             last = begin + len(self._text[begin:end].rstrip("\n"))
             line = self._text.rfind("\n", begin, last) + 1 or begin
@@ -260,12 +274,16 @@ class _Reading:
             if label is None or _is_bare(label):  # one word may be the text's last
                 break
             which, name = self._which(label)
-            if which is Field.BODY or which in self._spans:
+            if which not in left or which in self._spans:
                 break
-            self._spans[which] = _stripped(self._text, label.end(), last)
-            self._names[which] = name
+            found[which] = _stripped(self._text, label.end(), last), name
+            left = left[: left.index(which)]
             end = max(begin, line - 1)
-            self._spans[Field.BODY] = begin, end
+        if Field.TIME not in found:
+            return
+        for which, (span, name) in found.items():
+            self._spans[which], self._names[which] = span, name
+        self._spans[Field.BODY] = begin, end
 
 
 def _is_bare(label: re.Match[str]) -> bool:
@@ -276,6 +294,13 @@ def _is_bare(label: re.Match[str]) -> bool:
 
 def _is_tab(label: re.Match[str]) -> bool:
     return label.string[label.end() - 1] == "\t"
+
+
+def _beginning(footer: str) -> str:
+    """Return a pattern for how a line begins, however many blanks there are, at its end none."""
+    words = [re.escape(word) for word in re.split(r"[ \t]+", footer)]
+    end = "" if words[-1] else r"(?=[ \t\n]|\Z)"
+    return r"[ \t]++".join(words if words[-1] else words[:-1]) + end
 
 
 def _words(name: str) -> str:

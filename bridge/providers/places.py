@@ -8,62 +8,71 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+from bridge.config.pattern import Match, SearchPattern
 from bridge.config.template import PlaceSettings
 from bridge.model import Email
 from bridge.providers.labels import Field, LabelledFields, Labels
 
-_ADDRESS: Final = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
+# Tried only where a word begins: from each of its letters, it would be quadratic.
+_ADDRESS: Final = re.compile(r"(?<![^\s<>,;:\"()])[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 _BLANK_LINE: Final = re.compile(r"^[ \t\xa0]*\n", re.MULTILINE)
 _LINE: Final = re.compile(r"[^\n]+")
 
+_INK: Final = re.compile(r"\S")
+
 WHOLE: Final = "the whole text"
+# Stands in for each character of the body where other fields are searched. No text holds a NUL:
+# decoding replaces it.
+MASK: Final = "\0"
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value, its place, and its span in the sheet's text (None: it isn't in the text)."""
+    """A value, its place, and its span in the sheet's text or in the subject, if it is there."""
 
     text: str
     place: str
     span: Span | None = None
+    in_subject: Span | None = None
 
 
 class Sheet:
     """What places search in a mail; expensive parts are computed on first use."""
 
-    def __init__(
-        self, email: Email, text: str, labels: Labels | None, body: Span | None = None
-    ) -> None:
-        """Take a mail and its text, or one SMS's part of it; labels inside `body` are ignored."""
+    def __init__(self, email: Email, text: str, labels: Labels | None) -> None:
+        """Take a mail and its text, or one SMS's part of it."""
         self.email = email
         self.text = text
         self._labels = labels
-        self._body = body
+
+    def without(self, body: Value) -> Sheet:
+        """Return this sheet with the body masked: what its author wrote is in no other value."""
+        subject, text = self.email.subject, self.text
+        if body.in_subject is not None:
+            subject = _masked(subject, body.in_subject)
+        if body.span is not None and body.place != WHOLE:
+            text = _masked(text, body.span)
+        sheet = Sheet(replace(self.email, subject=subject), text, self._labels)
+        sheet.document = self.document  # JSON keeps its values apart itself
+        return sheet
 
     @cached_property
     def found(self) -> LabelledFields:
         """The labelled fields."""
         if self._labels is None:
             return LabelledFields({}, {}, None, {})
-        if self._body is None:
-            return self._labels.read(self.text)
-        start, end = self._body
-        return self._labels.read(f"{self.text[:start]}\n{self.text[end:]}")
+        return self._labels.read(self.text)
 
-    def span(self, field: Field) -> Span | None:
-        """Return where a labelled value is in the text."""
-        start, end = self.found.spans[field]
-        if self._body is not None and start >= self._body[0]:
-            # The text that was read has one line end in place of the body.
-            moved = self._body[1] - self._body[0] - 1
-            return start + moved, end + moved
-        return start, end
+    @cached_property
+    def lines(self) -> Sequence[Span]:
+        """The spans of the lines that aren't blank."""
+        return [each.span() for each in _LINE.finditer(self.text) if each[0].strip()]
 
     @cached_property
     def document(self) -> object:
@@ -95,12 +104,10 @@ def place_of(settings: PlaceSettings, field: Field) -> Place:
 
     def narrowed(sheet: Sheet) -> Value | None:
         value = look(sheet)
-        match = pattern.search(value.text) if value is not None else None
+        match = _match(pattern, value.text) if value is not None else None
         if value is None or match is None:
             return None
-        start = value.span[0] if value.span is not None else 0
-        span = (start + match.span[0], start + match.span[1])
-        return Value(match.value, name, span if value.span is not None else None)
+        return Value(match.value, name, _moved(match.span, value.span))
 
     return Place(f"{name} (as its pattern wants it)", narrowed)
 
@@ -113,20 +120,34 @@ def headers_of(settings: PlaceSettings) -> frozenset[str]:
 
 
 def first(places: Sequence[Place], sheet: Sheet, *, empty: bool) -> Value | None:
-    """Return the first value found; `empty`: one without text counts."""
-    values = (place.look(sheet) for place in places)
+    """Return the first value found outside the body; `empty`: one without text counts."""
+    found = (place.look(sheet) for place in places)
+    values = (each for each in found if each is not None and MASK not in each.text)
     if empty:
-        return next((each for each in values if each is not None), None)
-    return next((each for each in map(_stripped, values) if each is not None and each.text), None)
+        return next(values, None)
+    return next((each for each in map(_stripped, values) if each.text), None)
 
 
-def _stripped(value: Value | None) -> Value | None:
-    if value is None or value.span is None:
-        return None if value is None else Value(value.text.strip(), value.place)
-    blanks = len(value.text) - len(value.text.lstrip())
+def _stripped(value: Value) -> Value:
     text = value.text.strip()
-    start = value.span[0] + blanks
-    return Value(text, value.place, (start, start + len(text)))
+    blanks = len(value.text) - len(value.text.lstrip())
+    return Value(text, value.place, _moved((blanks, blanks + len(text)), value.span))
+
+
+def _moved(span: Span, within: Span | None) -> Span | None:
+    """Return a span in a value as one in the text that the value is in."""
+    return None if within is None else (within[0] + span[0], within[0] + span[1])
+
+
+def _masked(text: str, span: Span) -> str:
+    # Blanks and line ends stay, so that all positions and lines do.
+    start, end = span
+    return text[:start] + _INK.sub(MASK, text[start:end]) + text[end:]
+
+
+def _match(pattern: SearchPattern, text: str) -> Match | None:
+    """Return the first match whose value is outside the body."""
+    return next((each for each in pattern.all(text) if MASK not in each.value), None)
 
 
 def _name(settings: PlaceSettings) -> str:
@@ -169,14 +190,14 @@ def _look(settings: PlaceSettings, field: Field, name: str) -> Look:
         case "subject":
             return lambda sheet: _in_subject(settings, sheet, name)
         case _:
-            return lambda sheet: _in_text(settings, sheet.text, name)
+            return lambda sheet: _in_text(settings, sheet, name)
 
 
 def _at_label(sheet: Sheet, field: Field) -> Value | None:
     value = sheet.found.values.get(field)
     if value is None:
         return None
-    return Value(value, f"the label {sheet.found.names[field]}", sheet.span(field))
+    return Value(value, f"the label {sheet.found.names[field]}", sheet.found.spans[field])
 
 
 def _in_header(email: Email, header: str, name: str) -> Value | None:
@@ -200,24 +221,25 @@ def addresses(value: str) -> list[str]:
 
 
 def _in_subject(settings: PlaceSettings, sheet: Sheet, name: str) -> Value | None:
-    match = settings.subject.search(sheet.email.subject) if settings.subject else None
-    return None if match is None else Value(match.value, name)
+    match = _match(settings.subject, sheet.email.subject) if settings.subject else None
+    return None if match is None else Value(match.value, name, in_subject=match.span)
 
 
-def _in_text(settings: PlaceSettings, text: str, name: str) -> Value | None:
-    span = _span(settings, text)
-    return None if span is None else Value(text[slice(*span)], name, span)
+def _in_text(settings: PlaceSettings, sheet: Sheet, name: str) -> Value | None:
+    span = _span(settings, sheet)
+    return None if span is None else Value(sheet.text[slice(*span)], name, span)
 
 
-def _span(settings: PlaceSettings, text: str) -> Span | None:
+def _span(settings: PlaceSettings, sheet: Sheet) -> Span | None:
+    text = sheet.text
     end = len(text) - text.endswith("\n")  # every mail has one line end at its end
     if settings.all:
         return 0, end
     if settings.text is not None:
-        match = settings.text.search(text)
+        match = _match(settings.text, text)
         return None if match is None else match.span
     if settings.line is not None:
-        lines = [each.span() for each in _LINE.finditer(text) if each[0].strip()]
+        lines = sheet.lines
         index = settings.line - 1 if settings.line > 0 else settings.line
         return lines[index] if -len(lines) <= index < len(lines) else None
     start = _start(settings, text)
@@ -228,7 +250,7 @@ def _start(settings: PlaceSettings, text: str) -> int | None:
     if settings.after_blank:
         blank = _BLANK_LINE.search(text)
         return None if blank is None else blank.end()
-    match = settings.after.search(text) if settings.after is not None else None
+    match = _match(settings.after, text) if settings.after is not None else None
     if match is None:
         return None
     line_end = text.find("\n", max(match.whole[1] - 1, match.whole[0]))

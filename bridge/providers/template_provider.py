@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bridge import numbers
-from bridge.config.pattern import SearchPattern
+from bridge.config.pattern import MAX_MATCHES, Match, SearchPattern
 from bridge.config.template import IgnoreSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
 from bridge.providers.base import (
+    MAIL_SPLIT,
     MAX_BODY,
     MAX_FIELD,
+    MAX_TEXT,
     TIME_FROM_MAIL,
     Explanation,
     FieldLocation,
@@ -22,10 +24,9 @@ from bridge.providers.base import (
     own_id,
 )
 from bridge.providers.labels import Field, Labels
-from bridge.providers.places import WHOLE, Place, Sheet, Value, addresses, first
+from bridge.providers.places import Place, Sheet, Value, addresses, first
 from bridge.providers.times import Moment, ReadTime
 
-MAX_TEXT: Final = 128 * 1024  # characters of a mail's text that patterns run on
 MAX_MESSAGES: Final = 50  # in one mail
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -123,20 +124,27 @@ class TemplateProvider:
             return self._unreadable(f"the text is longer than {MAX_TEXT} characters")
         if self.split is None:
             return self._read(email, email.text)
-        parts = [part for part in _parts(email.text, self.split) if part.strip()]
-        if not 1 <= len(parts) <= MAX_MESSAGES:
+        lines = list(self.split.all(email.text))
+        parts = [part for part in _parts(email.text, lines) if part.strip()]
+        if not 1 <= len(parts) <= MAX_MESSAGES or len(lines) == MAX_MATCHES:
             count = f"more than {MAX_MESSAGES}" if parts else "no"
             return self._unreadable(
                 f"there are {count} parts between the lines that split the mail"
             )
+        if len(parts) == 1:
+            return self._read(email, parts[0])
         messages: list[SmsMessage] = []
+        layout = _opening(self.find(email, parts[0]), parts[0])
         for number, part in enumerate(parts, 1):
+            which = f"part {number} of {len(parts)}"
             message = self._read(email, part)
             if isinstance(message, Unreadable):
-                detail = f"part {number} of {len(parts)}: {message.detail}"
-                return message if len(parts) == 1 else self._unreadable(detail)
-            messages.append(message)
-        return messages[0] if len(messages) == 1 else tuple(messages)
+                return self._unreadable(f"{which}: {message.detail}")
+            field, above = _opening(self.find(email, part), part)
+            if field is not layout[0] or above > layout[1]:
+                return self._unreadable(f"{which} does not begin as the first one does")
+            messages.append(replace(message, warnings=(*message.warnings, MAIL_SPLIT)))
+        return tuple(messages)
 
     def find(self, email: Email, text: str) -> Findings:
         """Find the value and place of every field that is there, without validating them."""
@@ -145,10 +153,9 @@ class TemplateProvider:
         body = first(self.places[Field.BODY], sheet, empty=True)
         if body is not None:
             body = values[Field.BODY] = _without_footers(body, self.footers)
-            # If the body is the whole text, labels can only be inside it. Otherwise what looks
-            # like a label inside the body is part of the SMS.
-            if body.span is not None and body.place != WHOLE:
-                sheet = Sheet(email, text, self.labels, body.span)
+            # What looks like another value inside the body is part of the SMS. Only where the
+            # body is declared to be the whole text can the others be nowhere else.
+            sheet = sheet.without(body)
         for field, places in self.places.items():
             value = first(places, sheet, empty=False) if field is not Field.BODY else None
             if value is not None:
@@ -161,7 +168,8 @@ class TemplateProvider:
         text = email.text[:MAX_TEXT]
         start = 0
         if self.split is not None:
-            text = next((each for each in _parts(text, self.split) if each.strip()), text)
+            parts = _parts(text, self.split.all(text))
+            text = next((each for each in parts if each.strip()), text)
             start = email.text.index(text)
         values = self.find(email, text).values
         return Explanation(
@@ -271,10 +279,10 @@ def _have(email: Email, headers: Mapping[str, SearchPattern]) -> bool:
     )
 
 
-def _parts(text: str, split: SearchPattern) -> Iterator[str]:
-    """Split a text at the lines in which the pattern is found, which are dropped."""
+def _parts(text: str, separators: Iterable[Match]) -> Iterator[str]:
+    """Split a text at the lines in which there is a separator, which are dropped."""
     start = 0
-    for match in split.all(text):
+    for match in separators:
         from_, to = match.whole
         line = text.rfind("\n", 0, from_) + 1
         if line >= start:
@@ -287,13 +295,22 @@ def _parts(text: str, split: SearchPattern) -> Iterator[str]:
 def _without_footers(body: Value, footers: tuple[SearchPattern, ...]) -> Value:
     """Cut off each footer from the last line that matches it, with the blank lines above.
 
-    The last one, because the SMS itself may contain such a line.
+    The last one, because the SMS itself may contain such a line. No footer is cut from a text
+    with so many of them that the last one isn't known.
     """
     text = body.text
     for footer in footers:
-        last = next(reversed(list(footer.all(text))), None)
-        if last is not None:
-            text = text[: text.rfind("\n", 0, last.whole[0]) + 1].rstrip("\n")
-    if body.span is None:
-        return Value(text, body.place)
-    return Value(text, body.place, (body.span[0], body.span[0] + len(text)))
+        found = list(footer.all(text))
+        if 0 < len(found) < MAX_MATCHES:
+            text = text[: text.rfind("\n", 0, found[-1].whole[0]) + 1].rstrip("\n")
+    span = body.span and (body.span[0], body.span[0] + len(text))
+    return replace(body, text=text, span=span)
+
+
+def _opening(findings: Findings, text: str) -> tuple[Field | None, int]:
+    """Return the field that comes first in a part, and the number of lines above it."""
+    starts = [(each.span[0], field) for field, each in findings.values.items() if each.span]
+    if not starts:
+        return None, 0
+    start, field = min(starts, key=lambda each: each[0])
+    return field, sum(bool(line.strip()) for line in text[:start].split("\n")[:-1])

@@ -2,7 +2,8 @@
 
 Its layout is undocumented. The POST's field names are documented, so these are the labels that are
 read, with obvious synonyms. In the POST the body is in the middle, so fields that are missing
-before it are also looked for at the end of the mail.
+before it are also looked for at the end of the mail, in the POST's order. The POST always has a
+timestamp: a mail that has it in front of the body ends with the SMS's own text.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from bridge.providers.base import LabelledProvider, Provider, Senders, extra_lab
 from bridge.providers.labels import Field, Labels
 from bridge.providers.times import epoch
 
-LABELS: Final = Labels(after_body=True, spellings={
+_AFTER_BODY: Final = (
+    Field.SERVICE_ID, Field.SENDER, Field.RECIPIENT, Field.MESSAGE_ID, Field.TIME,
+    Field.WEBHOOK_URL, Field.FALLBACK_URL,
+)  # fmt: skip
+LABELS: Final = Labels(after_body=_AFTER_BODY, spellings={
     Field.SENDER: ("from", "sender"),
     Field.RECIPIENT: ("sms_number", "sms number", "to", "recipient"),
     Field.TIME: ("timestamp",),

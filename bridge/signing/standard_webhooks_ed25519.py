@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import secrets
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING, Final
 
 from bridge.errors import SigningError
 from bridge.signing.text_secret import require_equal
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _PREFIX: Final = "whsk_"
 _PUBLIC_PREFIX: Final = "whpk_"
@@ -24,7 +25,7 @@ _SEED: Final = 32  # bytes; a private key is these, alone or followed by the 32 
 _PAIR: Final = 64
 
 # Published with the reference implementations.
-_KNOWN_SECRET: Final = (
+_KNOWN_PRIVATE: Final = (
     "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
 )
 _KNOWN_ANSWER: Final = (
@@ -56,7 +57,7 @@ def parse_secret(text: str) -> bytes:
 
 def generate_secret() -> str:
     """Return a new random private key, with its public key behind it."""
-    seed = Ed25519PrivateKey.generate().private_bytes_raw()
+    seed = secrets.token_bytes(_SEED)  # any 32 bytes are one (RFC 8032, 5.1.5)
     return _PREFIX + _base64(seed + _public(seed))
 
 
@@ -82,8 +83,10 @@ def headers(
 
 def self_test() -> None:
     """Sign a message whose signature is known; raises SigningError on any difference."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
-        key = parse_secret(_KNOWN_SECRET)
+        key = parse_secret(_KNOWN_PRIVATE)
         body = b'{"test": 2432232314}'
         made = headers([key], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
     except UnsupportedAlgorithm:
@@ -93,6 +96,9 @@ def self_test() -> None:
 
 @lru_cache(maxsize=64)  # loading a key costs half as much as a signature
 def _private(seed: bytes) -> Ed25519PrivateKey:
+    # Imported here: it would cost those memory who don't use the scheme.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 

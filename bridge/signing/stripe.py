@@ -9,7 +9,9 @@ from bridge.errors import SigningError
 from bridge.signing.text_secret import TextSecret, hex_hmac, require_equal
 
 # Computed with `openssl dgst -sha256 -hmac`.
-_KNOWN_ANSWER: Final = "t=1614265330,v1=9631474976376c47abe8bd724d3daab3b9c7f205abb2cf3ddf82b0a54f89a186"
+_KNOWN_ANSWER: Final = (
+    "t=1614265330,v1=9631474976376c47abe8bd724d3daab3b9c7f205abb2cf3ddf82b0a54f89a186"
+)
 
 
 class Stripe(TextSecret):

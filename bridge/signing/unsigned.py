@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bridge.errors import SigningError
 
 
-def parse_secret(text: str) -> bytes:  # noqa: ARG001
+def parse_secret(text: str) -> bytes:
     """Raise SigningError: there is nothing to sign with."""
     raise SigningError("the scheme none signs nothing: leave the secret out")
 

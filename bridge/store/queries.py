@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
@@ -135,6 +144,11 @@ _DELIVERY: Final = select(
     events.c.message_id,
     *(column for column in deliveries.c if column.name != "event_id"),
 ).join(events, events.c.id == deliveries.c.event_id)
+_WANTED: Final = exists().where(
+    events.c.message_id == messages.c.id,
+    deliveries.c.event_id == events.c.id,
+    deliveries.c.state != DeliveryState.FILTERED,
+)
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {
     DeliveryState.PENDING: PENDING,
@@ -149,13 +163,19 @@ def list_messages(
     limit: int = DEFAULT_LIMIT,
     before: int | None = None,
     provider: str | None = None,
+    unwanted: bool = False,
 ) -> list[MessageRow]:
-    """List messages, the last to arrive first; `before` is the `arrival_id` to go on from."""
+    """List messages, the last to arrive first; `before` is the `arrival_id` to go on from.
+
+    `unwanted`: only those that no endpoint wanted. Looks at one message after the other.
+    """
     query = _MESSAGE.order_by(arrivals.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(arrivals.c.id < before)
     if provider is not None:
         query = query.where(messages.c.provider == provider)
+    if unwanted:
+        query = query.where(~_WANTED)
     return [_message(row) for row in connection.execute(query).mappings()]
 
 

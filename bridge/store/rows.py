@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 from bridge.model import (
     Arrival,
     ArrivalOutcome,
+    Caller,
     EmailSummary,
     Envelope,
     Event,
@@ -66,7 +67,7 @@ def result_without_message(result: Unreadable | Ignored, outcome: ArrivalOutcome
 def arrival(arrived: Arrival, arrival_id: int, digest: bytes | None) -> Row:
     """Return the columns of an arrival as it came in."""
     origin = arrived.origin
-    envelope = origin if isinstance(origin, Envelope) else Envelope(None, "", ())
+    envelope = origin if isinstance(origin, Envelope) else Envelope(arrived.peer, "", ())
     place = origin if isinstance(origin, MailboxPlace) else None
     return {
         "id": arrival_id,
@@ -89,6 +90,8 @@ def origin(row: RowMapping) -> Origin:
             return MailboxPlace(row["mailbox"], row["folder"], row["uidvalidity"], row["uid"])
         case SourceKind.FILE:
             return MailFile()
+        case SourceKind.HTTP:
+            return Caller(row["peer"])
         case _:
             return Envelope(row["peer"], row["envelope_from"] or "", row["recipients"])
 

@@ -7,7 +7,7 @@ itself, above all its From, is never evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from bridge.model import Arrival, Email, Reason, SourceKind, Trust, Unreadable
 from bridge.trust import anyone, authserv_id, dkim, networks, recipients
 from bridge.trust.base import Absent, Kind, Later, Names, related
 from bridge.trust.covered import only_covered, uncovered
+from bridge.trust.shared import MAILBOXES, SENDERS, is_within
 
 __all__ = [
     "KINDS", "Kind", "Kinds", "Names", "configured", "describe", "names_for", "only_covered",
@@ -105,6 +106,8 @@ def warnings(
     `has_mailbox`: the config reads at least one mailbox.
     """
     used = list(configured(provider.trust, kinds))
+    if not used:
+        return  # its mails are not read
     for kind, value in used:
         yield from kind.warnings(value)
     available = {source for kind, value in used for source in kind.sources(value)}
@@ -119,11 +122,29 @@ def warnings(
             f"mailbox-only evidence ({names}) isn't available for SMTP, and there is no [[imap]]: "
             "add one, or evidence that SMTP has too, such as networks"
         )
-    own = {sender.rpartition("@")[2] for sender in provider.senders or ()}
-    vouching = {domain for kind, value in used for domain in kind.domains(value)}
-    for domain in sorted(vouching if own else ()):
-        if not any(related(domain, each) for each in own):
-            yield (
-                f"whoever sends through {domain} can make messages up, since none of its senders "
-                "is of that domain: name the provider's own"
-            )
+    for domain in sorted({domain for kind, value in used for domain in kind.domains(value)}):
+        yield from _about_domain(domain, provider.senders or ())
+
+
+def _about_domain(domain: str, senders: Sequence[str]) -> Iterator[str]:
+    """Warn where a domain vouches for more people than the provider's own."""
+    own = {sender.rpartition("@")[2] for sender in senders}
+    if is_within(domain, SENDERS):
+        yield (
+            f"{domain} signs and sends for all of its customers, each of which can make messages "
+            "up: name the provider's own domain"
+        )
+    elif own and not any(related(domain, each) for each in own):
+        yield (
+            f"whoever sends through {domain} can make messages up, since none of its senders is of "
+            "that domain: name the provider's own"
+        )
+    elif is_within(domain, MAILBOXES) and not (own and all(map(_is_full, senders))):
+        yield (
+            f"whoever has a mailbox at {domain} can make messages up: set senders to the "
+            "provider's full addresses there"
+        )
+
+
+def _is_full(sender: str) -> bool:
+    return not sender.startswith("@")

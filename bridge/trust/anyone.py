@@ -17,6 +17,14 @@ def _describe(_anyone: bool) -> Iterator[str]:
     yield "anyone"
 
 
+def _who(_anyone: bool) -> str:
+    return "whoever reaches smsbridge by any of the ways in"
+
+
+def _guards(_anyone: bool) -> tuple[str, ...]:
+    return ()
+
+
 def _warnings(_anyone: bool) -> Iterator[str]:
     yield "anyone = true: whoever reaches us can make messages up"
 
@@ -26,5 +34,7 @@ KIND: Final[Kind[bool]] = Kind(
     proves="nothing: everyone who can reach smsbridge, by whatever route, is trusted",
     weigh=_weigh,
     describe=_describe,
+    who=_who,
+    guards=_guards,
     warnings=_warnings,
 )

@@ -211,6 +211,30 @@ def _describe(wanted: AuthservSettings) -> Iterator[str]:
             yield f"{_server(wanted)} says {check}=pass of {', '.join(domains)}"
 
 
+def _who(wanted: AuthservSettings) -> str:
+    named = [
+        *(f"whoever {domain} signs mail for" for domain in wanted.dkim),
+        *(f"whoever may send with {domain} in the From" for domain in wanted.dmarc),
+        *(f"whoever may send from the machines of {domain}" for domain in wanted.spf),
+    ]
+    return (
+        f"{', '.join(named)}; whoever controls {_server(wanted)}; and any stranger, if that server "
+        "neither removes such headers nor writes its own on top of every mail"
+    )
+
+
+def _guards(wanted: AuthservSettings) -> Iterator[str]:
+    yield (
+        f"only the topmost Authentication-Results of {_server(wanted)} count ({wanted.headers}), "
+        f"and none below more than {wanted.received_above} Received headers"
+    )
+    yield "a fail of DKIM, SPF or DMARC beside a pass refuses the mail"
+    if wanted.dkim:
+        yield "the signature that passed must cover the text and every header that is read"
+    if wanted.networks:
+        yield f"by SMTP only from {', '.join(map(str, wanted.networks))}"
+
+
 def _sources(wanted: AuthservSettings) -> frozenset[SourceKind]:
     by_smtp = {SourceKind.SMTP} if wanted.networks else set()
     return frozenset({SourceKind.IMAP, *by_smtp})
@@ -225,6 +249,8 @@ KIND: Final[Kind[AuthservSettings]] = Kind(
     proves="your own mail server verified the mail and recorded that in it",
     weigh=_weigh,
     describe=_describe,
+    who=_who,
+    guards=_guards,
     domains=_domains,
     sources=_sources,
 )

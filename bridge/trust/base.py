@@ -79,6 +79,12 @@ class Kind(Generic[_T]):
     describe: Callable[[_T], Iterable[str]]
     """List what is accepted, one phrase each; secrets are only counted."""
 
+    who: Callable[[_T], str]
+    """Name who can get a message in with this evidence, a forger included; one phrase."""
+
+    guards: Callable[[_T], Iterable[str]]
+    """List what stands in a forger's way, one phrase each."""
+
     warnings: Callable[[_T], Iterable[str]] = _nothing
     """List what is probably a mistake."""
 

@@ -142,6 +142,19 @@ def _describe(domains: Sequence[str]) -> Iterator[str]:
     yield f"a signature of {', '.join(domains)}"
 
 
+def _who(domains: Sequence[str]) -> str:
+    return (
+        f"whoever {' or '.join(domains)} signs mail for; and whoever forges the answers of the DNS "
+        "server that this machine asks"
+    )
+
+
+def _guards(_domains: Sequence[str]) -> Iterator[str]:
+    yield "smsbridge verifies the signature over the mail as received, with the key from the DNS"
+    yield "the signature must cover the text and every header that is read"
+    yield "a copy of a signed mail is the same message, which goes out once"
+
+
 def _preload() -> None:
     from bridge.trust import verify  # noqa: F401 - cryptography takes memory
 
@@ -151,6 +164,8 @@ KIND: Final[Kind[Sequence[str]]] = Kind(
     proves="the provider's domain signed the mail; smsbridge verifies the signature",
     weigh=_weigh,
     describe=_describe,
+    who=_who,
+    guards=_guards,
     domains=iter,
     needs_dns=True,
     preload=_preload,

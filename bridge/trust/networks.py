@@ -15,6 +15,9 @@ from bridge.trust.base import Absent, Kind, Names, smtp_only
 
 _Networks = Sequence[IPv4Network | IPv6Network]
 
+# By IP version: a shorter prefix, or this one, holds more than one company's mail servers.
+_WIDE: Final = {4: 15, 6: 31}
+
 
 async def _weigh(
     arrival: Arrival, _email: Email, networks: _Networks, _names: Names | None
@@ -48,10 +51,38 @@ def _describe(networks: _Networks) -> Iterator[str]:
         yield f"network {network}"
 
 
+def _who(networks: _Networks) -> str:
+    if all(network.is_loopback for network in networks):
+        return "every program and every user on this machine"
+    several = sum(network.num_addresses for network in networks) > 1
+    machines = "every machine with one of these addresses" if several else "the machine there"
+    return f"{machines}, and whoever can send mail through it"
+
+
+def _guards(networks: _Networks) -> Iterator[str]:
+    yield "the address is that of the TCP connection: no header and no host name counts"
+    if not all(network.is_loopback for network in networks):
+        yield "only who controls the network on the way can use another's address"
+
+
+def _warnings(networks: _Networks) -> Iterator[str]:
+    for network in networks:
+        if network.prefixlen == 0:
+            yield f"{network} is every address: as with anyone = true, anyone can make messages up"
+        elif network.prefixlen <= _WIDE[network.version] and not network.is_private:
+            yield (
+                f"{network} is open to {network.num_addresses:,} addresses, each of which can make "
+                "messages up: name the provider's own"
+            )
+
+
 KIND: Final[Kind[_Networks]] = Kind(
     name="networks",
     proves="the machine that delivered the mail has one of these addresses",
     weigh=_weigh,
     describe=_describe,
+    who=_who,
+    guards=_guards,
+    warnings=_warnings,
     sources=smtp_only,
 )

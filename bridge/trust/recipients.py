@@ -38,11 +38,25 @@ def _describe(secrets: Sequence[str]) -> Iterator[str]:
     yield f"{len(secrets)} secret recipient(s)"
 
 
+def _who(_secrets: Sequence[str]) -> str:
+    return (
+        "whoever knows a secret address: the provider, every mail server on the way, and whoever "
+        "was shown one of its mails with its envelope or its Received headers"
+    )
+
+
+def _guards(_secrets: Sequence[str]) -> Iterator[str]:
+    yield "the address stands in the envelope; a To header doesn't count"
+    yield "it is compared in constant time, and holds as long as nobody can guess it"
+
+
 KIND: Final[Kind[Sequence[str]]] = Kind(
     name="recipients",
     proves="the mail was sent to an address that only the provider knows",
     weigh=_weigh,
     describe=_describe,
+    who=_who,
+    guards=_guards,
     sources=smtp_only,
     secret="secret recipient",  # noqa: S106 - what it is called
 )

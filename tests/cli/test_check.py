@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.signing import SCHEMES, standard_webhooks_ed25519
 from tests.cli.conftest import SECRET, Ran
 from tests.patience import PATIENCE
 
@@ -150,6 +151,32 @@ def test_no_config_at_all_is_exit_2(smsbridge: Smsbridge, tmp_path: Path) -> Non
     ran = smsbridge("check")
     assert (ran.code, "name it with -c or SMSBRIDGE_CONFIG" in ran.err) == (2, True)
     assert smsbridge("check", "-c", tmp_path / "none.toml").code == 2
+
+
+def test_credentials_are_named_and_not_shown(smsbridge: Smsbridge, config: Path) -> None:
+    """The plan says how an endpoint is authenticated to, without any value."""
+    key = SCHEMES["standard-webhooks-ed25519"].generate_secret()
+    config.write_text(
+        "[[endpoints]]\nname = 'crm'\nurl = 'https://crm.internal'\nbearer = 'hunter2'\n"
+        f"secret = '{key}'\nscheme = 'standard-webhooks-ed25519'\n"
+        "headers = { X-Key = 'hunter2' }\nproxy = 'http://u:hunter2@proxy.internal:3128'\n"
+        "[[endpoints]]\nname = 'open'\nurl = 'https://open.internal'\nscheme = 'none'\n"
+    )
+    config.chmod(0o644)
+    ran = smsbridge("check", "-c", config, "--json")
+    crm, _ = ran.document["endpoints"]
+    assert (crm["login"], crm["headers"]) == ("bearer", ["X-Key"])
+    assert crm["proxy"] == "http://proxy.internal:3128/"
+    public = standard_webhooks_ed25519.public_key(standard_webhooks_ed25519.parse_secret(key))
+    assert crm["public_keys"] == [public]
+    warnings = " ".join(ran.document["warnings"])
+    for named in ("the secret of", "the bearer of", "a password in a URL of"):
+        assert f"{named} endpoints.crm" in warnings
+    assert "endpoints.open: requests are not signed" in warnings
+    assert "endpoints.crm: requests are not signed" not in warnings
+    text = smsbridge("check", "-c", config).out
+    for hidden in ("hunter2", key):
+        assert hidden not in ran.out + text
 
 
 MAILBOXES = """

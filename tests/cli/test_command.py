@@ -13,6 +13,7 @@ import click
 import pytest
 
 from bridge.cli import root
+from bridge.signing import standard_webhooks_ed25519
 from bridge.signing.standard_webhooks import parse_secret
 from tests.cli.conftest import Filled, Ran, mail
 from tests.patience import PATIENCE
@@ -93,6 +94,18 @@ def test_a_new_secret_is_one_that_works(smsbridge: Smsbridge) -> None:
     ran = smsbridge("secret", "--scheme", "standard-webhooks")
     assert len(parse_secret(ran.out.strip())) >= 24
     assert smsbridge("secret", "--scheme", "hmac").code == 2
+
+
+def test_a_private_key_comes_with_its_public_key(smsbridge: Smsbridge) -> None:
+    """The private key is printed alone, so that it can go to a file; the public one beside it."""
+    ran = smsbridge("secret", "--scheme", "standard-webhooks-ed25519")
+    assert ran.out.startswith("whsk_")
+    key = standard_webhooks_ed25519.parse_secret(ran.out.removesuffix("\n"))
+    assert f"public key {standard_webhooks_ed25519.public_key(key)}" in ran.err
+    made = smsbridge("secret", "--scheme", "standard-webhooks-ed25519", "--json").document
+    key = standard_webhooks_ed25519.parse_secret(made["secret"])
+    assert made["public_key"] == standard_webhooks_ed25519.public_key(key)
+    assert smsbridge("secret", "--scheme", "none").code == 2
 
 
 def test_a_bug_is_a_sentence(

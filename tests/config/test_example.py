@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bridge import providers
+from bridge.config.endpoints import EndpointSettings
 from bridge.config.folder import beside
 from bridge.config.imap import ImapSettings
 from bridge.config.load import load
-from bridge.config.settings import EndpointSettings, ProviderSettings, Settings, TrustSettings
+from bridge.config.settings import ProviderSettings, Settings, TrustSettings
 from bridge.config.validation_errors import keys, tables
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -28,12 +29,18 @@ def uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Switch on every setting and every example, with the secrets in place."""
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    for name in ("imap-password", "google-client", "google-refresh", "microsoft-client"):
-        (credentials / name).write_text("hunter2")
+    for name in (
+        "imap-password", "google-client", "google-refresh", "microsoft-client", "agile-token",
+        "twilio-auth-token",
+    ):  # fmt: skip
+        (credentials / name).write_text("hunter2-hunter2-hunter2")
     monkeypatch.setenv("OTHERS_CLIENT_SECRET", "hunter2")
     (credentials / "crm-secret").write_text(SECRET)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    (credentials / "archive-token").write_text("hunter2")
     monkeypatch.setenv("ARCHIVE_OLD_SECRET", SECRET)
+    for name in ("OLD_SECRET", "OLD_API_KEY", "OLD_PASSWORD"):
+        monkeypatch.setenv(name, "hunter2-hunter2-hunter2")
     secret = tmp_path / "archive-new.secret"
     secret.write_text(SECRET)
     secret.chmod(0o600)
@@ -62,9 +69,10 @@ def test_the_example_loads_with_all_examples_switched_on(uncommented: Path) -> N
     settings = load(uncommented)
     assert [provider.name for provider in settings.providers] == ["agile", "acme"]
     assert len(providers.build(settings.providers)) == 2
-    crm, archive = settings.endpoints
+    crm, archive, old = settings.endpoints
     assert [secret.get_secret_value() for secret in crm.signing_secrets] == [SECRET]
     assert len(archive.signing_secrets) == 2
+    assert (old.scheme, archive.login, old.login) == ("hex", "bearer", "basic")
     assert settings.smtp.tls_certificate == uncommented.parent / "tls/cert.pem"
 
 

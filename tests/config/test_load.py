@@ -22,7 +22,10 @@ BAD = [
     ),
     (
         "lisen = 1",
-        "line 1: lisen: unknown key 'lisen', did you mean 'listen'? It belongs to [smtp] or [http]",
+        (
+            "line 1: lisen: unknown key 'lisen', did you mean 'listen'? "
+            "It belongs to [smtp] or [posts] or [http]"
+        ),
     ),
     (
         "[log]\ncolour = 1",
@@ -32,7 +35,7 @@ BAD = [
         "_cli_parse_args = 'x'",
         (
             "line 1: _cli_parse_args: unknown key '_cli_parse_args': known here are "
-            "store, smtp, imap, http, log, delivery, providers, endpoints"
+            "store, smtp, imap, posts, http, log, delivery, providers, endpoints"
         ),
     ),
     ("smtp = 3", "line 1: smtp: must be a table"),

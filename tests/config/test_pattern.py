@@ -37,6 +37,10 @@ def test_a_pattern_finds_its_value(pattern: str, text: str, value: str) -> None:
         (r"(?=a)", "look-ahead"),
         (r"(a)\1", "back-references"),
         ("a{5000}", "repetition"),
+        (r"(?:a|a)?.*?\S{1000}|\pL", "counts repeat more than 200 characters"),
+        (r"(?s:.){1000}", "counts repeat"),
+        (r"(?:[^\n]{20}){20}", "counts repeat"),
+        (r"(?:[\x00-\x{10ffff}]*(?s:.){0,50}x){5,}", "counts repeat"),
         ("", "empty"),
         ("a" * 1001, "longer than 1000"),
     ],
@@ -57,9 +61,43 @@ def test_no_pattern_can_hold_the_bridge_up(pattern: str) -> None:
     assert time.thread_time() - began < 1.0
 
 
+@pytest.mark.parametrize(
+    "pattern", [r"^-{5,}$", r"[\pL ]{1,40}", r"\S{100}.{100}", r"\Qa{1000}\E", "x" * 900, "é" * 400]
+)
+def test_counts_that_cost_little_are_taken(pattern: str) -> None:
+    """A long pattern, or one with large classes, is as good as a short one."""
+    assert compile_pattern(pattern)
+
+
 def test_a_lone_surrogate_moves_nothing() -> None:
     """A character that UTF-8 cannot say counts as one, so that later spans stay right."""
     text = "\ud800é from abc"
     match = compile_pattern(r"from (\w+)").search(text)
     assert match is not None
     assert text[slice(*match.span)] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value"),
+    [
+        ("^-- $", "--", "--"),
+        ("^-- $", "-- \t", "-- \t"),
+        (r"a\tb", "a  b", "a  b"),
+        ("a b", "a\t b", "a\t b"),
+        ("a:  b", "a: b", "a: b"),
+        ("a: (.*)", "a:   b", "  b"),
+        ("a: +(.*)", "a:   b", "b"),
+        ("a {2,}b", "a b", "a b"),
+        ("a ?b", "a  b", "a  b"),
+        (r"\Qa. b\E", "a. b", "a. b"),
+        ("[ ]x", " x", " x"),
+        (r"[\] a]b", "ab", "ab"),
+        ("a b", "ab", None),
+        ("a $", "ab", None),
+        ("^SMS from ", "SMS from", None),
+    ],
+)
+def test_blanks_are_alike(pattern: str, text: str, value: str | None) -> None:
+    """However many spaces or tabs there are, which no signature sees; at a line's end, none."""
+    match = compile_pattern(pattern).search(text)
+    assert (match and match.value) == value

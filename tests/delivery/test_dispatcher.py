@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -18,27 +18,19 @@ from bridge.model import (
     Delivered,
     DeliveryState,
     PlannedDelivery,
-    RawFields,
     RetryAt,
-    SmsMessage,
 )
 from tests.conftest import Line
 from tests.delivery.rows import START, Rows
 from tests.delivery.servers import Request, closed_port, hangs, receiver, says
+from tests.store.making import identity, planned_message
 
 pytestmark = pytest.mark.unhurried
 
 Make = Callable[..., Endpoint]
 Opening = Callable[[Endpoint], httpx.AsyncBaseTransport]
 
-MESSAGE = SmsMessage(
-    provider="agile",
-    sender="+393301234567",
-    recipient="+393331234333",
-    body="News ON",
-    received_at=datetime(2026, 4, 8, 12, 30, tzinfo=UTC),
-    raw=RawFields("393301234567", "393331234333", None),
-)
+MESSAGE = planned_message(identity()).message
 PENDING = DeliveryState.PENDING
 DELIVERED = DeliveryState.DELIVERED
 

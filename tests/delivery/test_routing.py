@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.config.settings import DeliverySettings, EndpointSettings
+from bridge.config.endpoints import EndpointSettings
+from bridge.config.settings import DeliverySettings
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.routing import is_national, number_key, unwanted
 from bridge.errors import ConfigError

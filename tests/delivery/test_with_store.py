@@ -76,8 +76,10 @@ def _message(number: int) -> SmsMessage:
 async def _ingest(dispatcher: Dispatcher, store: Store, number: int) -> Receipt:
     """Do what the intake does with one message."""
     message = _message(number)
-    planned = dispatcher.plan(message)
-    new = planned_message(event.identity(message, None), planned)
+    known = event.identity(message, None)
+    new = planned_message(known)
+    planned = dispatcher.plan(replace(new.message, sms=message))
+    new = planned_message(known, planned)
     item = Ingest(arrival(b"raw"), (replace(new, message=replace(new.message, sms=message)),))
     receipt = await store.ingest(item)
     started = {claim.endpoint for claim in receipt.claims}

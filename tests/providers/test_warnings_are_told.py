@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bridge import mail, numbers
 from bridge.providers import base, times
+from bridge.providers.posts.base import TIME_FROM_ARRIVAL
 
 
 def test_every_code_is_in_the_docs_and_no_other():
@@ -22,7 +23,9 @@ def test_every_code_is_in_the_docs_and_no_other():
         ),
         *times.TimeWarning,
         base.FOOTER_CUT,
+        base.MAIL_SPLIT,
         base.SUBJECT_UNEXPECTED,
         base.TIME_FROM_MAIL,
+        TIME_FROM_ARRIVAL,
     ]
     assert sorted(told) == sorted(map(str, known))

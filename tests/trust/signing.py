@@ -11,6 +11,7 @@ import hashlib
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,13 +60,8 @@ class Signer:
 
     def sign(self, raw: bytes) -> bytes:
         """Put a signature on top of a mail."""
-        head, _, body = raw.partition(b"\r\n\r\n")
-        lines = re.split(rb"\r\n(?![ \t])", head)
         header_canon, body_canon = self.canon.split("/")
-        body = _relaxed_body(body) if body_canon == "relaxed" else body
-        body = re.sub(rb"(\r\n)*\Z", b"", body) + b"\r\n"
-        if body == b"\r\n" and body_canon == "relaxed":
-            body = b""
+        body = canonical_body(raw, body_canon)
         digest = hashlib.sha1 if self.sha1 else hashlib.sha256
         tags = {
             "v": "1",
@@ -80,16 +76,8 @@ class Signer:
             tags["l"] = str(self.length)
         tags |= self.more
         own = "DKIM-Signature: " + "".join(f"{k}={v};\r\n " for k, v in tags.items() if v) + "b="
-        left = [(line.split(b":")[0].strip().lower().decode(), line) for line in lines]
-        chosen = []
-        for name in self.headers:
-            for at in range(len(left) - 1, -1, -1):
-                if left[at][0] == name:
-                    chosen.append(left.pop(at)[1])
-                    break
-        relaxed = header_canon == "relaxed"
-        data = b"".join((_relaxed(each) if relaxed else each) + b"\r\n" for each in chosen)
-        data += _relaxed(own.encode()) if relaxed else own.encode()
+        data = canonical_headers(raw, self.headers, header_canon)
+        data += _relaxed(own.encode()) if header_canon == "relaxed" else own.encode()
         value = base64.b64encode(self._signature(data)).decode()
         folded = "\r\n ".join(value[at : at + 60] for at in range(0, len(value), 60))
         return own.encode() + folded.encode() + b"\r\n" + raw
@@ -98,6 +86,27 @@ class Signer:
         if isinstance(self.key, RSAPrivateKey):
             return self.key.sign(data, PKCS1v15(), hashes.SHA1() if self.sha1 else hashes.SHA256())
         return self.key.sign(hashlib.sha256(data).digest())
+
+
+def canonical_headers(raw: bytes, names: Sequence[str], canon: str) -> bytes:
+    """Return the headers of h= as they are signed, the lowest of each name first."""
+    lines = re.split(rb"\r\n(?![ \t])", raw.partition(b"\r\n\r\n")[0])
+    left = [(line.split(b":")[0].strip().lower().decode("latin-1"), line) for line in lines]
+    chosen = []
+    for name in names:
+        for at in range(len(left) - 1, -1, -1):
+            if left[at][0] == name:
+                chosen.append(left.pop(at)[1])
+                break
+    return b"".join((_relaxed(each) if canon == "relaxed" else each) + b"\r\n" for each in chosen)
+
+
+def canonical_body(raw: bytes, canon: str) -> bytes:
+    """Return the body as it is signed."""
+    body = raw.partition(b"\r\n\r\n")[2]
+    body = _relaxed_body(body) if canon == "relaxed" else body
+    body = re.sub(rb"(\r\n)*\Z", b"", body) + b"\r\n"
+    return b"" if body == b"\r\n" and canon == "relaxed" else body
 
 
 def by_dkimpy(raw: bytes, canon: str) -> bytes:

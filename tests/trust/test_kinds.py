@@ -44,6 +44,14 @@ def _describe(hosts: tuple[str, ...]) -> Iterator[str]:
     yield f"host {' or '.join(hosts)}"
 
 
+def _who(hosts: tuple[str, ...]) -> str:
+    return f"whoever runs {hosts[0]}"
+
+
+def _guards(_hosts: tuple[str, ...]) -> tuple[str, ...]:
+    return ("the DNS vouches for it",)
+
+
 def _warnings(hosts: tuple[str, ...]) -> Iterator[str]:
     if len(hosts) > 1:
         yield "hosts names more than one"
@@ -58,6 +66,8 @@ HOSTS: Final[Kind[tuple[str, ...]]] = Kind(
     proves="a listed host sent it",
     weigh=_weigh,
     describe=_describe,
+    who=_who,
+    guards=_guards,
     warnings=_warnings,
     domains=_domains,
     sources=lambda _: frozenset({SourceKind.SMTP}),

@@ -16,7 +16,7 @@ from bridge.sources.imap.wire import Fetched, read_date
 _TEMPORARY: Final = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED", "EXPUNGEISSUED"}
 # After a "+" also in groups, as people write numbers; otherwise dates and IP addresses would match.
 _LONG_NUMBER: Final = re.compile(r"\+\d(?:[ ().-]{0,2}\d){5,}|\d{6,}")
-_ADDRESS: Final = re.compile(r"\S+@\S+")
+_ADDRESS: Final = re.compile(r"(?<!\S)\S+@\S+")  # linear: tried only where a word begins
 _NAMED: Final = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT) (\d+)\]", re.IGNORECASE)
 _EXISTS: Final = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)
 

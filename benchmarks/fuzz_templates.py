@@ -1,0 +1,120 @@
+"""Fuzz subject: patterns and templates of a config, run on text that was made against them.
+
+Whatever the config accepts must be read in time, however odd the pattern and the text. A pattern
+that the config refuses costs nothing later.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from bridge import mail, providers
+from bridge.config.settings import ProviderSettings
+from bridge.errors import ConfigError
+from bridge.model import Email, SmsMessage
+from bridge.providers.base import Explains
+from tests.providers.reading import ANYONE
+
+_ATOMS: Final = (
+    "a", "b", "-", "=", " ", ".", r"\s", r"\S", r"\w", r"\d", r"[^\n]", "[a-z]", r"[^<>\s]", r"\n",
+    "From", "SMS", "x?", "(?:a|b)", "(?:a|a)", "(?s:.)", r"\b", "^", "$", r"\pL", "à",
+    r"[\x00-\x{10ffff}]",
+)  # fmt: skip
+_REPEATS: Final = ("", "", "*", "+", "?", "*?", "+?", "{2}", "{5,}", "{0,50}", "{1000}")
+_SHAPES: Final = (
+    "{0}{1}{2}", "({0}{1})+{2}", "(?:{0}+)+{1}", "(?:{0}|{1})*{2}", "^{0}{1}$",
+    "(?P<value>{0}){1}{2}",
+    "{0}.*{1}.*{2}", "{0}.*?{1}|{2}", "(?:(?:{0}*)*)*{1}", "(?s){0}.*{1}", "({0}{1}{2}){{5,}}",
+)  # fmt: skip
+_TEXTS: Final = (
+    "a", "b", "-", "=", " ", "\t", "\n", "a\n", "-\n", "-----\n", "ab", "aab", "a b ", "From: a\n",
+    "From: ", "from\n\n", "SMS", "1", "+391234567890", "à", "\u3000", "x@", "<", "\u202e", "a: b\n",
+)  # fmt: skip
+_SIZES: Final = (1_000,) * 6 + (20_000,) * 3 + (125_000,)  # characters
+_HEADER_SIZES: Final = (100, 100, 2_000, 60_000)
+
+
+class Case(NamedTuple):
+    """A provider's table in the config, and the mail."""
+
+    table: dict[str, Any]
+    raw: bytes
+
+
+def make(rng: random.Random) -> Case:
+    """Make one case."""
+    places = [{"text": _pattern(rng)}, {"subject": _pattern(rng)}, {"label": "From"}, {"line": 1}]
+    table: dict[str, Any] = {
+        "name": "acme",
+        "preset": None,
+        "trust": ANYONE,
+        "template": {
+            "from": rng.choice([*places, {"header": "to", "pattern": _pattern(rng)}]),
+            "to": {"value": "+391234567890"},
+            "body": rng.choice(
+                [{"after_blank": True}, {"all": True}, {"after": _pattern(rng)}, *places[:1]]
+            ),
+        },
+    }
+    template = table["template"]
+    if rng.random() < 0.3:
+        template["footers"] = [_pattern(rng)]
+    if rng.random() < 0.3:
+        template["split"] = _pattern(rng)
+    if rng.random() < 0.2:
+        template["ignore"] = [{"why": "news", "text": _pattern(rng)}]
+    if rng.random() < 0.3:
+        table["subject"] = _pattern(rng)
+        template["recipient"] = _pattern(rng)
+    else:
+        table["senders"] = ["@acme.example"]
+    head = (
+        "From: sms@acme.example\r\nMessage-ID: <1@acme.example>\r\n"
+        "Date: Wed, 8 Apr 2026 12:30:52 +0000\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Subject: {_header(rng)}\r\nTo: {_header(rng)}\r\n\r\n"
+    )
+    text = _text(rng, rng.choice(_SIZES))
+    return Case(table, (head + text).encode())
+
+
+def run(case: Case) -> str:
+    """Build the provider as `run` does, and read the mail."""
+    try:
+        provider = providers.build_one(ProviderSettings.model_validate(case.table), "providers.0")
+    except (ValidationError, ConfigError):
+        return "no config"
+    email = mail.decode(case.raw)
+    if not isinstance(email, Email):
+        return "undecodable"
+    chosen = providers.choose([provider], email)
+    if chosen is not provider:
+        return "no provider"
+    result = provider.read_email(email)
+    if isinstance(provider, Explains):
+        provider.explain(email)
+    return "message" if isinstance(result, SmsMessage | tuple) else "unreadable"
+
+
+def _pattern(rng: random.Random) -> str:
+    pieces = [rng.choice(_ATOMS) + rng.choice(_REPEATS) for _ in range(3)]
+    pattern = rng.choice(_SHAPES).format(*pieces)
+    if rng.random() < 0.2:
+        at = rng.randrange(len(pattern))
+        pattern = pattern[:at] + rng.choice("()[]{}*+?|\\.^$a") + pattern[at + rng.randint(0, 2) :]
+    return pattern
+
+
+def _text(rng: random.Random, size: int) -> str:
+    """Make text that nearly matches: a few pieces, repeated, with another end."""
+    text = ""
+    while len(text) < size:
+        piece = "".join(rng.choice(_TEXTS) for _ in range(rng.randint(1, 3)))
+        text += piece * rng.choice((1, 3, size // len(piece) + 1))
+    return text[:size] + rng.choice(("", "!", "\n", "!\n", "\n\n"))
+
+
+def _header(rng: random.Random) -> str:
+    return _text(rng, rng.choice(_HEADER_SIZES)).replace("\n", " ")

@@ -1,0 +1,177 @@
+"""`[[endpoints]]`: the services that receive webhooks, and how smsbridge authenticates to them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from bridge.config.filters import FilterSettings
+from bridge.config.secret import read_secret
+from bridge.config.strict import Strict
+from bridge.config.values import ConfigPath, Count, Name, PositiveSeconds, Secret
+
+DEFAULT_SCHEME: Final = "standard-webhooks"
+NO_SCHEME: Final = "none"
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_VISIBLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_BEARER: Final = re.compile(r"[\x21-\x7e]+")
+_USERNAME: Final = re.compile(r"[^\x00-\x1f\x7f:]+")
+# What every request has already, and what belongs to the connection.
+_RESERVED: Final = frozenset({
+    "accept", "accept-encoding", "connection", "content-encoding", "content-length",
+    "content-type", "expect", "host", "keep-alive", "proxy-authorization", "te", "trailer",
+    "transfer-encoding", "upgrade", "user-agent",
+})  # fmt: skip
+_OURS: Final = "webhook-"
+
+
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError('must be a header\'s name, like "X-Tenant"')
+    if name.lower() in _RESERVED or name.lower().startswith(_OURS):
+        raise ValueError(f"{name} is set by smsbridge: name another header")
+    return name
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    # Never repeated: it may be a secret.
+    if not _VISIBLE.fullmatch(value.get_secret_value()):
+        raise ValueError("a header's value is ASCII text, with no line break in it")
+    return value
+
+
+def _bearer(value: SecretStr) -> SecretStr:
+    if not _BEARER.fullmatch(value.get_secret_value()):
+        raise ValueError('a bearer token is ASCII without spaces; "Bearer " is added to it')
+    return value
+
+
+def _prefix(text: str) -> str:
+    if text and not _VISIBLE.fullmatch(text):
+        raise ValueError('must be ASCII text, like "sha256="; "" for none')
+    return text
+
+
+def _username(text: str) -> str:
+    if not _USERNAME.fullmatch(text):
+        raise ValueError("must not be empty, nor hold a colon or control characters")
+    return text
+
+
+def _distinct(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    seen: set[str] = set()
+    for name in headers:
+        if name.lower() in seen:
+            raise ValueError(f"{name} is there twice: case doesn't matter in a header's name")
+        seen.add(name.lower())
+    return headers
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[Secret, AfterValidator(_header_value)]
+Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(_distinct)]
+
+
+class EndpointSettings(Strict):
+    """`[[endpoints]]`: one internal service that receives webhooks."""
+
+    name: Name
+    url: AnyHttpUrl
+    secret: Secret | None = None
+    secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+    scheme: str = DEFAULT_SCHEME  # how webhooks are signed; one of bridge.signing.SCHEMES
+    scheme_header: HeaderName | None = None  # where hex puts the signature
+    scheme_prefix: Annotated[str, AfterValidator(_prefix)] | None = None
+    providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
+    to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
+    filter: tuple[FilterSettings, ...] = ()  # only messages that one of these takes; empty: all
+    headers: Headers = Field(default_factory=dict)  # sent with every request
+    bearer: Annotated[Secret, AfterValidator(_bearer)] | None = None
+    username: Annotated[str, AfterValidator(_username)] | None = None  # HTTP basic
+    password: Secret | None = None
+    tls_ca: ConfigPath | None = None  # the only trusted CA (PEM); default: the system's
+    tls_certificate: ConfigPath | None = None  # with tls_key: our own, for mutual TLS
+    tls_key: ConfigPath | None = None
+    # The URL may contain a password, so it can be given like a secret.
+    proxy: Annotated[AnyHttpUrl, BeforeValidator(read_secret)] | None = Field(None, repr=False)
+    concurrency: Count | None = None  # else [delivery]'s
+    timeout: PositiveSeconds | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_fragment(cls, url: AnyHttpUrl) -> AnyHttpUrl:
+        if url.fragment is not None:
+            raise ValueError("has a #fragment, which is never sent: leave it out")
+        return url
+
+    @field_validator("proxy")
+    @classmethod
+    def _host_only(cls, proxy: AnyHttpUrl | None) -> AnyHttpUrl | None:
+        if proxy is not None and (proxy.path not in {None, "/"} or proxy.query or proxy.fragment):
+            raise ValueError('has more than a host and a port: write "http://proxy.internal:3128"')
+        return proxy
+
+    @model_validator(mode="after")
+    def _secret_or_secrets(self) -> Self:
+        if self.scheme == NO_SCHEME:
+            if self.signing_secrets:
+                raise ValueError('scheme = "none" signs nothing: leave secret and secrets out')
+        elif (self.secret is None) == (not self.secrets):
+            raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_login(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together: set both or none")
+        logins = {
+            "bearer": self.bearer is not None,
+            "username": self.username is not None,
+            "a name in the url": bool(self.url.username or self.url.password),
+            "headers.Authorization": "authorization" in {each.lower() for each in self.headers},
+        }
+        if sum(logins.values()) > 1:
+            used = " and ".join(name for name, set_ in logins.items() if set_)
+            raise ValueError(f"{used} are the same header of a request: keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both or none")
+        for name in ("tls_ca", "tls_certificate"):
+            if self.url.scheme != "https" and getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect with http://: remove one")
+        return self
+
+    @property
+    def named_providers(self) -> frozenset[str]:
+        """The providers that the endpoint's filters name."""
+        conditions = (each for table in self.filter for each in table.conditions())
+        return frozenset(self.providers).union(*(each.provider for each in conditions))
+
+    @property
+    def signing_secrets(self) -> tuple[SecretStr, ...]:
+        """The signing secrets, newest first."""
+        return self.secrets or ((self.secret,) if self.secret else ())
+
+    @property
+    def login(self) -> str | None:
+        """How smsbridge authenticates in a header: bearer, basic or its own; None if it doesn't."""
+        if self.bearer is not None:
+            return "bearer"
+        if self.username is not None or self.url.username or self.url.password:
+            return "basic"
+        named = any(each.lower() == "authorization" for each in self.headers)
+        return "headers.Authorization" if named else None

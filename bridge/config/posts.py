@@ -1,0 +1,92 @@
+"""`[posts]`: where providers' HTTP posts come in; `[providers.post]`: what protects one's posts."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, ByteSize, SecretStr, model_validator
+
+from bridge.config.strict import Strict
+from bridge.config.values import ConfigPath, Count, Listen, Network, PositiveSize, Secret
+
+_MIN_TOKEN: Final = 16
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
+
+
+def _public_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL such as https://sms.example.com")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("must be scheme, host and path alone")
+    return url.rstrip("/")
+
+
+def _token(token: SecretStr) -> SecretStr:
+    value = token.get_secret_value()
+    if len(value) < _MIN_TOKEN:
+        raise ValueError(f"a token has at least {_MIN_TOKEN} characters (`smsbridge secret`)")
+    if _TOKEN.fullmatch(value) is None:
+        raise ValueError("a token holds letters, digits and . _ ~ - only: it stands in a URL")
+    return token
+
+
+Token = Annotated[Secret, AfterValidator(_token)]
+
+
+class PostsSettings(Strict):
+    """`[posts]`: the listener for providers' posts; without an address there is none."""
+
+    listen: tuple[Listen, ...] = ()
+    tls_listen: tuple[Listen, ...] = ()
+    tls_certificate: ConfigPath | None = None
+    tls_key: ConfigPath | None = None
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
+    max_body: PositiveSize = ByteSize(256 * 1024)
+    max_connections: Count = 200
+    max_connections_per_peer: Count = 50
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address to listen on."""
+        return (*self.listen, *self.tls_listen)
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both or none")
+        if self.tls_listen and self.tls_certificate is None:
+            raise ValueError("tls_listen needs tls_certificate and tls_key")
+        return self
+
+
+class PostSettings(Strict):
+    """`[providers.post]`: the token in the address that the provider calls, and its secrets."""
+
+    token: Token | None = None
+    tokens: tuple[Token, ...] = ()  # [new, old] while changing it
+    secret: Secret | None = None  # what the provider signs with, if it does
+    secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+    to: str | None = None  # our number, where the provider's posts don't name it
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.token is None) == (not self.tokens):
+            raise ValueError("set token, or tokens = [new, old] while changing it, and not both")
+        if self.secret is not None and self.secrets:
+            raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        return self
+
+    @property
+    def all_tokens(self) -> tuple[str, ...]:
+        """The tokens, newest first."""
+        found = self.tokens or ((self.token,) if self.token else ())
+        return tuple(each.get_secret_value() for each in found)
+
+    @property
+    def signing_secrets(self) -> tuple[SecretStr, ...]:
+        """The provider's signing secrets, newest first."""
+        return self.secrets or ((self.secret,) if self.secret else ())

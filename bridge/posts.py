@@ -1,0 +1,128 @@
+r"""Posts as bytes: an HTTP/1.1 request message (RFC 9112), and the form or JSON in one. Pure.
+
+A post is stored as the request that it was, so that it can be read, judged and shown again by
+itself: `POST /in/agile?x=1 HTTP/1.1\r\nContent-Type: …\r\n\r\nbody`. The path's token is left out,
+and so are headers that no provider signs, above all credentials.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from bridge.model import Post, Reason, Unreadable
+
+PREFIX: Final = "/in/"
+MAX_PARAMETERS: Final = 200
+MAX_JSON_DEPTH: Final = 20
+_START: Final = re.compile(rb"(GET|POST) (/in/[^ ?]*)(?:\?([^ ]*))? HTTP/1\.1\r\n")
+_HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([^\r\n]*)\r\n")
+_LONGEST_HEAD: Final = 64 * 1024
+# What is signed, or says how the body is to be read. Proxies' headers and credentials are neither.
+_KEPT: Final = re.compile(r"content-type|webhook-.*|i-twilio-.*|x-.*|ce-.*")
+_NOT_KEPT: Final = re.compile(r"x-(?:forwarded|real|client|original|envoy|amzn|request|api-key).*")
+_DEEPER: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])')
+
+
+def kept(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers that belong to a post, by lower-case name."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if _KEPT.fullmatch(lower) and not _NOT_KEPT.fullmatch(lower):
+            found[lower] = f"{found[lower]}, {value}" if lower in found else value
+    return found
+
+
+def encode(post: Post) -> bytes:
+    """Write a post as the bytes that are stored."""
+    target = f"{post.path}?{post.query}" if post.query else post.path
+    lines = [f"{post.method} {target} HTTP/1.1\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in post.headers.items()]
+    return "".join([*lines, "\r\n"]).encode("utf-8", "surrogateescape") + post.body
+
+
+def is_post(raw: bytes) -> bool:
+    """Return whether these bytes are a stored post; a mail never begins so."""
+    return _START.match(raw) is not None
+
+
+def decode(raw: bytes) -> Post | Unreadable:
+    """Read the stored bytes; what is no post is Unreadable."""
+    start = _START.match(raw)
+    end = raw.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
+    if start is None or end < 0:
+        return Unreadable(Reason.UNDECODABLE, "this is no stored post")
+    headers: dict[str, str] = {}
+    at = start.end()
+    while at < end + 2:
+        header = _HEADER.match(raw, at, end + 2)
+        if header is None:
+            return Unreadable(Reason.UNDECODABLE, "a header of the post is malformed")
+        headers[header[1].decode("ascii").lower()] = header[2].decode("utf-8", "surrogateescape")
+        at = header.end()
+    return Post(
+        method=start[1].decode("ascii"),
+        path=start[2].decode("utf-8", "surrogateescape"),
+        query=(start[3] or b"").decode("utf-8", "surrogateescape"),
+        headers=headers,
+        body=raw[end + 4 :],
+    )
+
+
+def provider_of(post: Post) -> str:
+    """Return the name of the provider whose address was called."""
+    return post.path.removeprefix(PREFIX).partition("/")[0]
+
+
+def content_type(post: Post) -> str:
+    """Return the media type of the body, in lower case and without parameters."""
+    return post.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def parameters(post: Post) -> list[tuple[str, str]] | str:
+    """Return the parameters of the query, then of a form in the body; or why they can't be read.
+
+    Bytes that are not UTF-8 become U+FFFD.
+    """
+    is_form = content_type(post) == "application/x-www-form-urlencoded"
+    form = post.body.decode("utf-8", "replace") if is_form else ""
+    try:
+        return [
+            *parse_qsl(post.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS),
+            *parse_qsl(form, keep_blank_values=True, max_num_fields=MAX_PARAMETERS),
+        ]
+    except ValueError:
+        return f"the post has more than {MAX_PARAMETERS} parameters"
+
+
+def once(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str] | str:
+    """Return parameters by name; or a sentence if one stands there twice with different values."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            return f"the parameter {name[:40]!r} stands there twice with different values"
+    return found
+
+
+def document(post: Post) -> object:
+    """Return the JSON in the body, or None if it is none, or nested too deep to be read safely."""
+    try:
+        text = post.body.decode("utf-8")
+        return json.loads(text) if _depth(text) <= MAX_JSON_DEPTH else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for found in _DEEPER.finditer(text):
+        if found[1]:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif found[2]:
+            depth -= 1
+    return deepest

@@ -1,0 +1,176 @@
+"""What a provider's posts are to the rest: how they are judged, read and answered."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from bridge import numbers
+from bridge.config.posts import PostSettings
+from bridge.config.settings import ProviderSettings
+from bridge.errors import ConfigError
+from bridge.model import Ignored, Post, RawFields, Reason, SmsMessage, Trust, Unreadable
+from bridge.providers.base import MAX_BODY, MAX_FIELD, number_warnings, own_id
+from bridge.providers.times import Moment, ReadTime
+
+TOLERANCE: Final = timedelta(minutes=5)  # of a signed time, as Standard Webhooks has it
+TIME_FROM_ARRIVAL: Final = "time_from_arrival"
+BY_TOKEN: Final = Trust("token", "the address that was called; the body is not signed")
+
+Read = SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response's status, body and type, exactly as the provider wants them."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posts:
+    """One configured provider's posts: pure functions, which never raise.
+
+    `verify` returns why a post is believed, or why it is not; it is given when the post came in.
+    `read` is given that time too, for a post without one of its own. `failure` has the body and
+    type of every other answer; its status is replaced.
+    """
+
+    name: str
+    verify: Callable[[Post, datetime], Trust | str]
+    read: Callable[[Post, datetime], Read]
+    success: Answer = Answer()
+    failure: Answer = Answer(503)
+    methods: frozenset[str] = field(default=frozenset({"POST"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a format is built with: the provider's table and the URLs that it may be called by."""
+
+    settings: ProviderSettings
+    post: PostSettings
+    key: str  # the table's path in the config
+    urls: Sequence[str]  # one for each token; empty without [posts] public_url
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return self.settings.name
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the signing secrets, newest first; ConfigError if there is none."""
+        found = tuple(each.get_secret_value() for each in self.post.signing_secrets)
+        if not found:
+            raise ConfigError(
+                f"{self.key}.post.secret",
+                f"{self.name} signs its posts: name the secret that its console shows",
+            )
+        return found
+
+    def without_secret(self) -> None:
+        """Refuse a secret where nothing is signed."""
+        if self.post.signing_secrets:
+            raise ConfigError(
+                f"{self.key}.post.secret", f"{self.name} signs nothing: only the token protects it"
+            )
+
+
+class Build(Protocol):
+    """What a format's file offers; raises ConfigError."""
+
+    def __call__(self, context: Context) -> Posts:
+        """Build the posts of one provider."""
+
+
+def by_token(_post: Post, _at: datetime) -> Trust | str:
+    """Believe a post by its address alone."""
+    return BY_TOKEN
+
+
+def hex_hmac(keys: Sequence[bytes], signed: bytes, given: str) -> bool:
+    """Return whether `given` is the HMAC-SHA256 of `signed`, in hex, with one of the keys."""
+    computed = [hmac.digest(key, signed, hashlib.sha256).hex() for key in keys]
+    return matches(computed, given.lower())
+
+
+def matches(computed: Sequence[str], given: str) -> bool:
+    """Compare in constant time with each that would be right, however early one is."""
+    text = given.encode("utf-8", "surrogateescape")
+    return sum(hmac.compare_digest(each.encode(), text) for each in computed) > 0
+
+
+def fresh(written: str, at: datetime) -> bool:
+    """Return whether a signed time in Unix seconds is within the tolerance."""
+    if not (written.isascii() and written.isdecimal() and len(written) <= 12):
+        return False
+    return abs(int(written) - at.timestamp()) <= TOLERANCE.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The names of a format's parameters or keys, and how its times are read."""
+
+    sender: str
+    recipient: str | None
+    body: str
+    time: str | None = None
+    message_id: str | None = None
+    read_time: ReadTime | None = None
+    body_optional: bool = False
+
+
+def message(context: Context, values: Mapping[str, str], fields: Fields, at: datetime) -> Read:
+    """Make the message from values by name, or say what is missing or malformed."""
+    name = context.name
+
+    def unreadable(detail: str) -> Unreadable:
+        return Unreadable(Reason.UNREADABLE, detail, name)
+
+    sender = values.get(fields.sender, "").strip()
+    recipient = values.get(fields.recipient or "", "").strip() or (context.post.to or "")
+    body = values.get(fields.body)
+    if body is None and fields.body_optional:
+        body = ""
+    if body is None or not sender:
+        missing = fields.body if body is None else fields.sender
+        return unreadable(f"{missing} is missing (there are: {_names(values)})")
+    if not recipient:
+        return unreadable(
+            f'{fields.recipient or "the recipient"} is missing: set to = "…" in [providers.post]'
+        )
+    written = values.get(fields.time or "", "").strip()
+    own = own_id(values.get(fields.message_id or "", "").strip())
+    if len(body) > MAX_BODY:
+        return unreadable(f"{fields.body} is longer than {MAX_BODY} characters")
+    if any(len(each) > MAX_FIELD for each in (sender, recipient, written, own or "")):
+        return unreadable(f"a value is longer than {MAX_FIELD} characters")
+    moment: Moment | None = Moment(at, TIME_FROM_ARRIVAL, own=False)
+    if written and fields.read_time is not None:
+        moment = fields.read_time(written)
+    if moment is None:
+        return unreadable(f"{fields.time} is not in a format known here")
+    read_sender = numbers.normalise(sender, context.settings.region)
+    read_recipient = numbers.normalise(recipient, context.settings.region)
+    warnings = [*number_warnings(read_sender, read_recipient), moment.warning]
+    return SmsMessage(
+        provider=name,
+        sender=read_sender.value,
+        recipient=read_recipient.value,
+        body=body.replace("\r\n", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        received_at=moment.at,
+        raw=RawFields(sender, recipient, written or None),
+        has_own_time=moment.own,
+        provider_message_id=own,
+        warnings=tuple(dict.fromkeys(str(each) for each in warnings if each)),
+    )
+
+
+def _names(values: Mapping[str, str]) -> str:
+    return ", ".join(sorted(name[:20] for name in values)[:12]) or "none"

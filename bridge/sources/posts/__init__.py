@@ -1,0 +1,1 @@
+"""The source of providers' HTTP posts."""

@@ -1,0 +1,212 @@
+"""Takes providers' posts: token, signature, store, and only then the provider's own success."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
+
+from aiohttp import web
+
+from bridge import logs, metrics, posts
+from bridge.config.posts import PostsSettings
+from bridge.errors import StoreUnavailable, TrustUnavailable
+from bridge.model import Arrival, Caller, Post, Receipt, Report
+from bridge.net.http_server import HttpServer
+from bridge.net.limits import Budget, HttpLimits
+from bridge.net.listening import peer_address
+from bridge.net.tls import server_context
+from bridge.providers.posts import Answer, Posts
+from bridge.sources.throttled_log import ThrottledLog
+
+log = logs.logger("posts")
+
+_MEMORY: Final = 32 * 1024**2  # bytes of posts that are being read and stored
+_NOT_FOUND: Final = Answer(404)
+# Compared with where there is no provider of that name, so that it takes as long.
+_NO_TOKENS: Final = ("-" * 32,)
+_CONTENT_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "application/json", ""})
+
+
+class PostSource:
+    """The listener of `[posts]`: `POST /in/<provider>/<token>`.
+
+    `accept` stores an arrival and returns the receipt, or raises StoreUnavailable or
+    TrustUnavailable. A post is stored only if its token and its signature are right; what cannot
+    be read is stored too, and acknowledged. Any fault of ours is a 503: providers try again after
+    a 5xx, and some never after a 4xx.
+    """
+
+    def __init__(
+        self,
+        settings: PostsSettings,
+        providers: Mapping[str, Posts],
+        tokens: Mapping[str, Sequence[str]],
+        accept: Callable[[Arrival], Awaitable[Receipt]],
+        sockets: Mapping[str, Sequence[socket.socket]],
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.name = "posts"
+        self.listening = asyncio.Event()
+        self._settings = settings
+        self._providers = providers
+        self._tokens = tokens
+        self._accept = accept
+        self._clock = clock
+        self._budget = Budget(_MEMORY)
+        self._stopping = asyncio.Event()
+        self._commits: set[asyncio.Task[Receipt]] = set()
+        self._throttled = ThrottledLog(log)
+        limits = HttpLimits(
+            connections=settings.max_connections,
+            connections_per_peer=settings.max_connections_per_peer,
+            body_bytes=int(settings.max_body),
+        )
+        routes = [web.route("*", posts.PREFIX + "{provider}/{token}", self._answer)]
+
+        def server(key: str, addresses: Sequence[str]) -> HttpServer:
+            return HttpServer("posts", f"posts.{key}", addresses, routes, limits, sockets=sockets)
+
+        self._plain = server("listen", settings.listen)
+        self._tls = server("tls_listen", settings.tls_listen)
+        self.reload_tls()
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """The (host, port) pairs that are bound, the plain ones first."""
+        return (*self._plain.addresses, *self._tls.addresses)
+
+    async def run(self) -> None:
+        """Listen until `stop`, then answer what is here and wait for its commits."""
+        try:
+            await self._plain.start()
+            await self._tls.start()
+            self.listening.set()
+            await self._stopping.wait()
+        finally:
+            await asyncio.gather(self._plain.stop(), self._tls.stop())
+            if self._commits:
+                await asyncio.wait(self._commits)
+
+    def stop(self) -> None:
+        """Make `run` end."""
+        self._stopping.set()
+
+    def reload_tls(self) -> None:
+        """Read the certificate again; ConfigError if it cannot be used."""
+        certificate, key = self._settings.tls_certificate, self._settings.tls_key
+        if self._settings.tls_listen and certificate is not None and key is not None:
+            self._tls.tls = server_context(certificate, key, "posts")
+
+    def report(self) -> Report:
+        """Return whether it listens."""
+        return Report("listening" if self.listening.is_set() else "starting")
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        name = request.match_info["provider"]
+        provider = self._providers.get(name)
+        token = request.match_info["token"]
+        right = _same(token, self._tokens.get(name, _NO_TOKENS))
+        if provider is None or not right:
+            self._throttled.warning("posts.wrong_token", peer=self._peer(request))
+            return _response(_NOT_FOUND)
+        answer = await self._take(provider, request, token)
+        if answer is not provider.success:
+            metrics.POSTS_REFUSED.labels(name, str(answer.status)).inc()
+        return _response(answer)
+
+    async def _take(self, provider: Posts, request: web.Request, token: str) -> Answer:
+        """Return the provider's success if and only if the post is stored."""
+
+        def refuse(status: int) -> Answer:
+            return Answer(status, provider.failure.body, provider.failure.content_type)
+
+        if request.method not in provider.methods:
+            return refuse(405)
+        size = request.content_length
+        if size is not None and size > self._settings.max_body:
+            return refuse(413)
+        share = self._budget.share()
+        if not share.grow(size if size is not None else int(self._settings.max_body)):
+            self._throttled.warning("posts.memory", peer=self._peer(request))
+            return refuse(503)
+        try:
+            try:
+                body = await request.read()
+            except web.HTTPRequestEntityTooLarge:
+                return refuse(413)
+            post = _post(request, provider.name, body)
+            if posts.content_type(post) not in _CONTENT_TYPES:
+                return refuse(415)
+            now = self._clock()
+            verdict = provider.verify(post, now)
+            if isinstance(verdict, str):
+                self._throttled.warning(
+                    "posts.refused", provider=provider.name, peer=self._peer(request),
+                    detail=verdict,
+                )  # fmt: skip
+                return refuse(401)
+            arrival = Arrival(Caller(self._peer(request)), "posts", posts.encode(post), now)
+            return provider.success if await self._store(arrival) else refuse(503)
+        finally:
+            share.close()
+
+    async def _store(self, arrival: Arrival) -> bool:
+        """Store an arrival; a client that goes away cancels nothing."""
+        task = asyncio.ensure_future(self._accept(arrival))
+        self._commits.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._commits.discard)
+        try:
+            await asyncio.shield(task)
+        except (StoreUnavailable, TrustUnavailable) as error:
+            self._throttled.warning("posts.not_stored", peer=arrival.peer, error=str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - a bug must not become a lost post
+            self._throttled.bug("posts.bug", error, peer=arrival.peer)
+            return False
+        return True
+
+    def _peer(self, request: web.Request) -> str | None:
+        """Return the client's address, behind the proxies that the config names."""
+        transport = request.transport
+        peer = peer_address(transport.get_extra_info("peername")) if transport else None
+        hops = request.headers.get("X-Forwarded-For", "").split(",")
+        while peer is not None and _within(peer, self._settings.proxies) and hops:
+            found = _address(hops.pop().strip())
+            if found is None:
+                break
+            peer = found
+        return peer
+
+
+def _post(request: web.Request, provider: str, body: bytes) -> Post:
+    query = request.rel_url.raw_query_string
+    headers = posts.kept(request.headers.items())
+    return Post(request.method, posts.PREFIX + provider, query, headers, body)
+
+
+def _same(token: str, right: Sequence[str]) -> bool:
+    given = token.encode("utf-8", "surrogateescape")
+    return sum(hmac.compare_digest(given, each.encode()) for each in right) > 0
+
+
+def _within(peer: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    address = ip_address(peer)
+    return any(address in network for network in networks)
+
+
+def _address(written: str) -> str | None:
+    try:
+        return str(ip_address(written))
+    except ValueError:
+        return None
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = {"Content-Type": answer.content_type} if answer.content_type else None
+    return web.Response(status=answer.status, body=answer.body, headers=headers)

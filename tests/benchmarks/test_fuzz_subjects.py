@@ -1,0 +1,71 @@
+"""A slice of each fuzz subject, and that a forgery or a slow case would be found."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from benchmarks import fuzz, fuzz_results, fuzz_signatures
+from bridge import trust
+from bridge.model import Email, Trust
+
+EVIDENCE = ("signatures", "results")
+
+
+@pytest.mark.parametrize("subject", EVIDENCE)
+def test_nothing_is_forged(subject: str) -> None:
+    """A few hundred cases of each: none is believed wrongly, none raises, none is slow."""
+    seed = random.randrange(1_000_000)
+    run = fuzz.fuzz(seed, 600, 1, subject)
+    assert run.raised == [], f"seed {seed}"
+    assert run.slow == [], f"seed {seed}"
+    assert sum(run.outcomes.values()) == 600
+    # Some are still believed: a fuzz in which nothing verifies would prove nothing.
+    assert run.outcomes["believed"], run.outcomes
+
+
+def test_no_template_is_slow() -> None:
+    """What the config accepts is read in time, whatever the pattern and the text."""
+    seed = random.randrange(1_000_000)
+    run = fuzz.fuzz(seed, 400, 1, "templates")
+    assert (run.raised, run.slow) == ([], []), f"seed {seed}"
+    assert run.outcomes["no config"] < 350, run.outcomes
+
+
+@pytest.mark.parametrize("subject", fuzz.SUBJECTS)
+def test_a_case_is_made_again_from_its_seed_and_number(subject: str) -> None:
+    """In another process too: keys and signatures are the same in every run."""
+    assert fuzz.mutated(7, 11, subject) == fuzz.mutated(7, 11, subject)
+    assert len({str(fuzz.mutated(7, number, subject)) for number in range(50)}) > 40
+
+
+@pytest.mark.parametrize("subject", EVIDENCE)
+def test_a_forgery_is_found(subject: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If everything is believed, the fuzz says so."""
+
+    async def believe(_arrival: object, _email: Email, *_: Any) -> Trust:
+        return Trust("dkim", "agiletelecom.com")
+
+    fuzz_signatures.originals()  # made with the real one
+    monkeypatch.setattr(trust, "weigh", believe)
+    _, run = fuzz.chunk(0, seed=1, cases=50, subject=subject)
+    assert len(run.raised) > 10
+    assert all("AssertionError" in sentence for _, sentence in run.raised)
+
+
+def test_blanks_that_no_signature_sees_change_nothing_else() -> None:
+    """The oracle takes moved blanks for the same mail, and one changed letter for another."""
+    raw, key = fuzz_signatures.originals().mails[0]
+    case = fuzz_signatures.Case(raw, key)
+    assert fuzz_signatures.run(case) == "believed"
+    assert fuzz_signatures.run(case._replace(raw=raw + b"\r\n" + b"x")) == "refused"
+
+
+def test_a_server_that_escapes_is_read() -> None:
+    """The stranger's words are in headers that are read, not in ones that are refused."""
+    rng = random.Random(1)
+    cases = [fuzz_results.make(rng) for _ in range(200)]
+    outcomes = [fuzz_results.run(each) for each in cases if each.strangers]
+    assert outcomes.count("read") > len(outcomes) / 2

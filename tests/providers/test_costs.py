@@ -1,0 +1,134 @@
+"""What a mail costs to read, behind decoding, is bounded; processor time is what counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge import mail, providers
+from bridge.mail.limits import MAX_TEXT
+from bridge.model import Arrival, Email, MailFile, Unreadable
+from bridge.providers import Provider
+from bridge.reader import Reader
+from tests.providers.declaring import declared
+from tests.providers.reading import PROVIDERS
+
+HEAD = b"Subject: SMS\r\nContent-Type: text/%b; charset=utf-8\r\n"
+AGILE = b"From: smsin@agiletelecom.com\r\n"
+URL_NETWORKS = b"From: sms@pbx.example.com.au\r\n"
+ACME = b"From: sms@acme.example\r\n"
+TEMPLATE = """
+from = [{ label = 'From' }, { line = 1 }, { text = 'from (\\S+)x' }]
+to = [{ line = 2 }, { line = -3 }]
+id = { line = -1 }
+date = { line = -2 }
+date_format = 'epoch'
+body = [{ label = 'Text' }, { after_blank = true }, { all = true }]
+footers = ['^-- $', '^x']
+"""
+ALL = (
+    *PROVIDERS,
+    declared(TEMPLATE),
+    declared(TEMPLATE + "split = '^-{5,}$'", name="split", senders=["split@acme.example"]),
+    declared(
+        f"recipient = '^x'\n{TEMPLATE}", name="recipients", senders=["recipients@acme.example"]
+    ),
+)
+UNITS = (
+    b"From: \r\n", b"From: x\r\n", b"From\r\n", b"a:\r\n", b"Body\r\n", b"To:\r\n\r\n\r\n\r\n",
+    b"\r\n", b"Body: x\r\n", b" " * 500 + b"x\r\n", b"\t", b"*", b"  x", b"a  \r\n", b"-----\r\n",
+    b"-- \r\n", b"x\r\n", b"from ", b"From: 1\r\nText: a\r\n-----\r\n", b"{", b'{"a":', b"x from 1",
+)  # fmt: skip
+TAGS = (b"<td>From<td>", b"<td>Body", b"<br>From: ", b"<tr><td>From<td>x", b"<pre>  ")
+
+
+def filled(sender: bytes, unit: bytes, kind: bytes, size: int) -> bytes:
+    return sender + HEAD % kind + b"\r\n" + (unit * (size // len(unit)))
+
+
+BOMBS: dict[str, bytes] = {
+    **{
+        f"{sender.decode()[6:].strip()} {unit[:20]!r} {size}": filled(sender, unit, b"plain", size)
+        for sender in (
+            AGILE,
+            URL_NETWORKS,
+            ACME,
+            b"From: split@acme.example\r\n",
+        )
+        for unit in UNITS
+        for size in (MAX_TEXT - 10, 127 * 1024)
+    },
+    **{
+        f"{sender.decode()[6:].strip()} {tag!r}": filled(sender, tag, b"html", 127 * 1024)
+        for sender in (AGILE, URL_NETWORKS, ACME)
+        for tag in TAGS
+    },
+    "one long word in To": b"From: recipients@acme.example\r\nTo: " + b"a" * 62_000 + b"\r\n\r\n",
+    "124 KB of To": b"From: recipients@acme.example\r\n" + (b"To: " + b"a" * 60_000 + b"\r\n") * 2
+    + b"\r\n",
+    "addresses": b"From: recipients@acme.example\r\n" + (b"To: " + b"a@b," * 7_000 + b"\r\n") * 4
+    + b"\r\n",
+}  # fmt: skip
+
+
+def read(raw: bytes) -> None:
+    email = mail.decode(raw)
+    if isinstance(email, Email):
+        provider = providers.choose(ALL, email)
+        if not isinstance(provider, Unreadable):
+            providers.read_signed(provider, email)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the least processor time of three runs."""
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_no_mail_costs_more_than_a_moment(bomb: str) -> None:
+    """Decoded, matched and read as a signed mail, all within 0.25 s of processor time."""
+    assert seconds(lambda: read(BOMBS[bomb])) < 0.25
+
+
+class Watched:
+    """A provider that remembers whether it ran on the event loop."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.name = provider.name
+        self.on_the_loop: list[bool] = []
+        self._provider = provider
+
+    def matches(self, email: Email) -> bool:
+        self._look()
+        return self._provider.matches(email)
+
+    def read_email(self, email: Email) -> object:
+        self._look()
+        return self._provider.read_email(email)
+
+    def _look(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.on_the_loop.append(False)
+        else:
+            self.on_the_loop.append(True)
+
+
+@pytest.mark.parametrize(("size", "inline"), [(1_000, True), (9_000, False)])
+def test_large_mails_are_read_beside_the_loop(size: int, inline: bool) -> None:
+    """Matching and reading too, not only decoding: 62 KB of To kept the loop for seconds."""
+    watched = Watched(declared("from = { line = 1 }\nto = { line = 1 }\nbody = { all = true }"))
+    reader = Reader([watched], None, lambda: datetime.now(UTC))  # type: ignore[list-item]
+    raw = ACME + HEAD % b"plain" + b"\r\n1" + b"\r\n" * (size // 2)
+    asyncio.run(reader.read(Arrival(MailFile(), "x", raw, datetime.now(UTC))))
+    assert set(watched.on_the_loop) == {inline}

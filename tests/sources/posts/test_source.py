@@ -1,0 +1,319 @@
+"""A post is acknowledged in the provider's own words if and only if it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bridge import app
+from bridge.config.load import load
+from bridge.config.settings import Settings
+from bridge.errors import StoreFull, StoreUnavailable
+from bridge.intake import Intake
+from bridge.model import Arrival, Envelope, Receipt, Unreadable
+from bridge.operations import quarantine as operations
+from bridge.reader import Reading
+from bridge.sources.posts.source import PostSource
+from bridge.store import Store, queries
+from tests.patience import PATIENCE
+
+TOKEN = "agile-token-0123456789"
+TWILIO = "twilio-token-0123456789"
+OLD = "twilio-token-old-0123456789"
+CONFIG = f"""
+[store]
+min_free = 0
+[smtp]
+listen = []
+[posts]
+listen = ["127.0.0.1:0"]
+public_url = "https://sms.example.com"
+proxies = ["127.0.0.1/32"]
+max_body = "16KiB"
+[[providers]]
+name = "agile"
+time_zone = "Europe/Rome"
+region = "IT"
+trust = {{ anyone = true }}
+[providers.post]
+token = "{TOKEN}"
+[[providers]]
+name = "twilio"
+[providers.post]
+tokens = ["{TWILIO}", "{OLD}"]
+secret = "12345"
+[[providers]]
+name = "url_networks"
+[providers.post]
+token = "url-networks-0123456789"
+[[endpoints]]
+name = "crm"
+url = "http://127.0.0.1:9/sms"
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+"""
+AGILE = {
+    "originator": "+393301234567",
+    "destination": "+393331234333",
+    "date_time": "20260408143052",
+    "text": "News ON",
+}
+MAIL = (
+    "From: smsin@agiletelecom.com\r\nTo: x@example.com\r\nMessage-ID: <{id}@agiletelecom.com>\r\n"
+    "\r\nFrom: +393301234567\r\nTo: +393331234333\r\nDate/Time: 20260408143052\r\nBody: News ON\r\n"
+)
+
+
+def settings(folder: Path) -> Settings:
+    path = folder / "config.toml"
+    path.write_text(CONFIG)
+    path.chmod(0o600)
+    return load(path)
+
+
+class Line:
+    """A running source with a real store, and a client of it."""
+
+    def __init__(self, source: PostSource, store: Store, intake: Intake) -> None:
+        self.source = source
+        self.store = store
+        self.intake = intake
+        self.client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{source.addresses[0][1]}", trust_env=False
+        )
+
+    async def post(self, path: str, values: object = AGILE, **more: object) -> httpx.Response:
+        return await self.client.post(path, data=values, **more)  # type: ignore[arg-type]
+
+    async def arrivals(self) -> list[tuple[str, str]]:
+        found = []
+        for number in range(1, 50):
+            with suppress(Exception):
+                row = await operations.show_arrival(self.store, number)
+                found.append((str(row["source"]), str(row["outcome"])))
+        return found
+
+
+Accept = Callable[[Arrival], Awaitable[Receipt]]
+
+
+@asynccontextmanager
+async def running(folder: Path, accept: Accept | None = None) -> AsyncIterator[Line]:
+    """Run the source of the config; `accept` stands in for the intake."""
+    config = settings(folder)
+    store = await Store.open(
+        config.store,
+        owner="us",
+        lease_seconds=60,
+        endpoints=["crm"],
+        clock=lambda: datetime.now(UTC),
+    )
+    intake = app.intake_of(config, store)
+    tokens = {each.name: each.post.all_tokens for each in config.providers if each.post}
+    source = PostSource(
+        config.posts, app.posts_of(config), tokens, accept or intake.accept, {}, clock=app.now
+    )
+    task = asyncio.create_task(source.run())
+    async with asyncio.timeout(PATIENCE):
+        await source.listening.wait()
+    line = Line(source, store, intake)
+    try:
+        yield line
+    finally:
+        await line.client.aclose()
+        source.stop()
+        await task
+        await store.close()
+
+
+async def test_a_post_is_stored_and_answered_in_the_providers_words(tmp_path: Path) -> None:
+    """+OK for Agile, and a message in the ledger with the post's raw bytes."""
+    async with running(tmp_path) as line:
+        answer = await line.post(f"/in/agile/{TOKEN}")
+        assert (answer.status_code, answer.content) == (200, b"+OK")
+        assert await line.arrivals() == [("http", "message")]
+        stored = await operations.raw_arrival(line.store, 1)
+        assert stored.startswith(b"POST /in/agile HTTP/1.1\r\ncontent-type: application/x-www-form")
+        assert TOKEN.encode() not in stored
+        shown = await line.store.read(queries.list_messages)
+        message = shown[0].message
+        assert message.trust is not None
+        assert (message.trust.by, message.email, message.sms.body) == ("token", None, "News ON")
+        # What is stored can be read again by itself.
+        kept = await line.store.read(partial(queries.show_arrival, arrival_id=1))
+        again = await line.intake.read(kept.arrival)
+        assert isinstance(again, Reading)
+        assert again.messages[0].message.id == message.id
+
+
+async def test_one_sms_that_comes_both_ways_leaves_once(tmp_path: Path) -> None:
+    """The mail of a post is a duplicate, and so is the post of a mail, and a repeated post."""
+    async with running(tmp_path) as line:
+        for _ in range(2):
+            assert (await line.post(f"/in/agile/{TOKEN}")).content == b"+OK"
+        mail = Arrival(
+            Envelope("127.0.0.1", "smsin@agiletelecom.com", ("x@example.com",)),
+            "smtp",
+            MAIL.format(id="1").encode(),
+            app.now(),
+        )
+        receipt = await line.intake.accept(mail)
+        assert receipt.outcome == "duplicate"
+        # A second mail of equal content is a second SMS: this one came by post once only.
+        other = Arrival(mail.origin, "smtp", MAIL.format(id="2").encode(), app.now())
+        assert (await line.intake.accept(other)).outcome == "message"
+        assert (await line.post(f"/in/agile/{TOKEN}")).content == b"+OK"
+        assert [outcome for _, outcome in await line.arrivals()].count("message") == 2
+
+
+async def test_two_posts_without_id_and_time_are_two_messages(tmp_path: Path) -> None:
+    """Nothing tells a genuine repeat from a retry, and losing an SMS is worse than sending two."""
+    values = {"from": "+61400000001", "sms_number": "+61400000002", "body": "1"}
+    async with running(tmp_path) as line:
+        for _ in range(2):
+            answer = await line.post("/in/url_networks/url-networks-0123456789", values)
+            assert answer.status_code == 200
+        assert await line.arrivals() == [("http", "message")] * 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/in/agile", "/in/agile/", f"/in/agile/{TOKEN}x", f"/in/agile/{TOKEN[:-1]}",
+        f"/in/none/{TOKEN}", f"/in/twilio/{TOKEN}", f"/in/agile/{TOKEN}/more", "/in/agile/%ff%fe",
+        f"/IN/agile/{TOKEN}", "/healthz",
+    ],
+)  # fmt: skip
+async def test_a_wrong_address_is_told_nothing(tmp_path: Path, path: str) -> None:
+    """404 and an empty body, or the server's own constant line, whatever is wrong."""
+    async with running(tmp_path) as line:
+        answer = await line.post(path)
+        assert answer.status_code == 404
+        assert b"agile" not in answer.content
+        assert "smsbridge" in answer.headers["server"]
+        assert await line.arrivals() == []
+
+
+async def test_what_is_wrong_is_refused_and_not_stored(tmp_path: Path) -> None:
+    """Each with its status; Twilio's answers are TwiML, always."""
+    async with running(tmp_path) as line:
+        agile, twilio = f"/in/agile/{TOKEN}", f"/in/twilio/{TWILIO}"
+        assert (await line.client.get(agile)).status_code == 405
+        assert (await line.client.delete(twilio)).status_code == 405
+        big = await line.client.post(agile, content=b"x" * 20_000)
+        assert big.status_code == 413
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(30):
+                yield b"x" * 1000
+
+        assert (await line.client.post(agile, content=chunks())).status_code == 413
+        image = await line.client.post(agile, content=b"x", headers={"Content-Type": "image/png"})
+        assert image.status_code == 415
+        for address in (twilio, f"/in/twilio/{OLD}"):
+            unsigned = await line.post(address, {"From": "+1", "Body": "x"})
+            assert unsigned.status_code == 401
+            assert unsigned.content == b"<Response></Response>"
+            assert unsigned.headers["content-type"] == "text/xml"
+        assert await line.arrivals() == []
+
+
+async def test_authentic_and_unreadable_is_quarantine_and_acknowledged(tmp_path: Path) -> None:
+    """The provider would throw it away; here it waits for the fix."""
+    async with running(tmp_path) as line:
+        answer = await line.post(f"/in/agile/{TOKEN}", {**AGILE, "date_time": "yesterday"})
+        assert (answer.status_code, answer.content) == (200, b"+OK")
+        assert await line.arrivals() == [("http", "quarantine")]
+        shown = await operations.show_arrival(line.store, 1)
+        assert "date_time" in str(shown["detail"])
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("locked"), StoreFull("full"), ValueError("x")])
+async def test_our_own_fault_is_a_503(
+    tmp_path: Path, error: Exception, lines: list[dict[str, object]]
+) -> None:
+    """The provider tries again, and is told nothing about us."""
+
+    async def fail(_: Arrival) -> Receipt:
+        raise error
+
+    async with running(tmp_path, fail) as line:
+        answer = await line.post(f"/in/agile/{TOKEN}")
+        assert (answer.status_code, answer.content) == (503, b"")
+    lines.clear()  # a bug leaves its stack
+
+
+async def test_a_client_that_goes_cancels_no_commit(tmp_path: Path) -> None:
+    """What the store was given is committed, and counts as a duplicate when it comes again."""
+    entered, go, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Arrival) -> Receipt:
+        entered.set()
+        await go.wait()
+        done.set()
+        raise StoreUnavailable("too late")
+
+    async with running(tmp_path, slow) as line, asyncio.timeout(PATIENCE):
+        host, port = line.source.addresses[0]
+        reader, writer = await asyncio.open_connection(host, port)
+        body = b"originator=1"
+        writer.write(
+            b"POST /in/agile/%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\n%b"
+            % (TOKEN.encode(), len(body), body)
+        )
+        await entered.wait()
+        writer.transport.abort()
+        go.set()
+        await done.wait()
+        assert not await reader.read(1)
+
+
+async def test_the_peer_behind_a_proxy_is_the_forwarded_one(tmp_path: Path) -> None:
+    """Only of a proxy that the config names, and only the last hop that it saw."""
+    seen: list[str | None] = []
+
+    async def note(arrival: Arrival) -> Receipt:
+        seen.append(arrival.peer)
+        raise StoreUnavailable("noted")
+
+    async with running(tmp_path, note) as line:
+        for value in ("203.0.113.9", "198.51.100.1, 203.0.113.9", "nonsense", ""):
+            await line.post(f"/in/agile/{TOKEN}", headers={"X-Forwarded-For": value})
+    assert seen == ["203.0.113.9", "203.0.113.9", "127.0.0.1", "127.0.0.1"]
+
+
+def test_a_mail_that_begins_like_a_post_is_no_post(tmp_path: Path) -> None:
+    """A stranger's mail never reaches the posts, which its SMTP session did not pay a token for."""
+    config = settings(tmp_path)
+    reader = app.reader_of(config)
+    raw = b"POST /in/agile HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded\r\n\r\nx=1"
+    arrival = Arrival(Envelope("127.0.0.1", "", ()), "smtp", raw, app.now())
+    found = asyncio.run(reader.read(arrival))
+    assert isinstance(found, Unreadable)
+    assert found.provider is None
+
+
+def test_no_log_line_holds_a_token_or_number(
+    tmp_path: Path, lines: Sequence[dict[str, object]]
+) -> None:
+    """Not of the right ones, the wrong ones, or what a post says."""
+
+    async def use() -> None:
+        async with running(tmp_path) as line:
+            await line.post(f"/in/agile/{TOKEN}")
+            await line.post(f"/in/agile/{TOKEN}wrong")
+            await line.post(f"/in/twilio/{TWILIO}", {"From": "+393301234567"})
+
+    asyncio.run(use())
+    written = json.dumps(lines)
+    for secret in (TOKEN, TWILIO, "+393301234567", "News ON", "12345"):
+        assert secret not in written
+    assert {"posts.wrong_token", "posts.refused"} <= {str(line["event"]) for line in lines}
