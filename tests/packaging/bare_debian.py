@@ -205,7 +205,7 @@ def test_the_installed_files_work(machine: Machine) -> None:
     assert machine.output("dpkg", "--verify", "smsbridge") == ""
     completed = machine.output(
         "bash", "-c",
-        ". /usr/share/bash-completion/bash_completion; _load_completion smsbridge;"
+        ". /usr/share/bash-completion/completions/smsbridge;"
         "COMP_WORDS=(smsbridge quaran); COMP_CWORD=1; _smsbridge_completion; echo ${COMPREPLY[@]}",
     )  # fmt: skip
     assert completed == "quarantine\n"
