@@ -206,7 +206,8 @@ def test_the_installed_files_work(machine: Machine) -> None:
     completed = machine.output(
         "bash", "-c",
         ". /usr/share/bash-completion/completions/smsbridge;"
-        "COMP_WORDS=(smsbridge quaran); COMP_CWORD=1; _smsbridge_completion smsbridge; echo ${COMPREPLY[@]}",
+        "COMP_WORDS=(smsbridge quaran); COMP_CWORD=1; _smsbridge_completion smsbridge;"
+        "echo ${COMPREPLY[@]}",
     )  # fmt: skip
     assert completed == "quarantine\n"
 
