@@ -6,8 +6,9 @@ import re
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ByteSize, SecretStr, model_validator
+from pydantic import AfterValidator, ByteSize, Field, SecretStr, model_validator
 
+from bridge.config.post_template import PostTemplateSettings
 from bridge.config.strict import Strict
 from bridge.config.values import ConfigPath, Count, Listen, Network, PositiveSize, Secret
 
@@ -64,13 +65,16 @@ class PostsSettings(Strict):
 
 
 class PostSettings(Strict):
-    """`[providers.post]`: the token in the address that the provider calls, and its secrets."""
+    """`[providers.post]`: the token in the URL that the provider calls, and its secrets."""
 
     token: Token | None = None
     tokens: tuple[Token, ...] = ()  # [new, old] while changing it
     secret: Secret | None = None  # what the provider signs with, if it does
     secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+    username: str | None = Field(None, min_length=1)  # beside the secret, for basic auth
     to: str | None = None  # our number, where the provider's posts don't name it
+    networks: tuple[Network, ...] = ()  # the only ones that may call; default: any
+    template: PostTemplateSettings | None = None  # how its posts are read, or what differs
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
