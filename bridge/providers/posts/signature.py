@@ -52,11 +52,12 @@ class Signature:
         if isinstance(parts, str):
             return parts
         if self.settings.algorithm == "jwt-hs256":
-            return self._refused_token(given, parts, at)
-        written = given.split(self.settings.separator) if self.settings.separator else [given]
+            return self._refused_token(given, parts, post.query, at)
+        separator = self.settings.separator
+        written = [each.strip() for each in given.split(separator)] if separator else [given]
         assert self.settings.signed is not None
-        texts = list(_expanded(self.settings.signed, parts, self.secrets, self.keys, self.urls))
-        if not any(self._is_signed(texts, each.strip()) for each in written[:_MAX_SIGNATURES]):
+        texts = list(self._expanded(self.settings.signed, parts, post.query))
+        if not any(self._is_signed(texts, each) for each in written[:_MAX_SIGNATURES]):
             return f"the signature ({name}) is wrong"
         return self._stale(sheet, at)
 
@@ -121,14 +122,36 @@ class Signature:
             return None
         return f"the signed time is more than {settings.tolerance:.0f} seconds off"
 
-    def _refused_token(self, token: str, parts: Mapping[str, bytes], at: datetime) -> str | None:
+    def _expanded(
+        self, text: SignedText, parts: Mapping[str, bytes], query: str
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield each key with what it would have signed, for each URL that may have been called."""
+        urls = [f"{url}?{query}" if query else url for url in self.urls]
+        for key, secret in zip(self.keys, self.secrets, strict=True):
+            for url in urls if text.names & URL else ("",):
+                digest = hashlib.sha256(_bytes(url)).hexdigest()
+                values = {
+                    **parts, "secret": _bytes(secret),
+                    "url": _bytes(url), "url_sha256_hex": digest.encode(),
+                }  # fmt: skip
+                yield (
+                    key,
+                    b"".join(
+                        _bytes(literal) + (values[name] if name else b"")
+                        for literal, name in text.parts
+                    ),
+                )
+
+    def _refused_token(
+        self, token: str, parts: Mapping[str, bytes], query: str, at: datetime
+    ) -> str | None:
         claims = jwt.claims_of(token, self.keys, at, timedelta(seconds=self.settings.tolerance))
         if isinstance(claims, str):
             return claims
         for name, wanted in self.settings.claims.items():
             found = claims.get(name)
             stated = found if isinstance(found, list) and name == "aud" else [found]
-            right = _expanded(wanted, parts, self.secrets, self.keys, self.urls)
+            right = self._expanded(wanted, parts, query)
             rights = [text.decode("utf-8", "replace") for _, text in right]
             if not any(isinstance(each, str) and matches(rights, each) for each in stated):
                 return f"the JWT's claim {name} is not this post's"
@@ -146,27 +169,6 @@ def parse_keys(settings: SignatureSettings, secrets: Sequence[str]) -> Sequence[
             raise ValueError(f"must be an Ed25519 public key: {_KEY_BYTES} bytes in {settings.key}")
         keys.append(key)
     return keys
-
-
-def _expanded(
-    text: SignedText,
-    parts: Mapping[str, bytes],
-    secrets: Sequence[str],
-    keys: Sequence[bytes],
-    urls: Sequence[str],
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each key with what it would have signed, for each URL that may have been called."""
-    for key, secret in zip(keys, secrets, strict=True):
-        for url in urls if text.names & URL else ("",):
-            hashed = hashlib.sha256(_bytes(url)).hexdigest().encode()
-            values = {"url": _bytes(url), "url_sha256_hex": hashed, "secret": _bytes(secret)}
-            yield (
-                key,
-                b"".join(
-                    _bytes(literal) + ({**parts, **values}[name] if name else b"")
-                    for literal, name in text.parts
-                ),
-            )
 
 
 def _bytes(text: str) -> bytes:

@@ -26,7 +26,6 @@ DECLARED: Final = (
     "signalwire",
     "sinch",
     "smseagle",
-    "smsforwarder",
     "telnyx",
     "textbee",
     "vonage_messages",
