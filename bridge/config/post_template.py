@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 
 from bridge.config.json_path import Path
 from bridge.config.pattern import Finder, Pattern
@@ -18,7 +26,7 @@ from bridge.config.values import PositiveSeconds
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,76}")
 _TYPE: Final = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:; ?charset=utf-8)?")
 _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
-Method = Literal["POST", "GET"]
+METHODS: Final = ("POST", "GET")
 
 
 def _several(value: object) -> object:
@@ -30,6 +38,15 @@ def _header(name: str | None) -> str | None:
     if name is not None and not _HEADER.fullmatch(name):
         raise ValueError(f"{name!r} is no header's name, like X-Signature")
     return name if name is None else name.lower()
+
+
+def _method(method: str) -> str:
+    if method not in METHODS:
+        raise ValueError(f"must be {' or '.join(METHODS)}")
+    return method
+
+
+Method = Annotated[str, AfterValidator(_method)]
 
 
 class PostPlaceSettings(Strict):
@@ -109,23 +126,21 @@ class AnswerSettings(Strict):
 
 
 class LoginSettings(Strict):
-    """`[providers.post.template.login]`: how the caller shows the secret; exactly one way.
+    """`[providers.post.template.login]`: how the caller shows the password.
 
     It proves who calls and not what is said, and is never stored.
     """
 
-    basic: Literal[True] | None = None  # HTTP basic auth: username and secret
-    bearer: Literal[True] | None = None  # Authorization: Bearer secret
-    header: str | None = None  # the secret is this header's value
-    parameter: str | None = None  # the secret is this parameter of the form or query
-
-    _known_header = field_validator("header")(_header)
+    kind: Literal["basic", "bearer", "header", "parameter"]
+    name: str | None = None  # of the header, or of the parameter of the form or query
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        ways = type(self).model_fields
-        if sum(getattr(self, way) is not None for way in ways) != 1:
-            raise ValueError(f"must name exactly one way: {', '.join(ways)}")
+    def _named(self) -> Self:
+        named = self.kind in {"header", "parameter"}
+        if named != (self.name is not None):
+            raise ValueError(f"kind = {self.kind!r} {'needs a' if named else 'has no'} name")
+        if self.kind == "header":
+            _header(self.name)
         return self
 
 
@@ -215,17 +230,16 @@ class PostTemplateSettings(Strict):
     login: LoginSettings | None = None
     answer: AnswerSettings = AnswerSettings()
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
+    @property
+    def conflict(self) -> str | None:
+        """What doesn't fit together, or None; asked when a preset's keys are in as well."""
         if (self.event is None) != (not self.events):
-            raise ValueError("event and events belong together: set both or none")
+            return "event and events belong together: set both or none"
         if self.each is not None and (self.each.in_item or self.each.is_single):
-            raise ValueError("each must begin with $ and hold [*]: it names the items of a list")
-        if self.each is None and any(p.path and p.path.in_item for p in self.places):
-            raise ValueError("a path with @ is in an item: name the items with each")
-        if self.signature is not None and self.login is not None:
-            raise ValueError("set signature or login, not both: there is one secret")
-        return self
+            return "each must begin with $ and hold [*]: it names the items of a list"
+        if self.each is None and any(place.path and place.path.in_item for place in self.places):
+            return "a path with @ is in an item: name the items with each"
+        return None
 
     @property
     def places(self) -> tuple[PostPlaceSettings, ...]:

@@ -71,7 +71,9 @@ class PostSettings(Strict):
     tokens: tuple[Token, ...] = ()  # [new, old] while changing it
     secret: Secret | None = None  # what the provider signs with, if it does
     secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
-    username: str | None = Field(None, min_length=1)  # beside the secret, for basic auth
+    username: str | None = Field(None, min_length=1)  # beside the password, for basic auth
+    password: Secret | None = None  # what the provider shows, if it logs in
+    passwords: tuple[Secret, ...] = ()  # [new, old] while changing it
     to: str | None = None  # our number, where the provider's posts don't name it
     networks: tuple[Network, ...] = ()  # the only ones that may call; default: any
     template: PostTemplateSettings | None = None  # how its posts are read, or what differs
@@ -82,6 +84,8 @@ class PostSettings(Strict):
             raise ValueError("set token, or tokens = [new, old] while changing it, and not both")
         if self.secret is not None and self.secrets:
             raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        if self.password is not None and self.passwords:
+            raise ValueError("set password, or passwords = [new, old], and not both")
         return self
 
     @property
@@ -94,3 +98,9 @@ class PostSettings(Strict):
     def signing_secrets(self) -> tuple[SecretStr, ...]:
         """The provider's signing secrets, newest first."""
         return self.secrets or ((self.secret,) if self.secret else ())
+
+    @property
+    def all_passwords(self) -> tuple[str, ...]:
+        """The passwords, newest first."""
+        found = self.passwords or ((self.password,) if self.password else ())
+        return tuple(each.get_secret_value() for each in found)

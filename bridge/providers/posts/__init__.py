@@ -87,6 +87,8 @@ def _build(context: Context) -> Posts:
             f"the posts of {wanted} are read in Python and can't be changed: drop the template, "
             "or drop preset and declare them completely",
         )
+    if wanted not in presets.DECLARED:
+        context.without_password()
     return FORMATS[wanted](context)
 
 

@@ -99,6 +99,25 @@ class Context:
             )
         return found
 
+    def passwords(self) -> tuple[str, ...]:
+        """Return the provider's passwords, newest first; ConfigError if there is none."""
+        found = self.post.all_passwords
+        if not found:
+            raise ConfigError(
+                f"{self.key}.post.password",
+                f"{self.name} shows a password: set the one that its console has",
+            )
+        return found
+
+    def without_password(self) -> None:
+        """Refuse a password or a user name where none is shown."""
+        for name in ("username", "password", "passwords"):
+            if getattr(self.post, name):
+                raise ConfigError(
+                    f"{self.key}.post.{name}",
+                    f"{self.name} shows none: a [providers.post.template.login] declares one",
+                )
+
     def without_secret(self) -> None:
         """Refuse a secret where nothing is signed."""
         if self.post.signing_secrets:

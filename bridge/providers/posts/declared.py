@@ -23,7 +23,6 @@ from bridge.providers.posts.base import (
     Fields,
     Posts,
     Read,
-    anyone,
     by_token,
     message,
 )
@@ -33,6 +32,7 @@ from bridge.providers.posts.values import Sheet, open_post
 from bridge.providers.template import require_readable_times
 
 _MAX_COPIES: Final = 8 * 1024**2  # messages × bytes: the raw post is stored with each message
+_NOT_SIGNED: Final = "the body is not signed"
 _NEEDED: Final = {
     "from": 'who sent the SMS, like from = { parameter = "from" }',
     "body": "where the text is, like body = { json = '$.data.text' }",
@@ -44,6 +44,8 @@ _NEEDED: Final = {
 def build(context: Context, base: presets.Preset | None = None) -> Posts:
     """Build declared posts; their settings override those of the preset. Raises ConfigError."""
     template = _merged(context.post.template, base.template if base else None)
+    if template.conflict is not None:
+        raise ConfigError(f"{context.key}.post.template", template.conflict)
     zone = context.settings.time_zone or (base.time_zone if base else None)
     settings = context.settings.model_copy(update={"time_zone": zone})
     context = replace(context, settings=settings)
@@ -83,20 +85,57 @@ def _merged(
 class _Proof:
     """What is checked when a post comes in, what may be checked again, and what is not stored."""
 
-    verify: Callable[[Post, datetime], Trust | str] = by_token
-    admit: Callable[[Post, str | None, datetime], str | None] = anyone
-    secret_names: frozenset[str] = frozenset()
+    verify: Callable[[Post, datetime], Trust | str]
+    admit: Callable[[Post, str | None, datetime], str | None]
+    secret_names: frozenset[str]
 
 
 def _proof(context: Context, template: PostTemplateSettings) -> _Proof:
-    if template.login is not None:
-        return _by_login(context, template)
+    login, signature = _login(context, template), _signature(context, template)
+    covers = signature is not None and signature.settings.signs_body
+    # What the caller alone shows; a signature of the body is checked by `verify`.
+    shown: list[str] = []
+    names: frozenset[str] = frozenset()
+    if login is not None:
+        shown.append(login.shown)
+        names |= login.secret_names
+    if signature is not None and not covers:
+        place = signature.settings.place
+        shown.append(f"the signature ({place.shown})")
+        names |= {place.header or place.parameter or ""}
+
+    def admit(post: Post, _peer: str | None, at: datetime) -> str | None:
+        refused = login.refusal(post) if login is not None else None
+        if refused is None and signature is not None and not covers:
+            return signature.refusal(post, at)
+        return refused
+
+    if signature is not None and covers:
+        return _Proof(partial(_verify, template, signature), admit, names)
+    trust = Trust("token", ", ".join(["the address that was called", *shown, _NOT_SIGNED]))
+    return _Proof((lambda _post, _at: trust) if shown else by_token, admit, names)
+
+
+def _login(context: Context, template: PostTemplateSettings) -> Login | None:
+    if template.login is None:
+        context.without_password()
+        return None
+    username = context.post.username
+    if template.login.kind == "basic" and username is None:
+        raise ConfigError(
+            f"{context.key}.post.username",
+            f"{context.name} sends a user name and a password: set username and password",
+        )
+    return Login(template.login, context.passwords(), username or "")
+
+
+def _signature(context: Context, template: PostTemplateSettings) -> Signature | None:
     wanted = template.signature
     if wanted is None:
         context.without_secret()
-        return _Proof()
+        return None
     if wanted.optional and not context.post.signing_secrets:
-        return _Proof()
+        return None
     secrets = context.secrets()
     try:
         keys = parse_keys(wanted, secrets)
@@ -106,43 +145,18 @@ def _proof(context: Context, template: PostTemplateSettings) -> _Proof:
         raise ConfigError(
             "posts.public_url", f"{context.name} signs the URL it calls: name the public one"
         )
-    signature = Signature(wanted, secrets, keys, context.urls)
-    if not wanted.signs_body:
-        return _Proof(
-            verify=_by_caller(f"the signature ({wanted.place.shown})"),
-            admit=lambda post, _peer, at: signature.refusal(post, at),
-            secret_names=frozenset({wanted.place.header or wanted.place.parameter or ""}),
-        )
-    for place in template.places:
-        if place.header is not None:
-            raise ConfigError(
-                f"{context.key}.post.template",
-                f"the header {place.header} is not signed, so it can't be read: name a place in "
-                "the body",
-            )
-    return _Proof(verify=partial(_verify, template, signature))
-
-
-def _by_login(context: Context, template: PostTemplateSettings) -> _Proof:
-    assert template.login is not None
-    username = context.post.username
-    if template.login.basic and username is None:
+    unsigned = [place.header for place in template.places if place.header is not None]
+    if wanted.signs_body and unsigned:
         raise ConfigError(
-            f"{context.key}.post.username",
-            f"{context.name} sends a user name and a password: set username and secret",
+            f"{context.key}.post.template",
+            f"the header {unsigned[0]} is not signed, so it can't be read: name another place",
         )
-    login = Login(template.login, context.secrets(), username or "")
-    return _Proof(
-        verify=_by_caller(login.shown),
-        admit=lambda post, _peer, _at: login.refusal(post),
-        secret_names=login.secret_names,
-    )
-
-
-def _by_caller(shown: str) -> Callable[[Post, datetime], Trust | str]:
-    """Believe a stored post by what its caller showed when it came in."""
-    trust = Trust("token", f"the address that was called, and {shown}; the body is not signed")
-    return lambda _post, _at: trust
+    if wanted.signs_body and template.login and template.login.kind == "parameter":
+        raise ConfigError(
+            f"{context.key}.post.template.login.kind",
+            "a signed post is stored as it is, so a password in it would be too: use a header",
+        )
+    return Signature(wanted, secrets, keys, context.urls)
 
 
 def _verify(

@@ -34,13 +34,16 @@ from tests.providers.posts.signers import (
 FIXTURES = Path(__file__).parent / "fixtures"
 CASES = sorted(each.stem for each in FIXTURES.glob("*.http"))
 PROVEN = [name for name, (sign, _) in SIGNERS.items() if sign.__name__ != "unsigned"]
+LOGINS = ("46elks", "bandwidth", "smseagle")
 
 
 def built(name: str, *secrets: str, **more: object) -> Posts:
-    post: dict[str, object] = {"token": TOKEN, "to": "+393331234333", "username": "smsbridge"}
-    settings = ProviderSettings.model_validate(
-        {"name": name, "post": {**post, "secrets": secrets, **more}}
-    )
+    post: dict[str, object] = {"token": TOKEN, "to": "+393331234333", **more}
+    if name in LOGINS:
+        post |= {"passwords": secrets, **({} if name == "smseagle" else {"username": "smsbridge"})}
+    else:
+        post["secrets"] = secrets
+    settings = ProviderSettings.model_validate({"name": name, "post": post})
     return build_one(settings, "providers.0", PostsSettings(public_url=HOST))
 
 
@@ -91,10 +94,10 @@ def test_a_preset_is_a_table_that_can_be_copied(name: str) -> None:
     assert len(presets.summary(name)) > 10
     post = table["post"]
     assert post["token"].keys() == {"credential"}
-    assert "secret" not in post or post["secret"].keys() == {"credential"}
-    table["post"] = {
-        **post, "token": TOKEN, **({"secret": Keys().configured(name)} if "secret" in post else {}),
-    }  # fmt: skip
+    for secret in {"secret", "password"} & post.keys():
+        assert post[secret].keys() == {"credential"}
+        post[secret] = Keys().configured(name)
+    post["token"] = TOKEN
     settings = ProviderSettings.model_validate({**table, "preset": None})
     build_one(settings, "providers.0", PostsSettings(public_url=HOST))
 
