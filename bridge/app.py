@@ -255,6 +255,11 @@ def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
     return _build(_Standalone.of(settings).endpoints)
 
 
+def mails_of(settings: Settings) -> Sequence[Provider]:
+    """Build every provider whose mails are read; raises ConfigError."""
+    return _build(_Standalone.of(settings).providers)
+
+
 def posts_of(settings: Settings) -> Mapping[str, Posts]:
     """Build the posts of every provider that has some; raises ConfigError."""
     return {each.name: each for each in _build(_Standalone.of(settings).posts)}
@@ -266,7 +271,7 @@ def reader_of(settings: Settings, vouched: Trust | None = None, patience: float 
     `vouched` replaces all evidence. `patience`: for how many seconds of DNS failure a mail is
     deferred; 0 for commands, which don't retry. Raises ConfigError.
     """
-    known = _build(_Standalone.of(settings).providers)
+    known = mails_of(settings)
     policies = {each.name: each.trust for each in settings.providers if each.reads_mails}
     names = None if vouched else trust.names_for(policies.values(), patience)
     wanted = formats.wanted(settings.endpoints)
