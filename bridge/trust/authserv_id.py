@@ -225,8 +225,8 @@ def _who(wanted: AuthservSettings) -> str:
 
 def _guards(wanted: AuthservSettings) -> Iterator[str]:
     yield (
-        f"only the topmost Authentication-Results of {_server(wanted)} count ({wanted.headers}), and "
-        f"none below more than {wanted.received_above} Received headers"
+        f"only the topmost Authentication-Results of {_server(wanted)} count ({wanted.headers}), "
+        f"and none below more than {wanted.received_above} Received headers"
     )
     yield "a fail of DKIM, SPF or DMARC beside a pass refuses the mail"
     if wanted.dkim:
