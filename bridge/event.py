@@ -39,12 +39,13 @@ def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Iden
     by_email = None
     if email is not None:
         place = () if ordinal == 0 else (str(ordinal),)
-        seen = key("content", *map(_as_signed, written))
-        by_email = key("email", seen, _as_signed(email.fingerprint), *place)
+        seen = key("content", *map(as_signed, written))
+        by_email = key("email", seen, as_signed(email.fingerprint), *place)
     by_provider = None
     if message.provider_message_id is not None:
         # No time in front: the two ways in may give the same id with times of other precision.
-        by_provider = _digest(message.provider, "id", message.provider_message_id).hex()[:40]
+        own = as_signed(message.provider_message_id)
+        by_provider = _digest(message.provider, "id", own).hex()[:40]
     strongest = by_provider or by_email or content
     return Identity(
         message_id=_message_id(moment, _digest("message", strongest)),
@@ -54,7 +55,7 @@ def identity(message: SmsMessage, email: Email | None, ordinal: int = 0) -> Iden
     )
 
 
-def _as_signed(written: str) -> str:
+def as_signed(written: str) -> str:
     """Drop what a signature does not cover (RFC 6376, 3.4): anyone who has a mail can change it.
 
     Otherwise one mail could be replayed for ever, each time with another blank in it.

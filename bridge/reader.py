@@ -122,7 +122,8 @@ class Reader:
             believed = weighed
             uncovered = trust.uncovered(email, believed, headers_read(provider))
             email = trust.only_covered(email, believed)
-        result = await self._run(arrival, lambda: _read_covered(provider, email))
+        signed = believed is not None and believed.covers is not None
+        result = await self._run(arrival, lambda: _read_covered(provider, email, signed=signed))
         if isinstance(result, Unreadable):
             return replace(result, detail=result.detail + uncovered)
         if isinstance(result, Ignored):
@@ -174,7 +175,7 @@ class Reader:
 
 
 def _read_covered(
-    provider: Provider, email: Email
+    provider: Provider, email: Email, *, signed: bool
 ) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
     """Read a mail that has only the headers that its evidence covers."""
     if not provider.matches(email):
@@ -183,4 +184,4 @@ def _read_covered(
             "only headers that the evidence doesn't cover mark the mail as this provider's",
             provider.name,
         )
-    return provider.read_email(email)
+    return providers.read_signed(provider, email) if signed else provider.read_email(email)

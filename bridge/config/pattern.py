@@ -6,6 +6,7 @@ one mail stop the bridge; RE2 has no such patterns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +23,13 @@ _MAX_LENGTH: Final = 1000  # characters
 _MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
 _MAX_REPEATED: Final = 200  # characters; 0.2 s in the worst text
 _VALUE: Final = "value"
+# A pattern's tokens; quoted text and classes are kept as they are.
+_TOKEN: Final = re.compile(
+    r"\\Q.*?(?:\\E|\Z)|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+(?:\]|\\?\Z)"
+    r"|(?P<blanks>(?:[ \t]|\\[t ])++)(?P<times>(?:[*+?]|\{(?P<least>\d+)(?:,\d*)?\})\??)?"
+    r"(?P<end>(?=\$|\\n|\\z))?|\\.|.",
+    re.DOTALL,
+)
 # Added where RE2's own message doesn't help an operator.
 _LOOKING: Final = "look-ahead, look-behind and back-references are not supported"
 
@@ -65,6 +73,26 @@ class SearchPattern:
         return self.compiled.search(_whole(text)) is not None
 
 
+def _blanks_alike(pattern: str) -> str:
+    """Let a pattern's literal spaces and tabs match any number of either; at a line's end, none.
+
+    A DKIM signature sees no more than that (RFC 6376, 3.4.4).
+    """
+    return _TOKEN.sub(_any_blanks, pattern)
+
+
+def _any_blanks(token: re.Match[str]) -> str:
+    if token["blanks"] is None:
+        return token[0]
+    least = len(token["blanks"].replace("\\", ""))
+    times = token["times"]
+    if times is not None:
+        least += int(token["least"] or times[0] == "+") - 1
+    # As few as possible, as written: any further one is the value's.
+    lazy = "?" if times is None or times[1:].endswith("?") else ""
+    return f"[ \\t]{'+' if least and token['end'] is None else '*'}{lazy}"
+
+
 def _whole(text: str) -> str:
     # RE2 reads UTF-8, which has no lone surrogates; replacing one by one keeps positions.
     if text.isascii():
@@ -83,7 +111,8 @@ def compile_pattern(text: str) -> SearchPattern:
     options.log_errors = False
     options.max_mem = _MAX_MEMORY
     try:
-        compiled = re2.compile(f"(?im){text}", options)
+        re2.compile(f"(?im){text}", options)  # so that an error quotes the operator's own words
+        compiled = re2.compile(f"(?im){_blanks_alike(text)}", options)
     except re2.error as error:
         reason = error.args[0]
         why = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

@@ -14,7 +14,8 @@ import re2
 
 # What matches one character, written in several; in a compiled pattern it counts as several too.
 _CHARACTER: Final = re.compile(
-    r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+\]|\\[pP](?:\{[^}]*\}|.)|\\x(?:\{[^}]*\}|..)"
+    r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+(?:\]|\\?\Z)"
+    r"|\\[pP](?:\{[^}\\]*+\}|.)|\\x(?:\{[^}\\]*+\}|..)"
     r"|\\[dDsSwW]|\.|[^\x00-\x7f]|(?P<kept>\\Q.*?(?:\\E|\Z)|\\.)",
     re.DOTALL,
 )

@@ -17,8 +17,9 @@ from bridge.errors import ConfigError
 from bridge.model import Email, Reason, Unreadable
 from bridge.providers import agile, plugins, presets, template, url_networks
 from bridge.providers.base import Provider
+from bridge.providers.signed import read as read_signed
 
-__all__ = ["PRESETS", "Preset", "Provider", "build", "build_one", "choose"]
+__all__ = ["PRESETS", "Preset", "Provider", "build", "build_one", "choose", "read_signed"]
 
 Preset = Callable[[ProviderSettings, str], Provider]
 

@@ -73,12 +73,17 @@ class Labels:
         self._spellings = spellings
         self._after_body = after_body
         self._footer = (
-            re.compile(rf"^(?:{'|'.join(re.escape(each) for each in footers)})", re.MULTILINE)
+            re.compile(rf"^(?:{'|'.join(map(_beginning, footers))})", re.MULTILINE)
             if footers
             else None
         )
         self._fields = [(which, name) for which, names in spellings.items() for name in names]
         names = "|".join(f"({_words(name)})" for _, name in self._fields)
+        plain = "|".join(_words(name) for _, name in self._fields)
+        self._spaced = re.compile(
+            rf"^({_BLANKS}\*{{0,2}}+(?:{plain})\*{{0,2}}+) ",
+            re.IGNORECASE | re.MULTILINE,
+        )
         # One space after the colon belongs to the layout, any further one to the value. Mail
         # programs render bold text with asterisks.
         self._label = re.compile(
@@ -97,6 +102,10 @@ class Labels:
             which: (*names, *more.get(which, ())) for which, names in self._spellings.items()
         }
         return Labels(spellings, after_body=self._after_body, footers=footers)
+
+    def tabbed(self, text: str) -> str:
+        """Return a text with a tab, which makes a label, in place of a space behind its name."""
+        return self._spaced.sub("\\1\t", text)
 
     def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> LabelledFields:
         """Read each field up to the body's label; the body takes the rest of the text.
@@ -285,6 +294,13 @@ def _is_bare(label: re.Match[str]) -> bool:
 
 def _is_tab(label: re.Match[str]) -> bool:
     return label.string[label.end() - 1] == "\t"
+
+
+def _beginning(footer: str) -> str:
+    """Return a pattern for how a line begins, however many blanks there are, at its end none."""
+    words = [re.escape(word) for word in re.split(r"[ \t]+", footer)]
+    end = "" if words[-1] else r"(?=[ \t\n]|\Z)"
+    return r"[ \t]++".join(words if words[-1] else words[:-1]) + end
 
 
 def _words(name: str) -> str:

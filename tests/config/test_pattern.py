@@ -75,3 +75,29 @@ def test_a_lone_surrogate_moves_nothing() -> None:
     match = compile_pattern(r"from (\w+)").search(text)
     assert match is not None
     assert text[slice(*match.span)] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value"),
+    [
+        ("^-- $", "--", "--"),
+        ("^-- $", "-- \t", "-- \t"),
+        (r"a\tb", "a  b", "a  b"),
+        ("a b", "a\t b", "a\t b"),
+        ("a:  b", "a: b", "a: b"),
+        ("a: (.*)", "a:   b", "  b"),
+        ("a: +(.*)", "a:   b", "b"),
+        ("a {2,}b", "a b", "a b"),
+        ("a ?b", "a  b", "a  b"),
+        (r"\Qa. b\E", "a. b", "a. b"),
+        ("[ ]x", " x", " x"),
+        (r"[\] a]b", "ab", "ab"),
+        ("a b", "ab", None),
+        ("a $", "ab", None),
+        ("^SMS from ", "SMS from", None),
+    ],
+)
+def test_blanks_are_alike(pattern: str, text: str, value: str | None) -> None:
+    """However many spaces or tabs there are, which no signature sees; at a line's end, none."""
+    match = compile_pattern(pattern).search(text)
+    assert (match and match.value) == value

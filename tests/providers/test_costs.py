@@ -80,7 +80,7 @@ def read(raw: bytes) -> None:
     if isinstance(email, Email):
         provider = providers.choose(ALL, email)
         if not isinstance(provider, Unreadable):
-            provider.read_email(email)
+            providers.read_signed(provider, email)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -95,7 +95,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_no_mail_costs_more_than_a_moment(bomb: str) -> None:
-    """Decoded, matched and read, all together within 0.25 s of processor time."""
+    """Decoded, matched and read as a signed mail, all within 0.25 s of processor time."""
     assert seconds(lambda: read(BOMBS[bomb])) < 0.25
 
 

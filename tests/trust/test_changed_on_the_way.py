@@ -141,3 +141,26 @@ async def test_a_provider_that_is_known_by_an_unsigned_header(names: DnsNames):
     assert isinstance(result, Unreadable)
     assert result.reason is Reason.UNTRUSTED
     assert "delivered-to" in result.detail
+
+
+async def test_moved_blanks_cut_no_signed_sms(names: DnsNames):
+    """A footer that only blanks tell from the SMS's own words would shorten it, under a new id."""
+    table = {**AGILE, "footers": ["Sent by"]}
+    body = FIELDS + b"Body: ask who was Sentby\r\nSent  by you\r\nthen pay\r\n\r\nSent by Agile\r\n"
+    raw = Signer().sign(plain(body))
+    genuine = await read(raw, names, table)
+    assert isinstance(genuine, Reading)
+    for old, new in ((b"Sent by Agile", b"Sent\tby Agile"), (b"Sent  by", b"Sent by")):
+        again = await read(raw.replace(old, new), names, table)
+        assert isinstance(again, Reading)
+        assert again.messages[0].message.id == genuine.messages[0].message.id
+
+
+async def test_a_blank_that_makes_a_label_is_refused(names: DnsNames):
+    """A tab in place of a space behind a word would let the text begin elsewhere."""
+    body = FIELDS + b"Text of a customer\r\nBody: hello\r\n"
+    raw = Signer().sign(plain(body))
+    assert isinstance(await read(raw, names), Reading)
+    result = await read(raw.replace(b"Text of", b"Text\tof"), names)
+    assert isinstance(result, Unreadable)
+    assert "spaces or tabs, which its signature does not cover" in result.detail

@@ -1,0 +1,100 @@
+"""Reads signed mails so that nothing which no signature covers decides what they say.
+
+A relaxed signature (RFC 6376, 3.4) doesn't see how many spaces and tabs stand together, those at
+the end of a line, or blank lines at the end of the mail. Whoever has a genuine mail could move
+them until a footer, a label or a pattern is found elsewhere, and send a shortened SMS as a new
+message. So such a mail is also read with all of them folded, and both must say the same; what is
+delivered is the mail's own text, character for character.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from bridge.event import as_signed
+from bridge.model import Email, Ignored, Reason, SmsMessage, Unreadable
+from bridge.providers.base import Provider
+from bridge.providers.labels import Labels
+
+_BLANKS: Final = re.compile(r"[ \t]+")
+_BLANKS_AT_END: Final = re.compile(r" $", re.MULTILINE)
+_MOVED: Final = (
+    "spaces or tabs, which its signature does not cover, decide what this mail says: labels need a "
+    "colon, and patterns must match whether there is one space or several"
+)
+
+
+def read(
+    provider: Provider, email: Email
+) -> SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored:
+    """Read a mail that a signature vouches for; one whose blanks matter is Unreadable."""
+    result = provider.read_email(email)
+    written = _messages(result)
+    if not written:
+        return result
+    folded = _folded(email)
+    if not provider.matches(folded):
+        return Unreadable(Reason.UNREADABLE, _MOVED, provider.name)
+    spaced = _messages(provider.read_email(folded))
+    tabbed = _read_tabbed(provider, folded)
+    # A tab may stand for the colon of a label, and no signature tells it from a space. Colons
+    # decide where there are any, but not against the numbers that tabs show.
+    agree = (
+        _same(written, spaced) and (not tabbed or _numbers(tabbed) == _numbers(spaced))
+        if spaced
+        else _same(written, tabbed)
+    )
+    return result if agree else Unreadable(Reason.UNREADABLE, _MOVED, provider.name)
+
+
+def _folded(email: Email) -> Email:
+    """Fold all that a relaxed signature doesn't see."""
+    # HTML has folded its own blanks; the tabs in its tables are cells, which markup makes.
+    text = email.text if email.cells else _BLANKS_AT_END.sub("", _BLANKS.sub(" ", email.text))
+    headers = {
+        name: tuple(as_signed(value) for value in values) for name, values in email.headers.items()
+    }
+    # Always the same blank lines at the end, as many as a layout needs above an empty SMS.
+    text = text.rstrip("\n") + "\n\n\n"
+    return replace(email, text=text, subject=as_signed(email.subject), headers=headers)
+
+
+def _read_tabbed(provider: Provider, folded: Email) -> tuple[SmsMessage, ...]:
+    """Read a mail with a tab behind each label that a blank follows."""
+    labels = getattr(provider, "labels", None)
+    if folded.cells or not isinstance(labels, Labels):
+        return ()
+    return _messages(provider.read_email(replace(folded, text=labels.tabbed(folded.text))))
+
+
+def _messages(
+    result: SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored,
+) -> tuple[SmsMessage, ...]:
+    if isinstance(result, SmsMessage):
+        return (result,)
+    return result if isinstance(result, tuple) else ()
+
+
+def _same(some: tuple[SmsMessage, ...], others: tuple[SmsMessage, ...]) -> bool:
+    return list(map(_words, some)) == list(map(_words, others))
+
+
+def _words(message: SmsMessage) -> tuple[object, ...]:
+    return (
+        message.received_at if message.has_own_time else None,
+        *map(
+            as_signed,
+            (
+                message.sender,
+                message.recipient,
+                message.body,
+                message.provider_message_id or "",
+            ),
+        ),
+    )
+
+
+def _numbers(messages: tuple[SmsMessage, ...]) -> list[tuple[str, str]]:
+    return [(as_signed(each.sender), as_signed(each.recipient)) for each in messages]

@@ -1,0 +1,198 @@
+"""Whoever has a signed mail can move the blanks that no signature covers, and nothing else.
+
+RFC 6376, 3.4.4: runs of spaces and tabs count as one, those at the end of a line and empty lines at
+the end of the mail not at all.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge import event, mail, providers
+from bridge.config.settings import ProviderSettings
+from bridge.model import Email, SmsMessage, Unreadable
+from bridge.providers import Provider
+from tests.providers.declaring import declared, mail_of
+from tests.providers.reading import ANYONE, PROVIDERS
+from tests.trust.signing import _relaxed_body
+
+FOLDER = Path(__file__).parent / "fixtures"
+MAILS = sorted(path for path in FOLDER.rglob("*.eml") if path.parent.name != "refused")
+RUNS = (b" ", b"\t", b"  ", b" \t ")
+
+
+def opened(raw: bytes) -> Email:
+    email = mail.decode(raw)
+    assert isinstance(email, Email)
+    return email
+
+
+def messages(provider: Provider, email: Email) -> tuple[SmsMessage, ...]:
+    """Return the messages of a signed mail; none if it is ignored or unreadable."""
+    result = providers.read_signed(provider, email)
+    if isinstance(result, SmsMessage):
+        return (result,)
+    return result if isinstance(result, tuple) else ()
+
+
+def provider_of(email: Email) -> Provider | None:
+    provider = providers.choose(PROVIDERS, email)
+    return None if isinstance(provider, Unreadable) else provider
+
+
+def changed(body: bytes, seed: int) -> bytes:
+    """Change every blank of a body that relaxed canonicalization ignores, by chance."""
+    chance = random.Random(seed)
+    body = re.sub(rb"[ \t]+(?!\r?\n|\Z)", lambda _: chance.choice(RUNS), body)
+    body = re.sub(rb"[ \t]*\r\n", lambda _: chance.choice((b"", *RUNS)) + b"\r\n", body)
+    return body.rstrip(b"\r\n \t") + b"\r\n" + chance.choice((b"", b"\r\n", b" \r\n\r\n\t\r\n"))
+
+
+def variants(raw: bytes) -> Iterator[bytes]:
+    """Yield mails with the same relaxed body."""
+    raw = raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    if not body.strip():
+        return
+    for run in RUNS:
+        yield head + b"\r\n\r\n" + re.sub(rb"[ \t]+(?!\r?\n|\Z)", lambda _, run=run: run, body)
+    for seed in range(30):
+        yield head + b"\r\n\r\n" + changed(body, seed)
+    # Blanks are made, moved or taken away one by one, too: tabs that are all alike may agree.
+    for found in list(re.finditer(rb"[ \t]+|\r\n", body))[:60]:
+        for run in (b"\t", b"  ") if found[0].strip(b"\r\n") else (b" \r\n", b"\t\r\n"):
+            yield head + b"\r\n\r\n" + body[: found.start()] + run + body[found.end() :]
+
+
+def identities(read: tuple[SmsMessage, ...], email: Email) -> list[str]:
+    return [event.identity(each, email, at).message_id for at, each in enumerate(read)]
+
+
+def check(genuine: Email, provider: Provider, raw: bytes) -> None:
+    """Check that a changed mail is the same message by its id, or none at all."""
+    email = opened(raw)
+    read = messages(provider, email)
+    if not read:
+        return
+    original = messages(provider, genuine)
+    if len(original) != len(read):
+        pytest.fail(f"{len(read)} messages instead of {len(original)}")
+    if genuine.message_id:
+        assert identities(read, email) == identities(original, genuine)
+    assert [event.as_signed(each.body) for each in read] == [
+        event.as_signed(each.body) for each in original
+    ]
+
+
+@pytest.mark.parametrize("path", MAILS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_signed_fixture_reads_as_it_does_unsigned(path: Path) -> None:
+    """Nothing that was believed is refused now, whatever blanks it came with."""
+    email = opened(path.read_bytes())
+    provider = provider_of(email)
+    assert provider is not None
+    assert providers.read_signed(provider, email) == provider.read_email(email)
+
+
+@pytest.mark.parametrize("path", MAILS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_moved_blanks_make_no_other_message(path: Path) -> None:
+    """Every fixture, with blanks that a relaxed signature ignores moved, added and removed."""
+    raw = path.read_bytes()
+    genuine = opened(raw)
+    if b"flowed" in raw or b"utf-16" in raw.lower():
+        pytest.skip("line ends of flowed text, and text that is no superset of ASCII: see the docs")
+    provider = provider_of(genuine)
+    assert provider is not None
+    base = _relaxed_body(
+        raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n").partition(b"\r\n\r\n")[2]
+    )
+    for variant in variants(raw):
+        assert _relaxed_body(variant.partition(b"\r\n\r\n")[2]).rstrip() == base.rstrip()
+        check(genuine, provider, variant)
+
+
+FROM = "from = { label = 'From' }\nto = { label = 'To' }\nbody = { label = 'Text' }\n"
+FIELDS = "From: +391\nTo: 2\nText: "
+CUTS = [
+    (FROM + "footers = '^-- $'", FIELDS + "hi\n--\nthere\n-- \nACME\n"),
+    (FROM + "footers = '^--$'", FIELDS + "hi\n-- \nthere\n--\nACME\n"),
+    (FROM + "footers = '^Sent  by'", FIELDS + "hi\nSent by me\nthere\nSent  by ACME\n"),
+    (FROM + "footers = '^Sent\\tby'", FIELDS + "hi\nSent by me\nthere\nSent\tby ACME\n"),
+    (FROM + "footers = '^Sent[ ]{2}by'", FIELDS + "hi\nSent by me\nthere\nSent  by ACME\n"),
+    (FROM + "split = '^-{5,}$'", FIELDS + f"hi\n----- \n{FIELDS}x\n-----\n{FIELDS}y\n"),
+    (FROM.replace("label = 'Text'", "after = '^Text:$'"), "From: 1\nTo: 2\nText:\na\nText: \nb\n"),
+    (FROM.replace("label = 'Text'", "text = '(?s)Text:\\t(.*)'"), FIELDS + "a\nText:\tb\n"),
+    (FROM.replace("label = 'Text'", "text = '(?s)Text:  (.*)'"), FIELDS + "a\nText:  b\n"),
+    (FROM, "From\t+391\nTo\t2\nText\thi\nText: no\n"),
+    (FROM, "From\t+391\nTo\t2\nText\thi\nFrom: MYBANK\nTo: 2\nText: no\n"),
+    (FROM, "From: +391\nTo: 2\nText of the message below\nText: hi\n"),
+    (FROM, FIELDS + "hi\nFrom Rome\nTo Milan\nText me\n"),
+]
+
+
+@pytest.mark.parametrize(("template", "text"), CUTS)
+def test_moved_blanks_cut_nowhere_else(template: str, text: str) -> None:
+    """Footers, separators, patterns and tabs: the SMS holds what looks like them but for blanks."""
+    provider = declared(template)
+    raw = (
+        b"From: sms@acme.example\r\nMessage-ID: <1@acme.example>\r\n"
+        b"Date: Wed, 08 Apr 2026 12:30:52 +0000\r\n\r\n" + text.replace("\n", "\r\n").encode()
+    )
+    readable = [messages(provider, opened(each)) for each in (raw, *variants(raw))]
+    said = {
+        tuple((each.sender, event.as_signed(each.body)) for each in read)
+        for read in readable
+        if read
+    }
+    assert len(said) <= 1, said
+
+
+@pytest.mark.parametrize(
+    ("text", "footer", "body"),
+    [
+        ("hi\n-- \nACME\n", "^-- $", "hi"),
+        ("hi  there \n\n--\nACME\n", "^-- $", "hi  there "),
+        ("hi\t\nSent   by ACME\n", "^Sent by", "hi\t"),
+        (" a  b\n", "^x", " a  b"),
+    ],
+)
+def test_a_signed_text_is_kept_character_for_character(text: str, footer: str, body: str) -> None:
+    """Only what looks at the text doesn't see the blanks; they are delivered."""
+    provider = declared(f"{FROM}footers = '{footer}'")
+    (message,) = messages(provider, mail_of(FIELDS + text))
+    assert message.body == body
+
+
+def test_fields_behind_blank_lines_with_blanks_are_found() -> None:
+    """A line of blanks at the end of the mail does not turn URL Networks' fields into text."""
+    settings = ProviderSettings(name="url_networks", senders=("sms@acme.example",), trust=ANYONE)
+    (provider,) = providers.build([settings])
+    text = "from: +61412345678\nto: +61480001122\nbody: hi\nmessage_id: 77\ntimestamp: 1775651452\n"
+    (genuine,) = messages(provider, mail_of(text))
+    assert (genuine.body, genuine.provider_message_id) == ("hi", "77")
+    for more in ("\t\n", " \n\n \n"):
+        assert messages(provider, mail_of(text + more)) in {(), (genuine,)}
+
+
+def test_blanks_in_a_providers_id_make_no_other_message() -> None:
+    """Nor a second delivery of the same one."""
+    ids = set()
+    for blanks in (" ", "  ", "\t"):
+        email = mail_of(f"{FIELDS}hi", headers=(f"X-Id: A{blanks}7",))
+        provider = declared(f"{FROM}id = {{ header = 'X-Id', pattern = 'A.*7' }}")
+        ids.update(identities(messages(provider, email), email))
+    assert len(ids) == 1
+
+
+def test_a_mail_whose_blanks_matter_says_so() -> None:
+    """The operator reads what to change; the mail waits in quarantine."""
+    provider = declared(FROM.replace("label = 'Text'", "text = '(?s)^.{25}(.*)'"))
+    columns = mail_of("From: +391\nTo: 2\nA     and         hi")
+    assert isinstance(provider.read_email(columns), SmsMessage)
+    refused = providers.read_signed(provider, columns)
+    assert isinstance(refused, Unreadable)
+    assert refused.detail.startswith("spaces or tabs, which its signature does not cover")
