@@ -32,6 +32,7 @@ from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, Receipt, Trust
 from bridge.net import loop
 from bridge.net.tls import client_context
+from bridge.operations.retention import Retention
 from bridge.providers import Provider
 from bridge.providers import posts as provider_posts
 from bridge.providers.posts import Posts
@@ -321,9 +322,9 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
-        await serve(
-            Parts(store, dispatcher, sources, web, health, settings.delivery.grace, names, now)
-        )
+        keep = Retention(store, settings.retention.ages, now).run
+        grace = settings.delivery.grace
+        await serve(Parts(store, dispatcher, sources, web, health, grace, names, now, keep))
     finally:
         await mailboxes.step_down()
         await store.close()

@@ -149,6 +149,12 @@ QUARANTINE_REFUSED: Final = Counter(
     ("limit",),
     registry=REGISTRY,
 )
+PURGED: Final = Counter(
+    "smsbridge_purged",
+    "Rows that retention emptied: quarantine, raw, bodies, attempts or messages.",
+    ("kind",),
+    registry=REGISTRY,
+)
 for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,6 +64,7 @@ class Parts:
     grace: float  # seconds for in-flight deliveries to finish on shutdown
     endpoints: Sequence[str]
     clock: Callable[[], datetime]
+    housekeeping: Callable[[], Coroutine[None, None, None]]  # until it is cancelled
 
 
 async def serve(parts: Parts) -> None:
@@ -77,9 +78,11 @@ async def serve(parts: Parts) -> None:
     with _signals(stop, lambda: _reload(parts.sources)):
         await parts.web.start()
         try:
-            async with asyncio.TaskGroup() as probing:
-                probes = probing.create_task(_probe(parts), name="probes")
+            async with asyncio.TaskGroup() as beside:
+                probes = beside.create_task(_probe(parts), name="probes")
+                housekeeping = beside.create_task(parts.housekeeping(), name="housekeeping")
                 await _deliver(parts, stop)
+                housekeeping.cancel()
                 probes.cancel()
         finally:
             await parts.web.stop()

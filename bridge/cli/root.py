@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "quarantine": ("quarantine", "List, show and reparse quarantined mail."),
     "endpoints": ("endpoints", "List, hold and resume endpoints."),
     "audit": ("audit", "Verify that no message is unaccounted for."),
+    "purge": ("purge", "Erase what is stored of a phone number."),
     "import": ("import_mail", "Import mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
     "secret": ("secret", "Generate a signing secret."),

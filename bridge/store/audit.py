@@ -12,11 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
 from bridge.store.endpoints import PENDING
+from bridge.store.retention import UNDELIVERED
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
 _EXAMPLES: Final = 5
@@ -202,6 +215,29 @@ def _attempt_without_delivery() -> Select[object]:
     return select(attempts.c.id).where(~exists().where(deliveries.c.id == attempts.c.delivery_id))
 
 
+def _purged_but_there() -> Select[object]:
+    sent = exists().where(events.c.message_id == messages.c.id, func.length(events.c.body) > 0)
+    texts = select(messages.c.id.label("id")).where(
+        messages.c.purged_at.is_not(None), or_(messages.c.body.is_not(None), sent)
+    )
+    raw = select(cast(arrivals.c.id, Text)).where(
+        arrivals.c.purged_at.is_not(None), func.length(arrivals.c.raw) > 0
+    )
+    return select(union_all(texts, raw).subquery().c.id)
+
+
+def _purged_undelivered() -> Select[object]:
+    return (
+        select(deliveries.c.id)
+        .join(events, events.c.id == deliveries.c.event_id)
+        .join(messages, messages.c.id == events.c.message_id)
+        .where(
+            messages.c.purged_at.is_not(None),
+            deliveries.c.state.in_(UNDELIVERED),
+        )
+    )
+
+
 # The name says what is so when the check is good; the query finds what breaks it.
 _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "every arrival has an outcome": _unknown_outcome,
@@ -223,6 +259,8 @@ _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "every attempt was counted before it was made": _attempts_not_counted,
     "no attempt is there twice": _attempt_twice,
     "every attempt has its delivery": _attempt_without_delivery,
+    "nothing is left of what was purged": _purged_but_there,
+    "nothing was purged before it was delivered": _purged_undelivered,
 }
 
 

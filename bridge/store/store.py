@@ -197,6 +197,13 @@ class Store:
         """
         return await self._writer.submit(ChangeWork(change))
 
+    async def rewrite(self) -> None:
+        """Rewrite the database's files, so that nothing that was removed is left in them.
+
+        Nobody can write meanwhile; mail is deferred. Raises StoreFull and StoreUnavailable.
+        """
+        await asyncio.to_thread(self._database.rewrite)
+
     async def _in_reader(self, run: Callable[[], T]) -> T:
         if self._closed:
             raise StoreUnavailable(f"{self._database.name} is closed")

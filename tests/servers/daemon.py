@@ -49,6 +49,7 @@ class Config:
             ("[http]", f'listen = "127.0.0.1:{self.http_port}"'),
             ("[log]", 'format = "json"'),
             ("[delivery]", *self.extra.get("delivery", ())),
+            ("[retention]", *self.extra.get("retention", ())),
             ("[[providers]]", 'name = "agile"', 'time_zone = "Europe/Rome"', 'region = "IT"'),
             ("[providers.trust]", f'recipients = ["{MAILBOX}"]', *self.extra.get("trust", ())),
             ("[[providers]]", 'name = "url_networks"', 'senders = ["sms@pbx.example"]'),

@@ -137,6 +137,14 @@ TAMPERED = {
         f"UPDATE attempts SET number = 1, delivery_id = {DELIVERED}",
     ],
     "every attempt has its delivery": [f"DELETE FROM deliveries WHERE id = {DELIVERED}"],
+    "nothing is left of what was purged": [
+        "UPDATE messages SET purged_at = 1",
+        "UPDATE deliveries SET state = 'filtered' WHERE state <> 'delivered'",
+    ],
+    "nothing was purged before it was delivered": [
+        "UPDATE messages SET purged_at = 1, body = NULL",
+        "UPDATE events SET body = ''",
+    ],
     "every event's body names its own id": [
         f"UPDATE events SET body = {OTHER} WHERE id = {ANY.format('events')}"
     ],
