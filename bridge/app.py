@@ -52,7 +52,7 @@ from bridge.web import Gauges, Health, WebServer
 
 # A lease outlives the attempt and its record, so that no other bridge sends an in-flight delivery.
 _LEASE_MARGIN: Final = 30.0
-_THREADS: Final = 4  # for decoding large mails, verifying signatures, and files
+_THREADS: Final = 4  # for decoding large mails, and files
 # Mail servers retry for days, but mail that is deferred silently in a mailbox goes unnoticed.
 _DNS_PATIENCE: Final = 3600.0
 
@@ -328,6 +328,7 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
     finally:
         await mailboxes.step_down()
         await store.close()
+        trust.close()
 
 
 def _first_bridge_error(error: BaseException) -> BridgeError | None:

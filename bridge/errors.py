@@ -47,7 +47,7 @@ class StoreFull(StoreUnavailable):
 
 
 class QuarantineFull(StoreFull):
-    """Strangers' mails have filled their part of the store; believed mail is still taken."""
+    """Quarantine has no room for a stranger's mail; believed mail is still taken."""
 
 
 class StoreUnusable(StoreError):

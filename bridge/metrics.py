@@ -111,6 +111,17 @@ POSTS_REFUSED: Final = Counter(
     ("provider", "status"),
     registry=REGISTRY,
 )
+SMTP_TURNED_AWAY: Final = Counter(
+    "smsbridge_smtp_turned_away",
+    "SMTP connections and mails turned away or cut off, by the limit that was reached.",
+    ("limit",),
+    registry=REGISTRY,
+)
+for _limit in (
+    "connections", "connections_per_peer", "memory", "memory_per_peer", "rate", "evicted",
+    "recipients",
+):  # fmt: skip
+    SMTP_TURNED_AWAY.labels(_limit)  # alerts look for an increase
 IMAP_CONNECTED: Final = Gauge(
     "smsbridge_imap_connected",
     "1 while the mailbox is open and monitored, else 0.",

@@ -210,7 +210,7 @@ class TestCommands:
             cell = re.findall(r"`([^`]+)`", row.split("|")[1])
             group = cell[0].split()[1]
             for each in cell:
-                words = [word for word in each.split() if re.fullmatch("[a-z]+", word)]
+                words = [word for word in each.split() if re.fullmatch("[a-z][a-z-]*", word)]
                 words = words[1:] if words[0] == "smsbridge" else words
                 named.add(" ".join(words if words[0] == group else [group, *words]))
         assert set(leaves(smsbridge)) - named == {"run", "demo"}

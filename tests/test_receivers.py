@@ -228,6 +228,13 @@ class TestEveryReceiver:
         assert receiver.post(signed(webhook_id="msg_9")) == 204
         receiver.wait_for(SHOWN)
 
+    def test_accepts_a_type_that_it_does_not_know(self, receiver: Receiver) -> None:
+        """A ping is answered with success and is no SMS; the same goes for types still to come."""
+        ping = json.dumps({"type": "smsbridge.ping", "data": {}}).encode()
+        assert receiver.post(signed(ping, webhook_id="ping_1"), ping) == 204
+        assert receiver.post(signed()) == 204
+        receiver.wait_for(SHOWN)
+
     def test_takes_what_a_daemon_delivers(self, receiver: Receiver, tmp_path: Path) -> None:
         """The README's first config and first mail end in the receiver; only the ports differ."""
         secret = tmp_path / "crm.secret"

@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from bridge.cli.output import as_fields, as_list, heading, printable
+from bridge.cli.output import as_fields, as_list, heading
+from bridge.cli.printable import printable
 from bridge.operations.explain import Explained
 
 _MAX_LINES: Final = 200  # of a mail that are shown

@@ -9,6 +9,7 @@ import click
 from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_table, heading
+from bridge.cli.printable import as_lines
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.operations.audit import audit_ledger
 
@@ -34,5 +35,5 @@ def audit(config: Path | None, as_json: bool) -> int:
         heading("totals")
         as_fields(report["totals"].items())
         for note in report["notes"]:
-            click.echo(f"note: {note}")
+            as_lines(f"note: {note}")
     return DONE if report["ok"] else FOUND_WRONG

@@ -14,6 +14,7 @@ from bridge import app
 from bridge.cli.options import now, require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
 from bridge.cli.parse import read_mail
+from bridge.cli.printable import as_lines
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile, find_config
@@ -123,7 +124,7 @@ def _refuse(problems: Sequence[str], as_json: bool) -> int:
     if as_json:
         as_document({"ok": False, "problems": list(problems)})
     else:
-        click.echo("\n".join(problems), err=True)
+        as_lines("\n".join(problems), err=True)
     return FOUND_WRONG
 
 
@@ -161,10 +162,10 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
     if found:
         heading("warnings")
     for warning in found:
-        click.echo(f"- {warning}")
+        as_lines(f"- {warning}")
     if mailboxes:
         heading("mailboxes")
         seen = [each for each in mailboxes if "mails" in each]
         as_list(("name", "mails", "first_start", "idle", "move", "uidplus"), seen, "none")
     verdict = "The config is valid." + (" See the warnings." if found else "")
-    click.echo("\n" + ("\n".join(wrong) if wrong else verdict), err=bool(wrong))
+    as_lines("\n" + ("\n".join(wrong) if wrong else verdict), err=bool(wrong))

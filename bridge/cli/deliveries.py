@@ -8,7 +8,7 @@ import click
 
 from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json, with_limit
-from bridge.cli.output import as_document, as_fields, as_list, heading
+from bridge.cli.output import as_document, as_fields, as_page, heading
 from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
 
@@ -39,22 +39,24 @@ def list_(
     """List deliveries, newest first.
 
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
-    "under_way", "created_at", "changed_at"}.
+    "under_way", "created_at", "changed_at", "last_error"}; "last_error" is why the last attempt
+    failed, or null.
     """
     wanted = DeliveryState(state) if state else None
     documents = run(
         config,
         lambda store, _: operations.list_deliveries(
-            store, limit=limit, before=before, endpoint=endpoint, state=wanted
+            store, limit=limit + 1, before=before, endpoint=endpoint, state=wanted
         ),
     )
     if as_json:
-        as_document(documents)
+        as_document(documents[:limit])
         return
-    as_list(
+    as_page(
         ("id", "message_id", "endpoint", "state", "attempts", "next_at", "reason"),
-        documents,
+        [{**each, "reason": each["reason"] or each["last_error"]} for each in documents],
         "no deliveries",
+        limit=limit,
     )
 
 
@@ -73,12 +75,11 @@ def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
         as_document(document)
         return
     as_fields(document["delivery"].items())
-    heading("attempts")
-    as_list(
-        ("number", "started_at", "seconds", "result", "status", "error", "detail", "answer"),
-        document["attempts"],
-        "none yet",
-    )
+    if not document["attempts"]:
+        click.echo("attempts: none yet", err=True)
+    for attempt in document["attempts"]:
+        heading(f"attempt {attempt['number']}")
+        as_fields((name, value) for name, value in attempt.items() if name != "number")
 
 
 @deliveries.command()

@@ -11,6 +11,7 @@ from bridge import app
 from bridge.cli.opened import progress_bar, run
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields
+from bridge.cli.printable import as_lines, printable
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.errors import StoreUnavailable
@@ -86,6 +87,6 @@ def _print(tally: Tally, *, trusted: bool) -> None:
 
 def _print_problems(problems: Sequence[dict[str, str]], count: int) -> None:
     for each in problems:
-        click.echo(f"{each['mail']}: {each['problem']}", err=True)
+        as_lines(printable(f"{each['mail']}: {each['problem']}"), err=True)
     if count > len(problems):
         click.echo(f"… and {count - len(problems)} more", err=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bridge.cli.opened import run
-from bridge.cli.options import with_config, with_json, with_limit, with_reveal
-from bridge.cli.output import as_document, as_fields, as_list, heading
+from bridge.cli.options import TIME, with_config, with_json, with_limit, with_reveal
+from bridge.cli.output import as_document, as_fields, as_list, as_page, heading
+from bridge.model import DeliveryState
 from bridge.operations.messages import list_messages, show_message
+from bridge.store.search import MessageFilter
+
+_STATES = click.Choice([state.value for state in DeliveryState])
 
 
 @click.group()
@@ -23,41 +28,47 @@ def messages() -> None:
 @click.option("--before", type=int, help="Only those with a lower arrival_id: the next page.")
 @click.option("--provider", help="Only from this provider.")
 @click.option("--unwanted", is_flag=True, help="Only those that no endpoint wanted.")
+@click.option("--number", help="Only from or to this number, or one that ends so.")
+@click.option("--text", help="Only those whose text contains this.")
+@click.option("--state", type=_STATES, help="Only with a delivery in this state.")
+@click.option("--endpoint", help="Only with a delivery to this endpoint (with --state: that one).")
+@click.option("--since", type=TIME, help="Only those that arrived at this time or later.")
+@click.option("--until", type=TIME, help="Only those that arrived before this time.")
 @with_reveal
 @with_json
 def list_(
     config: Path | None,
     limit: int,
     before: int | None,
-    provider: str | None,
-    unwanted: bool,
     reveal: bool,
     as_json: bool,
+    state: str | None,
+    **filters: Any,
 ) -> None:
     """List messages, newest arrival first.
 
-    Numbers are masked and texts omitted, unless --reveal is given. JSON: a list of {"id",
-    "arrival_id", "provider", "from", "to", "received_at", "bridged_at", "provider_message_id"}
-    and, with --reveal, "body".
+    Filters must all match. Numbers are masked and texts omitted, unless --reveal is given. A
+    message's state is that of its deliveries: pending if one is, else held, dead, delivered or
+    filtered. JSON: a list of {"id", "arrival_id", "provider", "from", "to", "received_at",
+    "bridged_at", "provider_message_id", "arrived_at", "state"} and, with --reveal, "body".
     """
+    which = MessageFilter(state=DeliveryState(state) if state else None, **filters)
     documents = run(
         config,
         lambda store, _: list_messages(
-            store,
-            limit=limit,
-            before=before,
-            provider=provider,
-            unwanted=unwanted,
-            reveal=reveal,
+            store, limit=limit + 1, before=before, which=which, reveal=reveal
         ),
     )
     if as_json:
-        as_document(documents)
+        as_document(documents[:limit])
         return
-    as_list(
-        ["id", "provider", "from", "to", "received_at", *(["body"] if reveal else [])],
+    last = ("provider", "body") if reveal else ("provider",)
+    as_page(
+        ("arrival_id", "id", "state", "from", "arrived_at", *last),
         documents,
         "no messages",
+        limit=limit,
+        key="arrival_id",
     )
 
 
@@ -68,7 +79,9 @@ def list_(
 def show(message_id: str, config: Path | None, as_json: bool) -> None:
     """Show one message with its full text and numbers, its arrivals and its deliveries.
 
-    JSON: {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
+    MESSAGE_ID is its id, the beginning of it, the number of an arrival, or the id of a 250 ("Stored
+    as …"). JSON:
+    {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
     """
     document = run(config, lambda store, _: show_message(store, message_id))
     if as_json:
@@ -77,13 +90,15 @@ def show(message_id: str, config: Path | None, as_json: bool) -> None:
     as_data(document["data"])
     heading("arrivals")
     as_list(
-        ("id", "source", "source_name", "received_at", "outcome", "peer", "size"),
+        ("id", "source", "received_at", "outcome", "peer", "size", "source_name"),
         document["arrivals"],
         "none",
     )
     heading("deliveries")
     as_list(
-        ("id", "endpoint", "state", "attempts", "next_at", "reason"), document["deliveries"], "none"
+        ("id", "endpoint", "state", "attempts", "next_at", "why"),
+        [{**each, "why": each["reason"] or each["last_error"]} for each in document["deliveries"]],
+        "none",
     )
 
 

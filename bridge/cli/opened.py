@@ -48,3 +48,17 @@ def progress_bar(length: int, label: str) -> Iterator[Callable[[int], None]]:
         length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         yield bar.update
+
+
+@contextmanager
+def total_progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal; yield the function that is given done and total."""
+    with click.progressbar(
+        length=1, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        yield show

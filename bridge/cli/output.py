@@ -1,34 +1,27 @@
-"""Prints tables and fields: with rich on a terminal, aligned plain text into a pipe, or JSON.
+"""Prints tables and fields, fitted to the terminal, aligned in full into a pipe, or as JSON.
 
-External text is never printed verbatim: control characters are escaped, so that an SMS or a
-server's reply can't move the cursor or hide a line.
+External text goes through `bridge.cli.printable`.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 
+from bridge.cli.printable import printable
 
-def printable(value: object) -> str:
-    """Format a value for a terminal: None is empty, control characters are escaped."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple | list):
-        return ", ".join(printable(each) for each in value)
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(value)
-    )
+_GAP: Final = "  "
+_INDENT: Final = "    "
+_MIN_TEXT: Final = 20  # columns; a text column that would be narrower gets lines of its own
+_MESSAGE_ID: Final = re.compile(r"(msg_[0-9A-HJKMNP-TV-Z]{14})[0-9A-HJKMNP-TV-Z]{12}")
 
 
 def as_document(value: object) -> None:
@@ -37,23 +30,83 @@ def as_document(value: object) -> None:
 
 
 def as_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
-    """Print rows below their column names; prints `nothing` on stderr if there are none."""
+    """Print rows below their column names; prints `nothing` on stderr if there are none.
+
+    The last column is the text: on a terminal only that one is ever wrapped.
+    """
     cells = [[printable(value) for value in row] for row in rows]
     if not cells:
         click.echo(nothing, err=True)
         return
-    if sys.stdout.isatty():
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in cells:
-            table.add_row(*(Text(cell) for cell in row))
-        Console().print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    for row in [list(columns), *cells]:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo("\n".join(layout(columns, cells, width)))
+
+
+def layout(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Lay out a table in lines of at most `width` characters; None: as long as need be.
+
+    If it is too wide, message ids are cut to a beginning that commands accept, then the last
+    column is wrapped, or moved below its row; at last each row becomes a block of fields.
+    """
+    if width is None or _width(columns, rows) <= width:
+        return _aligned(columns, rows)
+    rows = [[_MESSAGE_ID.sub(r"\1", cell) for cell in row] for row in rows]
+    if _width(columns, rows) <= width:
+        return _aligned(columns, rows)
+    fixed = _width(columns[:-1], [row[:-1] for row in rows])
+    if len(columns) == 1 or fixed > width:
+        return _blocks(columns, rows, width)
+    room = width - fixed - len(_GAP)
+    if room >= max(_MIN_TEXT, cell_len(columns[-1])):
+        return list(_wrapped(columns, rows, fixed, room))
+    return list(_below(columns, rows, width))
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+
+
+def _width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(_widths(columns, rows)) + len(_GAP) * (len(columns) - 1)
+
+
+def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = _widths(columns, rows)
+    return [
+        _GAP.join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in (columns, *rows)
+    ]
+
+
+def _wrapped(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], fixed: int, room: int
+) -> Iterator[str]:
+    """Wrap the last column in its place."""
+    lines = _aligned(columns[:-1], [row[:-1] for row in rows])
+    for line, text in zip(lines, (columns[-1], *(row[-1] for row in rows)), strict=True):
+        for piece in textwrap.wrap(text, room) or [""]:
+            yield f"{line}{' ' * (fixed - cell_len(line))}{_GAP}{piece}".rstrip()
+            line = ""
+
+
+def _below(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Print the last column below its row."""
+    head, *lines = _aligned(columns[:-1], [row[:-1] for row in rows])
+    yield head
+    for line, row in zip(lines, rows, strict=True):
+        yield line
+        yield from textwrap.wrap(row[-1], width, initial_indent=_INDENT, subsequent_indent=_INDENT)
+
+
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Print each row as fields, with a blank line between rows."""
+    lines: list[str] = []
+    for row in rows:
+        lines += _field_lines(list(zip(columns, row, strict=True)), width)
+        lines.append("")
+    return lines[:-1]
 
 
 def as_list(
@@ -63,13 +116,43 @@ def as_list(
     as_table(columns, [[each[column] for column in columns] for each in documents], nothing)
 
 
+def as_page(
+    columns: Sequence[str],
+    documents: Sequence[Mapping[str, object]],
+    nothing: str,
+    *,
+    limit: int,
+    key: str = "id",
+) -> None:
+    """Print the first `limit` documents as a table, and how to go on if there are more."""
+    as_list(columns, documents[:limit], nothing)
+    if len(documents) > limit:
+        last = documents[limit - 1][key]
+        click.echo(f"there are more: add --before {last}, or a higher --limit", err=True)
+
+
 def as_fields(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print one field per line, omitting those without a value."""
-    shown = [(name, printable(value)) for name, value in pairs]
-    shown = [(name, value) for name, value in shown if value]
-    width = max((len(name) for name, _ in shown), default=0)
+    """Print one field per line, omitting those without a value; long ones are wrapped."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in _field_lines([(name, printable(value)) for name, value in pairs], width):
+        click.echo(line)
+
+
+def _field_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]:
+    shown = [(name, value) for name, value in pairs if value]
+    names = max((cell_len(name) for name, _ in shown), default=0)
+    lines = []
     for name, value in shown:
-        click.echo(f"{name.ljust(width)}  {value}")
+        start = f"{name}{' ' * (names - cell_len(name))}{_GAP}"
+        # Wrapped at blanks only: an id or a URL stays one word, to be copied.
+        room = 0 if width is None else width - len(start)
+        pieces = (
+            textwrap.wrap(value, room, break_long_words=False, break_on_hyphens=False)
+            if room >= _MIN_TEXT
+            else [value]
+        )
+        lines += [start + pieces[0], *(" " * len(start) + each for each in pieces[1:])]
+    return lines
 
 
 def heading(text: str) -> None:

@@ -13,6 +13,7 @@ from bridge.cli.default_providers import TRUST_NOTE, known_providers
 from bridge.cli.messages import as_data
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, heading
+from bridge.cli.printable import as_lines
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.errors import NotPossible
 from bridge.model import Arrival, MailFile
@@ -56,7 +57,7 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
             heading("the webhook's data" if number == 1 else f"message {number} of the same mail")
             as_data(data)
         for note in (*notes, TRUST_NOTE):
-            click.echo(f"note: {note}", err=True)
+            as_lines(f"note: {note}", err=True)
     return DONE if isinstance(result, Reading) else FOUND_WRONG
 
 

@@ -11,6 +11,7 @@ from bridge.cli.default_providers import TRUST_NOTE, known_providers
 from bridge.cli.opened import progress_bar
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_table, heading
+from bridge.cli.printable import as_lines
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.operations.documents import Document
 from bridge.operations.mail_files import find_files, total_size
@@ -47,7 +48,7 @@ def try_(files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
         heading("totals")
         as_table(("outcome", "provider", "reason", "mails"), trial.table(), "no mails")
         for note in (*notes, TRUST_NOTE):
-            click.echo(f"note: {note}", err=True)
+            as_lines(f"note: {note}", err=True)
     return FOUND_WRONG if totals["quarantine"] else DONE
 
 

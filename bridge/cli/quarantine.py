@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 from bridge import app
 from bridge.cli.opened import progress_bar, run
 from bridge.cli.options import TIME, now, with_config, with_json, with_limit
-from bridge.cli.output import as_document, as_fields, as_list
+from bridge.cli.output import as_document, as_fields, as_list, as_page, heading
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.model import Reason
@@ -46,16 +47,17 @@ def list_(
     documents = run(
         config,
         lambda store, _: operations.list_quarantine(
-            store, limit=limit, before=before, reason=reason
+            store, limit=limit + 1, before=before, reason=reason
         ),
     )
     if as_json:
-        as_document(documents)
+        as_document(documents[:limit])
         return
-    as_list(
-        ("id", "received_at", "source_name", "peer", "reason", "provider", "detail"),
+    as_page(
+        ("id", "received_at", "source_name", "peer", "provider", "reason", "detail"),
         documents,
         "nothing is in quarantine",
+        limit=limit,
     )
 
 
@@ -162,5 +164,7 @@ def reparse(
             results,
             "nothing is in quarantine",
         )
+        heading("totals")
+        as_fields(sorted(Counter(str(each["outcome"]) for each in results).items()))
     remaining = any(each["outcome"] in ("quarantine", "refused") for each in results)
     return FOUND_WRONG if remaining else DONE

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from bridge import app
-from bridge.cli.opened import run
+from bridge.cli.opened import run, total_progress
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
 from bridge.cli.root import DONE, FOUND_WRONG
@@ -43,14 +42,7 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
     async def compare(store: Store, file: ConfigFile) -> Comparison:
         settings = _mailbox(file.settings, name)
         intake = app.intake_of(file.settings, store)
-        with click.progressbar(
-            length=1, label="comparing", file=sys.stderr, hidden=not sys.stderr.isatty()
-        ) as bar:
-
-            def progress(done: int, of: int) -> None:
-                bar.length = of
-                bar.update(done - bar.pos)
-
+        with total_progress("comparing") as progress:
             async with app.open_mailbox(settings) as mailbox:
                 return await reconcile_mailbox(
                     mailbox, settings, store, intake, now,

@@ -11,18 +11,23 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from bridge import __version__
+from bridge.cli.printable import as_lines
 from bridge.errors import BridgeError
 
 # Name → the module in bridge.cli, whose command has the module's name, and its line in --help.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "init": ("init", "Write a first config, its signing secret and a unit drop-in."),
     "run": ("run", "Run the bridge until it receives SIGTERM."),
     "check": ("check", "Check the config and show what would run."),
+    "status": ("status", "Show whether the daemon is up and what waits."),
+    "send-test": ("send_test", "Send a test mail through the running daemon."),
     "parse": ("parse", "Parse a mail file and show the result."),
     "providers": ("providers", "List provider formats, and try them on mails."),
     "trust": ("trust", "Show who could get an SMS in, and what stands in the way."),
@@ -35,6 +40,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "purge": ("purge", "Erase what is stored of a phone number."),
     "import": ("import_mail", "Import mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
+    "backup": ("backup", "Back the SQLite database up into a new file."),
+    "restore": ("restore", "Restore the SQLite database from a backup."),
     "secret": ("secret", "Generate a signing secret."),
 }
 
@@ -123,7 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = smsbridge.main(arguments, prog_name="smsbridge", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        shown = StringIO()
+        error.show(shown)
+        as_lines(shown.getvalue().rstrip("\n"), err=True)  # it may quote a file's name
         return NOT_POSSIBLE
     except BridgeError as error:
         _print_error(str(error))
@@ -147,4 +156,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_error(sentence: str) -> None:
-    click.echo(f"smsbridge: {sentence}", err=True)
+    as_lines(f"smsbridge: {sentence}", err=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from bridge.cli.options import require_config, with_config, with_json
-from bridge.cli.output import as_document, heading, printable
+from bridge.cli.output import as_document, heading
+from bridge.cli.printable import printable
 from bridge.operations.documents import Document
 from bridge.operations.trust import ways_in, who_gets_in
 

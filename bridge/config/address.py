@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Final
 
 _MAX_PORT: Final = 65535
+_LOOPBACK: Final = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _FD_NAME: Final = re.compile(r"[!-9;-~]{1,255}")  # what FileDescriptorName= takes: no colon
 
 
@@ -22,6 +23,11 @@ class Address:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return self.host is not None and ip_address(self.host).is_loopback
+
+    @property
+    def reachable(self) -> Address:
+        """The address that a client on this machine connects to."""
+        return Address(_LOOPBACK.get(self.host, self.host), self.port)
 
     def __str__(self) -> str:
         host = self.host or ""

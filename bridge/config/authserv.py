@@ -7,6 +7,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from bridge import letters
 from bridge.config.strict import Strict
 from bridge.config.values import Domain, Network
 
@@ -23,7 +24,7 @@ def _several(value: object) -> object:
 def _authserv_id(text: str) -> str:
     if not _ID.fullmatch(text) or _NOT_IN_IDS & set(text):
         raise ValueError('must be what the server writes first in the header, like "mx.google.com"')
-    return text.lower()
+    return letters.lower(text)
 
 
 AuthservId = Annotated[str, AfterValidator(_authserv_id)]

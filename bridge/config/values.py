@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 
+from bridge import letters
 from bridge.config.address import parse_listen
 from bridge.config.folder import anchored
 from bridge.config.secret import read_secret
@@ -94,7 +95,7 @@ def _address_or_domain(text: str) -> str:
     if not _ADDRESS_OR_DOMAIN.fullmatch(text):
         # Not repeated: a recipient may be a secret.
         raise ValueError('must be an address ("sms@example.com") or a domain ("@example.com")')
-    return text.lower()
+    return letters.lower(text)
 
 
 def _address(text: str) -> str:
@@ -105,7 +106,7 @@ def _address(text: str) -> str:
 
 
 def _domain(text: str) -> str:
-    text = text.strip().lower()
+    text = letters.lower(text.strip())
     if not _DOMAIN.fullmatch(text):
         raise ValueError(
             f'{text!r} is no domain like "example.com" (letters beyond ASCII as xn--…, no @, no *)'

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from bridge import letters
 from bridge.mail.headers import HeaderBlock, decodes_to_control
 
 # Beyond ASCII: the addresses of RFC 6531, whose senders SMTPUTF8 lets in.
@@ -40,9 +41,4 @@ def read_sender(block: HeaderBlock) -> tuple[str | None, str | None]:
     mailbox = _MAILBOX.fullmatch(text)
     if mailbox is None:
         return None, "the From header is not one plain mailbox (an address, or a name <address>)"
-    return _lower(mailbox[1] or mailbox[2]), None
-
-
-def _lower(address: str) -> str:
-    """Lower ASCII alone: Unicode's rules turn a Kelvin sign into the k of another address."""
-    return address.encode().lower().decode()
+    return letters.lower(mailbox[1] or mailbox[2]), None

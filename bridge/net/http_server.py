@@ -17,7 +17,7 @@ from aiohttp import web
 from bridge import logs
 from bridge.net.accepting import accept
 from bridge.net.http_connection import HttpConnection, set_plain_headers
-from bridge.net.limits import HTTP_LIMITS, ConnectionLimiter, HttpLimits
+from bridge.net.limits import HTTP_LIMITS, ConnectionLimiter, HttpLimits, network_of
 from bridge.net.listening import open_sockets, shown
 
 _NO_SOCKETS: Final[Mapping[str, Sequence[socket.socket]]] = MappingProxyType({})
@@ -113,7 +113,7 @@ class HttpServer:
 
     def _take(self, accepted: socket.socket, peer: str | None) -> None:
         """Serve a connection if there is room for it."""
-        if not self._places.acquire(peer):
+        if self._places.enter(network_of(peer)) is not None:
             accepted.close()
             return
         task = asyncio.get_running_loop().create_task(self._serve(accepted, peer))
@@ -128,7 +128,7 @@ class HttpServer:
             self._limits,
             self._log,
             self._name,
-            partial(self._places.release, peer),
+            partial(self._places.leave, network_of(peer)),
         )
         try:
             await self._connect(connection, accepted)

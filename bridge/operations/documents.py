@@ -25,7 +25,10 @@ def when(moment: datetime | None) -> str | None:
 
 
 def message_document(row: MessageRow, *, reveal: bool) -> Document:
-    """Return a message's document; with its text and full numbers if `reveal`."""
+    """Return a message's document; with its text and full numbers if `reveal`.
+
+    "state" sums up its deliveries; null: it has none.
+    """
     message, sms = row.message, row.message.sms
     return {
         "id": message.id,
@@ -36,6 +39,8 @@ def message_document(row: MessageRow, *, reveal: bool) -> Document:
         "received_at": sms.received_at.astimezone(UTC).isoformat(timespec="seconds"),
         "bridged_at": when(message.bridged_at),
         "provider_message_id": sms.provider_message_id,
+        "arrived_at": when(row.arrived_at),
+        "state": row.state,
         **({"body": sms.body} if reveal else {}),
     }
 
@@ -53,6 +58,7 @@ def delivery_document(row: DeliveryRow) -> Document:
         "under_way": row.leased_by is not None,
         "created_at": when(row.created_at),
         "changed_at": when(row.changed_at),
+        "last_error": row.last_error,
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from sqlalchemy import Connection
+
 from bridge.formats import sms_received
 from bridge.operations.documents import (
     Document,
@@ -12,6 +14,8 @@ from bridge.operations.documents import (
     message_document,
 )
 from bridge.store import Store, queries
+from bridge.store.queries import MessageDetail
+from bridge.store.search import ALL, MessageFilter, find_message
 
 
 async def list_messages(
@@ -19,29 +23,27 @@ async def list_messages(
     *,
     limit: int,
     before: int | None = None,
-    provider: str | None = None,
-    unwanted: bool = False,
+    which: MessageFilter = ALL,
     reveal: bool = False,
 ) -> list[Document]:
-    """List messages, newest arrival first; numbers are masked unless `reveal`.
-
-    `unwanted`: only those that no endpoint wanted.
-    """
+    """List the messages that match, newest arrival first; numbers are masked unless `reveal`."""
     found = await store.read(
-        partial(
-            queries.list_messages,
-            limit=limit,
-            before=before,
-            provider=provider,
-            unwanted=unwanted,
-        )
+        partial(queries.list_messages, limit=limit, before=before, which=which)
     )
     return [message_document(row, reveal=reveal) for row in found]
 
 
-async def show_message(store: Store, message_id: str) -> Document:
-    """Return one message: {"data": the webhook's data, "arrivals": […], "deliveries": […]}."""
-    found = await store.read(partial(queries.show_message, message_id=message_id))
+async def show_message(store: Store, wanted: str) -> Document:
+    """Return one message: {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
+
+    `wanted` is its id, the beginning of it, the number of an arrival or the id of a 250. Raises
+    NotFound; NotPossible if several ids begin like that.
+    """
+
+    def find(connection: Connection) -> MessageDetail:
+        return queries.show_message(connection, find_message(connection, wanted))
+
+    found = await store.read(find)
     return {
         "data": sms_received.data(found.row.message),
         "arrivals": [arrival_document(row, reveal=True) for row in found.arrivals],

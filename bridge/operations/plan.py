@@ -281,10 +281,10 @@ def _public_keys(endpoint: EndpointSettings) -> list[str]:
 
 
 def _bare(url: AnyHttpUrl) -> str:
-    """Return a URL without its userinfo and query, which may be secret."""
+    """Return a URL's scheme and host: userinfo, path and query may hold a token."""
     parts = urlsplit(str(url))
     host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
+    return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
 
 
 def is_open(listen: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, Self, runtime_checkable
 
-from bridge import numbers
+from bridge import letters, numbers
 from bridge.config.settings import ProviderSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
 from bridge.providers.labels import Field, LabelledFields, Labels
@@ -115,7 +115,7 @@ class Senders:
     @classmethod
     def of(cls, addresses: Iterable[str]) -> Self:
         """Build from addresses in any case."""
-        return cls(frozenset(address.lower() for address in addresses))
+        return cls(frozenset(map(letters.lower, addresses)))
 
     def __contains__(self, address: str) -> bool:
         return address in self.addresses or address[address.rfind("@") :] in self.addresses

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+from bridge import letters
 from bridge.config.pattern import Match, SearchPattern
 from bridge.config.template import PlaceSettings
 from bridge.model import Email
@@ -210,7 +211,9 @@ def _address(email: Email, which: str | None, name: str) -> Value | None:
     if which == "from":
         return None if email.sender is None else Value(email.sender, name)
     found = {
-        address.lower() for value in email.headers.get("to", ()) for address in addresses(value)
+        letters.lower(address)
+        for value in email.headers.get("to", ())
+        for address in addresses(value)
     }
     return Value(found.pop(), name) if len(found) == 1 else None
 

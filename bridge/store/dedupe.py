@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Final, Self
 
 from sqlalchemy import (
     Connection,
-    and_,
     bindparam,
     literal_column,
     null,
-    or_,
     select,
     update,
 )
@@ -41,12 +38,10 @@ from bridge.model import (
     Receipt,
     SourceKind,
 )
+from bridge.store.lookup import EMAILS, IDS, KEYS_AT_ONCE, PROVIDERS, contents_kind, look_up
 from bridge.store.statements import Statement
 from bridge.store.tables import arrivals, messages
 
-_KNOWN = select(
-    messages.c.id, messages.c.content_key, messages.c.email_key, messages.c.provider_key
-)
 _ADOPT: Final = Statement(
     update(messages)
     .where(messages.c.id == bindparam("known"))
@@ -92,16 +87,16 @@ class KnownMessages:
         """Find the messages that these identities may repeat, 256 of them in one statement."""
         wanted: defaultdict[str, list[str]] = defaultdict(list)
         for each in identities:
-            wanted[_IDS].append(each.message_id)
+            wanted[IDS].append(each.message_id)
             if each.email is not None:
-                wanted[_EMAILS].append(each.email)
+                wanted[EMAILS].append(each.email)
             if each.provider is not None:
-                wanted[_PROVIDERS].append(each.provider)
-            wanted[_contents(each)].append(each.content)
+                wanted[PROVIDERS].append(each.provider)
+            wanted[contents_kind(each)].append(each.content)
         found: dict[str, Known] = {}
-        for start in range(0, len(wanted[_IDS]), _KEYS_AT_ONCE):
-            part = {kind: keys[start : start + _KEYS_AT_ONCE] for kind, keys in wanted.items()}
-            for row in _look_up(connection, {kind: keys for kind, keys in part.items() if keys}):
+        for start in range(0, len(wanted[IDS]), KEYS_AT_ONCE):
+            part = {kind: keys[start : start + KEYS_AT_ONCE] for kind, keys in wanted.items()}
+            for row in look_up(connection, {kind: keys for kind, keys in part.items() if keys}):
                 found[row[0]] = Known(*row, written=True)
         return cls(found[key] for key in sorted(found))
 
@@ -162,58 +157,6 @@ class KnownMessages:
             self._by_email[known.email] = known
         if known.provider is not None:
             self._by_provider[known.provider] = known
-
-
-# What is looked for: messages of these ids and keys, and of these contents that could still take an
-# arrival. By content alone a thousand mails of equal content would each fetch all those before.
-_IDS: Final = "ids"
-_EMAILS: Final = "emails"
-_PROVIDERS: Final = "providers"
-_KEYS_AT_ONCE: Final = 256  # SQLite takes 32,766 parameters in a statement
-
-
-def _contents(arriving: Identity) -> str:
-    return f"contents{arriving.email is not None:d}{arriving.provider is not None:d}"
-
-
-_FREE: Final = {
-    f"contents{email:d}{provider:d}": [
-        column.is_(None)
-        for column, brought in ((messages.c.email_key, email), (messages.c.provider_key, provider))
-        if brought
-    ]
-    for email in (False, True)
-    for provider in (False, True)
-}
-_COLUMNS: Final = {
-    _IDS: messages.c.id,
-    _EMAILS: messages.c.email_key,
-    _PROVIDERS: messages.c.provider_key,
-    **dict.fromkeys(_FREE, messages.c.content_key),
-}
-
-
-def _look_up(
-    connection: Connection, wanted: Mapping[str, Sequence[str]]
-) -> Sequence[tuple[str, str, str | None, str | None]]:
-    # Keys are repeated to fill the next power of two, so that there are few different statements.
-    size = 1 << (max(map(len, wanted.values())) - 1).bit_length()
-    last = [(kind, keys, len(keys) - 1) for kind, keys in wanted.items()]
-    filled = {f"{k}_{n}": keys[min(n, end)] for k, keys, end in last for n in range(size)}
-    return _lookup(tuple(sorted(wanted)), size).select(connection, **filled)
-
-
-@cache
-def _lookup(kinds: tuple[str, ...], size: int) -> Statement:
-    """Make the statement for `size` keys of each kind; each part seeks in its own index."""
-    parts = [
-        and_(
-            _COLUMNS[kind].in_([bindparam(f"{kind}_{n}") for n in range(size)]),
-            *_FREE.get(kind, ()),
-        )
-        for kind in kinds
-    ]
-    return Statement(_KNOWN.where(or_(*parts)))
 
 
 # Sources that may bring the very same bytes once more.

@@ -71,7 +71,7 @@ def translated(name: str) -> Iterator[None]:
 def _translate(name: str, error: exc.DBAPIError) -> StoreError:
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
-        return _from_sqlite(name, cause)
+        return from_sqlite(name, cause)
     state = getattr(cause, "sqlstate", None)
     if state is None or error.connection_invalidated:
         if error.connection_invalidated or type(cause).__name__ in _NO_CONNECTION:
@@ -93,7 +93,8 @@ def _translate(name: str, error: exc.DBAPIError) -> StoreError:
 _NO_CONNECTION: Final = {"OperationalError", "ConnectionTimeout", "InterfaceError"}
 
 
-def _from_sqlite(name: str, cause: sqlite3.Error) -> StoreError:
+def from_sqlite(name: str, cause: sqlite3.Error) -> StoreError:
+    """Return our error for one of SQLite's driver."""
     code = getattr(cause, "sqlite_errorcode", None)
     primary = None if code is None else code & _PRIMARY
     if primary == sqlite3.SQLITE_FULL:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
@@ -16,6 +16,7 @@ from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, events, heartbeat
 
 _IDS_AT_ONCE: Final = 500
+_Id = TypeVar("_Id", int, str)
 
 _DUE: Final = (
     select(
@@ -145,7 +146,7 @@ def retry_deliveries(
     held. Needs a write transaction.
     """
     if ids:
-        return sum(_retry(connection, [deliveries.c.id.in_(some)], now) for some in _in_parts(ids))
+        return sum(_retry(connection, [deliveries.c.id.in_(some)], now) for some in in_parts(ids))
     if endpoint is None and state is None:
         raise NotPossible("name deliveries, an endpoint or a state to try again")
     which: list[ColumnElement[bool]] = []
@@ -169,6 +170,6 @@ def _retry(connection: Connection, which: Sequence[ColumnElement[bool]], now: da
     return tried.rowcount
 
 
-def _in_parts(ids: Sequence[int]) -> list[Sequence[int]]:
+def in_parts(ids: Sequence[_Id]) -> list[Sequence[_Id]]:
     """Cut a list of ids so that no statement has too many parameters."""
     return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]

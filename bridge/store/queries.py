@@ -1,4 +1,4 @@
-"""What an operator may look at: frozen rows, newest first, never more than asked for."""
+"""What operators look at: frozen rows, newest first, bounded by a limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
-    exists,
     func,
     literal_column,
     select,
@@ -19,8 +18,9 @@ from sqlalchemy import (
 
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
-from bridge.store import rows
+from bridge.store import rows, search
 from bridge.store.endpoints import DEAD, HELD, PENDING
+from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
 DEFAULT_LIMIT: Final = 50
@@ -30,12 +30,14 @@ DEFAULT_LIMIT: Final = 50
 class MessageRow:
     """A message in a list, and the arrival that brought it.
 
-    `purged_at` is when its text was removed.
+    `purged_at` is when its text was removed. `state` sums up its deliveries; None: it has none.
     """
 
     message: Message
     arrival_id: int
+    arrived_at: datetime
     purged_at: datetime | None
+    state: DeliveryState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,10 @@ class ArrivalRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """A delivery in a list; `due_at` is its next try, or its lease's end while it is leased."""
+    """A delivery in a list; `due_at` is its next try, or its lease's end while it is leased.
+
+    `last_error` is why its last attempt failed, None if it has made none or succeeded.
+    """
 
     id: int
     message_id: str
@@ -76,6 +81,7 @@ class DeliveryRow:
     leased_by: str | None
     created_at: datetime
     changed_at: datetime
+    last_error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,7 @@ _MESSAGE: Final = (
     select(
         *(column for column in messages.c if not column.name.endswith("_key")),
         arrivals.c.id.label("arrival_id"),
+        arrivals.c.received_at.label("arrived_at"),
         arrivals.c.source,
         arrivals.c.trust_by,
         arrivals.c.trust_detail,
@@ -144,11 +151,6 @@ _DELIVERY: Final = select(
     events.c.message_id,
     *(column for column in deliveries.c if column.name != "event_id"),
 ).join(events, events.c.id == deliveries.c.event_id)
-_WANTED: Final = exists().where(
-    events.c.message_id == messages.c.id,
-    deliveries.c.event_id == events.c.id,
-    deliveries.c.state != DeliveryState.FILTERED,
-)
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {
     DeliveryState.PENDING: PENDING,
@@ -162,34 +164,26 @@ def list_messages(
     *,
     limit: int = DEFAULT_LIMIT,
     before: int | None = None,
-    provider: str | None = None,
-    unwanted: bool = False,
+    which: MessageFilter = search.ALL,
 ) -> list[MessageRow]:
-    """List messages, the last to arrive first; `before` is the `arrival_id` to go on from.
-
-    `unwanted`: only those that no endpoint wanted. Looks at one message after the other.
-    """
-    query = _MESSAGE.order_by(arrivals.c.id.desc()).limit(limit)
+    """List messages, the last to arrive first; `before` is the `arrival_id` to go on from."""
+    query = _MESSAGE.where(*which.conditions()).order_by(arrivals.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(arrivals.c.id < before)
-    if provider is not None:
-        query = query.where(messages.c.provider == provider)
-    if unwanted:
-        query = query.where(~_WANTED)
-    return [_message(row) for row in connection.execute(query).mappings()]
+    return _messages(connection, query)
 
 
 def show_message(connection: Connection, message_id: str) -> MessageDetail:
     """Return one message, or raise NotFound."""
-    row = connection.execute(_MESSAGE.where(messages.c.id == message_id)).mappings().first()
-    if row is None:
+    found = _messages(connection, _MESSAGE.where(messages.c.id == message_id))
+    if not found:
         raise NotFound(f"there is no message {message_id}")
     brought = _ARRIVAL.where(arrivals.c.message_id == message_id).order_by(arrivals.c.id)
     follows = _DELIVERY.where(events.c.message_id == message_id).order_by(deliveries.c.id)
     return MessageDetail(
-        row=_message(row),
+        row=found[0],
         arrivals=tuple(_arrival(each) for each in connection.execute(brought).mappings()),
-        deliveries=tuple(_delivery(each) for each in connection.execute(follows).mappings()),
+        deliveries=tuple(_deliveries(connection, follows)),
     )
 
 
@@ -209,13 +203,13 @@ def list_deliveries(
         query = query.where(deliveries.c.endpoint == endpoint)
     if state is not None:
         query = query.where(_STATES.get(state, deliveries.c.state == state))
-    return [_delivery(row) for row in connection.execute(query).mappings()]
+    return _deliveries(connection, query)
 
 
 def show_delivery(connection: Connection, delivery_id: int) -> DeliveryDetail:
     """Return one delivery with all its attempts, or raise NotFound."""
-    found = connection.execute(_DELIVERY.where(deliveries.c.id == delivery_id)).mappings().first()
-    if found is None:
+    found = _deliveries(connection, _DELIVERY.where(deliveries.c.id == delivery_id))
+    if not found:
         raise NotFound(f"there is no delivery {delivery_id}")
     sent = (
         select(events.c.id, events.c.format, events.c.type, events.c.body)
@@ -226,7 +220,7 @@ def show_delivery(connection: Connection, delivery_id: int) -> DeliveryDetail:
     columns = (column for column in attempts.c if column.name not in {"id", "delivery_id"})
     made = select(*columns).where(attempts.c.delivery_id == delivery_id)
     return DeliveryDetail(
-        delivery=_delivery(found),
+        delivery=found[0],
         event=Event(event.id, event.format, event.type, event.body),
         attempts=tuple(
             AttemptRow(**row)
@@ -289,8 +283,19 @@ def _quarantined(query: Select[*tuple[object, ...]]) -> Select[*tuple[object, ..
     return query.where(quarantine).order_by(arrivals.c.id.desc())
 
 
-def _message(row: RowMapping) -> MessageRow:
-    return MessageRow(rows.as_message(row), row["arrival_id"], row["purged_at"])
+def _messages(connection: Connection, query: Select[Any]) -> list[MessageRow]:
+    found = connection.execute(query).mappings().all()
+    states = search.states_of(connection, [row["id"] for row in found])
+    return [
+        MessageRow(
+            message=rows.as_message(row),
+            arrival_id=row["arrival_id"],
+            arrived_at=row["arrived_at"],
+            purged_at=row["purged_at"],
+            state=states.get(row["id"]),
+        )
+        for row in found
+    ]
 
 
 def _arrival(row: RowMapping) -> ArrivalRow:
@@ -298,5 +303,13 @@ def _arrival(row: RowMapping) -> ArrivalRow:
     return ArrivalRow(origin=rows.origin(row), outcome=ArrivalOutcome(row["outcome"]), **known)
 
 
-def _delivery(row: RowMapping) -> DeliveryRow:
-    return DeliveryRow(**dict(row) | {"state": DeliveryState(row["state"])})
+def _deliveries(connection: Connection, query: Select[Any]) -> list[DeliveryRow]:
+    found = connection.execute(query).mappings().all()
+    errors = search.last_errors(connection, [row["id"] for row in found])
+    return [
+        DeliveryRow(
+            **dict(row)
+            | {"state": DeliveryState(row["state"]), "last_error": errors.get(row["id"])}
+        )
+        for row in found
+    ]

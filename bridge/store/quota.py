@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from sqlalchemy import Connection, func, literal_column, select
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, func, literal_column, select
 from bridge import metrics
 from bridge.errors import QuarantineFull
 from bridge.model import Arrival, Envelope, MailFile, Reason, Unreadable
+from bridge.net.limits import network_of
 from bridge.store.tables import arrivals
 
 # Why a mail is a stranger's: it was judged before any evidence, or there was none.
@@ -25,7 +25,6 @@ _STRANGERS: Final = frozenset(
 )
 _ONE_PEER: Final = 4  # a single peer may fill one part of so many
 _GOOD_FOR: Final = 30.0  # seconds until other bridges' mails and what was discarded are counted
-_IPV6_SITE: Final = 64  # bits of a network that one customer has for himself
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class Quota:
             metrics.QUARANTINE_REFUSED.labels("all").inc()
             raise QuarantineFull(f"quarantine holds {full} of strangers' mail")
         if isinstance(arrival.origin, Envelope):
-            peer = _site(arrival.origin.peer)
+            peer = network_of(arrival.origin.peer)
             use = self._peers.setdefault(peer, _Use())
             if full := self._full(use, size, _ONE_PEER):
                 metrics.QUARANTINE_REFUSED.labels("peer").inc()
@@ -103,16 +102,6 @@ class Quota:
             self._all.mails += mails
             self._all.size += int(size)
             if peer is not None:
-                use = self._peers.setdefault(_site(peer), _Use())
+                use = self._peers.setdefault(network_of(peer), _Use())
                 use.mails += mails
                 use.size += int(size)
-
-
-def _site(peer: str | None) -> str:
-    """Name whose mail it is: an IPv4 address, or all of the network that an IPv6 peer has."""
-    if peer is None:
-        return ""
-    address = ip_address(peer)
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, _IPV6_SITE), strict=False))
-    return peer

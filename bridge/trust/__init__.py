@@ -20,8 +20,8 @@ from bridge.trust.covered import only_covered, uncovered
 from bridge.trust.shared import MAILBOXES, SENDERS, is_within
 
 __all__ = [
-    "KINDS", "Kind", "Kinds", "Names", "configured", "describe", "names_for", "only_covered",
-    "uncovered", "warnings", "weigh",
+    "KINDS", "Kind", "Kinds", "Names", "close", "configured", "describe", "names_for",
+    "only_covered", "uncovered", "warnings", "weigh",
 ]  # fmt: skip
 
 Kinds = Mapping[str, Kind[Any]]
@@ -89,6 +89,12 @@ def names_for(
     from bridge.trust.resolver import DnsNames  # dnspython takes memory
 
     return DnsNames(patience)
+
+
+def close(kinds: Kinds = KINDS) -> None:
+    """End what checking evidence started, such as threads."""
+    for kind in kinds.values():
+        kind.close()
 
 
 def describe(policy: TrustSettings, kinds: Kinds = KINDS) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from bridge import mail
+from bridge import letters, mail
 from bridge.config.authserv import AuthservSettings
 from bridge.mail import HeaderField
 from bridge.model import Arrival, Email, SourceKind, Trust
@@ -153,7 +153,7 @@ def _domains_of(result: Result) -> set[str]:
             named = result.values("header.from")
         case _:
             named = ()
-    domains = {value.rpartition("@")[2].lower().rstrip(".") for value in named}
+    domains = {letters.lower(value.rpartition("@")[2]).rstrip(".") for value in named}
     return domains if len(domains) == 1 else set()
 
 

@@ -56,7 +56,7 @@ def _nothing(_: object) -> tuple[str, ...]:
     return ()
 
 
-def _no_imports() -> None:
+def _do_nothing() -> None:
     pass
 
 
@@ -100,8 +100,11 @@ class Kind(Generic[_T]):
     secret: str | None = None
     """What to call the value where it is a secret, as in "secret recipient"."""
 
-    preload: Callable[[], None] = _no_imports
+    preload: Callable[[], None] = _do_nothing
     """Import what is too heavy to import unless the config uses this kind."""
+
+    close: Callable[[], None] = _do_nothing
+    """End the threads that checking it started, if any."""
 
 
 def related(one: str, other: str) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from hmac import compare_digest
 from typing import Final
 
@@ -20,12 +20,11 @@ from bridge.model import Arrival, Email, Trust
 from bridge.trust import signature
 from bridge.trust.base import Absent, Kind, Later, Names, UnansweredError
 from bridge.trust.signature import MAX_SIGNATURES, Signature, UnusableError
+from bridge.trust.threads import EvidenceThreads
 
 DEADLINE: Final = 10.0  # seconds for all signatures of a mail together
 _LARGE: Final = 64 * 1024  # bytes of a body; an SMS has a fraction of that
-# Large bodies are hashed one at a time. In parallel they would all miss the deadline, and occupy
-# the threads that small mails wait for.
-_LARGE_BODIES: Final = ThreadPoolExecutor(1, "dkim-content")
+_THREADS: Final = EvidenceThreads()
 _SKEW: Final = 300.0  # seconds that the signer's clock may be ahead of ours
 
 
@@ -53,14 +52,14 @@ class _Mail:
     """The headers and body of one mail, with the line ends that were signed."""
 
     def __init__(self, arrival: Arrival, found: HeaderFields, names: Names) -> None:
-        fields, body = found.fields, arrival.raw[found.content :]
+        fields, self._line_end = found.fields, b"\r\n"
         if not any(b"\r\n" in field.raw for field in fields):
-            # A file with LF line ends; on the wire they were CRLF.
+            # A file, or a program that sent bare LF; what was signed had CRLF.
+            self._line_end = b"\n"
             fields = [HeaderField(each.name, _crlf(each.raw), each.value) for each in fields]
-            body = _crlf(body)
         self.signatures = signature.signatures(fields)
         self._fields = fields
-        self._body = body
+        self._body = arrival.raw[found.content :]
         self._received_at = arrival.received_at
         self._names = names
         self._digests: dict[str, bytes] = {}  # by canonicalization
@@ -94,7 +93,8 @@ class _Mail:
             if isinstance(records, BaseException):
                 raise records
             try:
-                await asyncio.to_thread(verify.verify_signature, read, records, self._fields)
+                work = partial(verify.verify_signature, read, records, self._fields)
+                await _THREADS.run(work, is_large=False)
                 await self._check_content(read)
             except UnusableError as error:
                 absent = absent or Absent(f"the signature of {read.domain}: {error}")
@@ -115,10 +115,8 @@ class _Mail:
 
         canon = read.body_canon
         if canon not in self._digests:
-            loop = asyncio.get_running_loop()
-            pool = _LARGE_BODIES if len(self._body) > _LARGE else None
-            digest = loop.run_in_executor(pool, verify.body_digest, self._body, canon)
-            self._digests[canon] = await digest
+            work = partial(verify.body_digest, self._body, canon, self._line_end)
+            self._digests[canon] = await _THREADS.run(work, is_large=len(self._body) > _LARGE)
         if not compare_digest(self._digests[canon], read.body_hash):
             raise UnusableError("it does not fit the text")
 
@@ -169,4 +167,5 @@ KIND: Final[Kind[Sequence[str]]] = Kind(
     domains=iter,
     needs_dns=True,
     preload=_preload,
+    close=_THREADS.close,
 )

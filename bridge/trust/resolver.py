@@ -16,7 +16,7 @@ import dns.name
 from dns.asyncresolver import Resolver
 from dns.resolver import NXDOMAIN, NoAnswer
 
-from bridge import metrics
+from bridge import letters, metrics
 from bridge.trust.base import UnansweredError
 
 _T = TypeVar("_T")
@@ -64,7 +64,7 @@ class DnsNames:
 
     async def txt(self, name: str) -> Sequence[bytes]:
         """Return the TXT records of a name, empty if it has none; raises UnansweredError."""
-        name = name.lower()
+        name = letters.lower(name)
         now = self._clock()
         expires, records = self._known.get(name, (now, ()))
         if now < expires:

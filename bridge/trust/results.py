@@ -49,7 +49,7 @@ class MalformedError(Exception):
 
 
 def authserv_id(value: bytes) -> str | None:
-    """Parse only the authserv-id, in lower case; None if it can't be parsed."""
+    """Parse only the authserv-id, in lower case; None if it isn't a plain ASCII token."""
     try:
         return _Reader(_text(value[:MAX_RESULTS_HEADER])).authserv_id()
     except MalformedError:
@@ -73,14 +73,19 @@ class _Reader:
         self._at = 0
 
     def authserv_id(self) -> str:
-        self._skip()
-        start = self._at
-        is_quoted = self._peek('"')
-        name = self._value().lower()
-        if not is_quoted and ("=" in name or self._skip_to("=")):
-            self._at = start  # no authserv-id: this is the first result
+        """Parse the authserv-id; "" if there is none and the first result comes at once.
+
+        RFC 8601 allows quotes, and comments in front. No server writes those, and a server that
+        deletes forged headers of its own id may not recognise it when it is spelled that way.
+        """
+        name = self._optional_word()
+        if "=" in name or (name and self._skip_to("=")):
+            self._at = 0  # no authserv-id: this is the first result
             return ""
-        return name
+        is_plain = name.isascii() and self._text.startswith(name) and bool(name)
+        if not is_plain or self._peek('"') or self._peek("\\"):
+            raise MalformedError("does not begin with a plain id")
+        return name.lower()
 
     def read(self) -> Results:
         name = self.authserv_id()

@@ -29,7 +29,8 @@ CANONS: Final = ("simple", "relaxed")
 
 _MAX_TAGS: Final = 8 * 1024  # bytes of one header or key record
 _TAG_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_BLANKS: Final = re.compile(r"[ \t\r\n]+")
+_FWS: Final = " \t\r\n"  # all that RFC 6376 allows; str.strip() would take \x1c and more
+_BLANKS: Final = re.compile(f"[{_FWS}]+")
 _DOMAIN: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _HEADER: Final = re.compile(r"[!-9;-~]+")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -67,16 +68,16 @@ def tags(text: str) -> Mapping[str, str]:
         raise UnusableError(f"it is longer than {_MAX_TAGS} bytes")
     found: dict[str, str] = {}
     parts = text.split(";")
-    if not parts[-1].strip():
+    if not parts[-1].strip(_FWS):
         parts.pop()
     for part in parts:
         name, equals, value = part.partition("=")
-        name = name.strip()
+        name = name.strip(_FWS)
         if not equals or not _TAG_NAME.fullmatch(name):
             raise UnusableError("it is no list of tags")
         if name in found:
             raise UnusableError("it has a tag twice")
-        found[name] = value.strip()
+        found[name] = value.strip(_FWS)
     return found
 
 
@@ -107,9 +108,9 @@ def read(field: HeaderField) -> Signature:
     if header_canon not in CANONS or body_canon not in CANONS:
         raise UnusableError("its canonicalization is not known here")
     methods = found.get("q", "dns/txt").lower().split(":")
-    if "dns/txt" not in (method.strip() for method in methods):
+    if "dns/txt" not in (method.strip(_FWS) for method in methods):
         raise UnusableError("its key is not in the DNS")
-    headers = tuple(name.strip().lower() for name in found["h"].split(":"))
+    headers = tuple(name.strip(_FWS).lower() for name in found["h"].split(":"))
     if not all(_HEADER.fullmatch(name) for name in headers):
         raise UnusableError("its h= is no list of headers")
     domain, selector = found["d"].lower(), found["s"].lower()

@@ -24,7 +24,8 @@ from bridge.trust.signature import Signature, UnusableError, decode_base64, tags
 MIN_BITS: Final = 1024  # RFC 8301; shorter keys were broken long ago
 MAX_BITS: Final = 8192  # longer ones only cost time
 
-_BLANKS: Final = re.compile(rb"[ \t]+")
+# Blanks to replace by one space; a single space already is, and most are single ones.
+_BLANKS: Final = re.compile(rb"\t[ \t]*| [ \t]+")
 _CRLF: Final = b"\r\n"
 _NO_BLANK: Final = re.compile(rb"[^ \t\r]")
 _PIECE: Final = 64 * 1024  # bytes
@@ -38,15 +39,20 @@ class Key:
     whole_domain: bool  # False: i= must be of the very domain (t=s)
 
 
-def body_digest(body: bytes, canon: str) -> bytes:
-    """Return the hash of a canonicalized body, as in `bh=`."""
+def body_digest(body: bytes, canon: str, line_end: bytes = b"\r\n") -> bytes:
+    """Return the hash of a canonicalized body, as in `bh=`.
+
+    If the body's line ends are bare LF, they are hashed as CRLF.
+    """
     digest = hashlib.sha256()
     ends = 0  # trailing line ends, which count only if text follows
     is_empty = True
-    for piece in _pieces(body):
+    for piece in _pieces(body, line_end):
         lines = piece
+        if line_end != _CRLF:
+            lines = lines.replace(_CRLF, line_end).replace(line_end, _CRLF)
         if canon == "relaxed":
-            lines = _BLANKS.sub(b" ", piece).replace(b" \r\n", _CRLF).removesuffix(b" ")
+            lines = _BLANKS.sub(b" ", lines).replace(b" \r\n", _CRLF).removesuffix(b" ")
         text = _without_ends(lines)
         if text:
             digest.update(_CRLF * ends + text)
@@ -58,16 +64,16 @@ def body_digest(body: bytes, canon: str) -> bytes:
     return digest.digest()
 
 
-def _pieces(body: bytes) -> Iterator[bytes]:
+def _pieces(body: bytes, line_end: bytes = b"\r\n") -> Iterator[bytes]:
     """Split a body after line ends; a long line after any byte that the next can't affect.
 
     Replacing in all of a large mail at once would hold the GIL and block everything.
     """
     start = 0
     while start < len(body):
-        end = body.rfind(_CRLF, start, start + _PIECE)
+        end = body.rfind(line_end, start, start + _PIECE)
         if end >= 0:
-            end += len(_CRLF)
+            end += len(line_end)
         else:  # a long line
             cut = _NO_BLANK.search(body, start + _PIECE - 1)
             end = len(body) if cut is None else cut.end()
@@ -137,7 +143,7 @@ def _key_tags(record: bytes) -> dict[str, str] | None:
 
 
 def _listed(text: str) -> set[str]:
-    return {each.strip().lower() for each in text.split(":")}
+    return {each.strip(" \t\r\n").lower() for each in text.split(":")}
 
 
 def _public(text: str, kind: str) -> RSAPublicKey | Ed25519PublicKey:

@@ -34,7 +34,7 @@ def test_the_keys_of_lists_are_stable(smsbridge: Smsbridge, filled: Filled) -> N
     (message,) = smsbridge("messages", "list", "-c", filled.config, "--json").document
     assert list(message) == [
         "id", "arrival_id", "provider", "from", "to", "received_at", "bridged_at",
-        "provider_message_id",
+        "provider_message_id", "arrived_at", "state",
     ]  # fmt: skip
     assert message["received_at"] == "2026-04-08T12:30:52+00:00"
     deliveries = smsbridge("deliveries", "list", "-c", filled.config, "--json").document

@@ -25,6 +25,8 @@ PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
         "opendkim-testmsg": "opendkim-tools",
         "openssl": "openssl",
         "pg_ctl": "postgresql",
+        "pg_dump": "postgresql-client",
+        "pg_restore": "postgresql-client",
         "postfix": "postfix",
         "swaks": "swaks",
         "systemd-analyze": "systemd",

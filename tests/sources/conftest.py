@@ -54,9 +54,16 @@ async def start(taken: Taken) -> AsyncIterator[Start]:
     """Start sources on free ports; at the end nothing may be left of them."""
     running: list[tuple[SmtpSource, asyncio.Task[None]]] = []
 
-    async def begin(accept: Accept = taken, *, memory: int | None = None, **settings: object):  # type: ignore[no-untyped-def]
+    async def begin(  # type: ignore[no-untyped-def]
+        accept: Accept = taken,
+        *,
+        memory: int | None = None,
+        new_id: Callable[[], str] | None = None,
+        **settings: object,
+    ):
         options = {"listen": ("127.0.0.1:0",), "hostname": "bridge.example"} | settings
-        more = {} if memory is None else {"memory": memory}
+        given = {"memory": memory, "new_id": new_id}
+        more = {name: value for name, value in given.items() if value is not None}
         source = make_source(SmtpSettings.model_validate(options), accept, **more)
         running.append((source, asyncio.create_task(source.run())))
         async with asyncio.timeout(PATIENCE):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 
 from bridge.config.settings import SmtpSettings
 from bridge.model import Arrival, ArrivalOutcome, Receipt
@@ -38,11 +41,18 @@ class Taken:
     @property
     def contents(self) -> list[bytes]:
         """What came, without the Received header, whose third line is its last."""
-        return [each.raw.split(b"\r\n", 3)[3] for each in self.arrivals]
+        return [re.split(rb"\r?\n", each.raw, maxsplit=3)[3] for each in self.arrivals]
 
 
 def make_source(settings: SmtpSettings, accept: Accept, **more: object) -> SmtpSource:
-    return SmtpSource(settings, accept, {}, clock=pinned_time, **more)  # type: ignore[arg-type]
+    ids = (f"{number:016x}" for number in count(1))
+    more = {"clock": pinned_time, "new_id": partial(next, ids)} | more
+    return SmtpSource(settings, accept, {}, **more)  # type: ignore[arg-type]
+
+
+def stored(number: int = 1) -> str:
+    """Return the reply to the mail of this number, of those that a source handed to its store."""
+    return f"250 2.0.0 Stored as {number:016x}"
 
 
 class Peer:
@@ -53,10 +63,17 @@ class Peer:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, address: str, tls: ssl.SSLContext | None = None) -> Peer:
+    async def connect(
+        cls, address: str, tls: ssl.SSLContext | None = None, *, come_from: str | None = None
+    ) -> Peer:
         host, _, port = address.rpartition(":")
+        local = (come_from, 0) if come_from else None
         async with asyncio.timeout(PATIENCE):
-            return cls(*await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls))
+            return cls(
+                *await asyncio.open_connection(
+                    host.strip("[]"), int(port), ssl=tls, local_addr=local
+                )
+            )
 
     async def send(self, data: bytes) -> None:
         async with asyncio.timeout(PATIENCE):

@@ -390,7 +390,7 @@ def test_claims_are_seeks_in_an_index_however_many_wait(crowded: Database) -> No
 
 def test_plain_python_lists_are_bounded() -> None:
     """A retry of many ids is cut into statements that every database takes."""
-    parts = outbox._in_parts(range(1201))
+    parts = outbox.in_parts(range(1201))
     assert [len(part) for part in parts] == [500, 500, 201]
 
 

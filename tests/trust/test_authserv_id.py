@@ -84,13 +84,48 @@ async def test_a_pass_of_a_listed_domain_is_evidence(said: str, more: dict[str, 
         "MX.example.com; ",
         "mx.example.com 1; ",
         "mx.example.com (of us); ",
-        '"mx.example.com"; ',
         "mx.example.com\r\n\t;\r\n ",
     ],
 )
 async def test_the_id_may_be_written_in_other_ways(name: str):
-    """Case, version, comments, quotes and folding make no other id."""
+    """Case, version, comments behind it and folding make no other id."""
     assert isinstance(await weigh(mail_of(stamp(name=name), BORDER)), Trust)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '"mx.example.com"; ',
+        '"mx.exa\\mple.com"; ',
+        "(a comment) mx.example.com; ",
+        "()mx.example.com; ",
+        'mx.example."com"; ',
+        "mx.example.com\\; ",
+        "m\\x.example.com; ",
+    ],
+)
+async def test_a_spelling_that_strippers_miss_is_not_the_servers(name: str):
+    """A server that deletes forged headers of its id may let these through; it writes none."""
+    why = await why_not(mail_of(stamp(name=name), BORDER))
+    assert "no Authentication-Results header is of mx.example.com" in why
+
+
+KELVIN = "\N{KELVIN SIGN}"  # which str.lower() turns into a k
+
+
+async def test_a_kelvin_sign_is_no_k():
+    """Neither in the server's id nor in the domain that passed."""
+    id_of = {"id": "mx.kelvin.example", "dkim": ["kelvin.example"]}
+    own = OWN.replace("agiletelecom.com", "kelvin.example")
+    signature = SIGNATURE.replace("agiletelecom.com", "kelvin.example")
+
+    async def judged(name: str, domain: str) -> Trust | Unreadable:
+        said = stamp(f"dkim=pass header.d={domain}", f"{name}; ")
+        return await weigh(mail_of(said, BORDER, own=own, signature=signature), **id_of)
+
+    assert isinstance(await judged("mx.Kelvin.example", "Kelvin.example"), Trust)
+    assert isinstance(await judged(f"mx.{KELVIN}elvin.example", "kelvin.example"), Unreadable)
+    assert isinstance(await judged("mx.kelvin.example", f"{KELVIN}elvin.example"), Unreadable)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from bridge import mail, trust
 from bridge.config.settings import TrustSettings
 from bridge.model import Arrival, Email, Reason, Trust, Unreadable
-from bridge.trust import dkim, verify
+from bridge.trust import dkim, signature, verify
 from bridge.trust.resolver import DnsNames
 from tests.origins import IMAP
 from tests.patience import PATIENCE
@@ -350,6 +351,9 @@ def test_pieces_make_no_difference(size: int, body: str):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(verify, "_PIECE", size)
             assert verify.body_digest(raw, canon) == wanted
+            bare = raw.replace(b"\r\n", b"\n")
+            if b"\r" not in bare:
+                assert verify.body_digest(bare, canon, b"\n") == wanted
 
 
 @pytest.mark.parametrize("text", [b"a b ", b"a\t", b"a \n", b"a \r", b"ab"])
@@ -381,10 +385,10 @@ async def test_big_mails_hold_up_no_small_one(names: DnsNames, monkeypatch: pyte
     go_on = threading.Event()
     digest = verify.body_digest
 
-    def waiting(body: bytes, canon: str) -> bytes:
+    def waiting(body: bytes, canon: str, line_end: bytes) -> bytes:
         if len(body) > 100_000:
             go_on.wait(PATIENCE)
-        return digest(body, canon)
+        return digest(body, canon, line_end)
 
     # What is shown is an order of events, which no busy machine may change: neither a deadline
     # nor the name server has a part in it.
@@ -423,3 +427,40 @@ async def test_without_a_dns_there_is_no_evidence():
     arrival = Arrival(IMAP, "inbox", GOOD, NOW)
     result = await trust.weigh(arrival, email, TrustSettings(dkim=(DOMAIN,)))
     assert isinstance(result, Unreadable)
+
+
+@pytest.mark.parametrize("odd", ["\x1c", "\x1f", "\x0b", "\x0c"])
+def test_only_blanks_and_line_ends_are_stripped_from_tags(odd: str):
+    """RFC 6376 allows no other whitespace: another verifier would see another domain."""
+    assert signature.tags(f"d= a.example\t\r\n {odd};")["d"] == f"a.example\t\r\n {odd}"
+    with pytest.raises(signature.UnusableError):
+        signature.tags(f"{odd}d=a.example")
+
+
+async def test_decoding_cannot_occupy_the_threads(names: DnsNames):
+    """Costly mails hold all shared threads; a signed mail is verified all the same."""
+    go_on = threading.Event()
+    shared = ThreadPoolExecutor(2)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(shared)
+    decoding = [loop.run_in_executor(None, go_on.wait) for _ in range(8)]
+    try:
+        assert isinstance(await weigh(GOOD, names), Trust)
+        large = Signer().sign(MAIL + b"x" * 100_000 + b"\r\n")
+        assert isinstance(await weigh(large, names), Trust)
+    finally:
+        go_on.set()
+        await asyncio.gather(*decoding)
+
+
+async def test_the_threads_end_and_come_back(names: DnsNames):
+    """Closed at the end of a run; they are named, and few."""
+    trust.close()
+    for _ in range(2):
+        await asyncio.gather(*(weigh(GOOD, names) for _ in range(20)))
+        ours = [each for each in threading.enumerate() if each.name.startswith("evidence")]
+        assert 1 <= len(ours) <= 2
+        trust.close()
+        for thread in ours:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()

@@ -53,6 +53,7 @@ class FailedMails:
         self._status = status
         self._is_stopping = is_stopping
         self._failures: dict[int, _Failure] = {}
+        self._no_room: set[int] = set()  # those of strangers, for which quarantine has no room
         self._breaks: dict[int, int] = {}  # UID → connections that ended while only it was fetched
         # Up to this UID mails are fetched one by one: one of them ends the connection, or is bigger
         # than the size that the server gave for it.
@@ -61,18 +62,21 @@ class FailedMails:
     def forget_all(self) -> None:
         """Forget everything: the UIDs are no longer valid."""
         self._failures.clear()
+        self._no_room.clear()
         self._breaks.clear()
         self.singly_up_to = 0
 
     def forget(self, uid: int) -> None:
         """Forget a mail, because it is stored."""
         self._failures.pop(uid, None)
+        self._no_room.discard(uid)
         self._breaks.pop(uid, None)
 
     def due(self, wanted: Sequence[int]) -> list[int]:
         """Return the UIDs that may be fetched now; forget those no longer wanted."""
         present = set(wanted)
         self._failures = {uid: how for uid, how in self._failures.items() if uid in present}
+        self._no_room &= present
         self._breaks = {uid: times for uid, times in self._breaks.items() if uid in present}
         now = asyncio.get_running_loop().time()
         return [
@@ -107,6 +111,17 @@ class FailedMails:
         if earlier is None:
             log.warning("imap.put_off", mailbox=self._settings.name, uid=uid, detail=why)
         self._failures[uid] = _Failure(1, earlier.since if earlier else now, now + _SOON)
+
+    def defer_for_room(self, uid: int, why: str) -> None:
+        """Retry a stranger's mail later: quarantine is full, and only an operator can empty it."""
+        now = asyncio.get_running_loop().time()
+        earlier = self._failures.get(uid)
+        if earlier is None and not self._no_room:
+            self._status.alarm(Alarm.QUARANTINE_FULL, uid=uid, detail=why)
+        elif earlier is None:
+            self._status.count_alarm(Alarm.QUARANTINE_FULL)  # a flood is one line
+        self._no_room.add(uid)
+        self._failures[uid] = _Failure(1, earlier.since if earlier else now, now + _AGAIN)
 
     def suspect(self, uids: Sequence[int], error: ImapUnavailable) -> None:
         """Record which mails were being fetched when a connection ended.

@@ -26,6 +26,7 @@ class Alarm(StrEnum):
     ONLY_MARKED = "only_marked"  # the server can only mark mails \Deleted
     NOT_TAKEN = "not_taken"  # a mail failed twice; it is retried now and then
     TOO_BIG = "too_big"  # a mail over max_message is left in the mailbox for good
+    QUARANTINE_FULL = "quarantine_full"  # a stranger's mail waits for room; the others are taken
     UIDVALIDITY_CHANGED = "uidvalidity_changed"  # all mails were renumbered and are read again
     BUG = "bug"
 

@@ -13,7 +13,13 @@ from datetime import datetime
 from typing import Final
 
 from bridge.config.imap import Afterwards, ImapSettings, Step
-from bridge.errors import BridgeError, ImapRefused, StoreUnavailable, TrustUnavailable
+from bridge.errors import (
+    BridgeError,
+    ImapRefused,
+    QuarantineFull,
+    StoreUnavailable,
+    TrustUnavailable,
+)
 from bridge.model import Arrival, ArrivalOutcome, MailboxPlace, Receipt
 from bridge.sources.imap.act import actions_of, carry_out
 from bridge.sources.imap.client import ImapClient
@@ -132,6 +138,9 @@ class ImapSync:
         arrival = Arrival(place, name, mail.raw, received_at=self._clock())
         try:
             receipt = await self._accept(arrival)
+        except QuarantineFull as error:  # a stranger's mail: the others are still taken
+            self._failed.defer_for_room(mail.uid, str(error))
+            return
         except StoreUnavailable as error:
             self._failure = error
             return

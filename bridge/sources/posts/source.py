@@ -17,7 +17,7 @@ from bridge.config.posts import PostsSettings
 from bridge.errors import StoreUnavailable, TrustUnavailable
 from bridge.model import Arrival, Caller, Post, Receipt, Report
 from bridge.net.http_server import HttpServer
-from bridge.net.limits import Budget, HttpLimits
+from bridge.net.limits import Budget, HttpLimits, network_of
 from bridge.net.listening import peer_address
 from bridge.net.tls import server_context
 from bridge.providers.posts import Answer, Posts
@@ -58,7 +58,7 @@ class PostSource:
         self._tokens = tokens
         self._accept = accept
         self._clock = clock
-        self._budget = Budget(_MEMORY)
+        self._budget = Budget(_MEMORY, _MEMORY // 4)
         self._stopping = asyncio.Event()
         self._commits: set[asyncio.Task[Receipt]] = set()
         self._throttled = ThrottledLog(log)
@@ -131,7 +131,7 @@ class PostSource:
         size = request.content_length
         if size is not None and size > self._settings.max_body:
             return refuse(413)
-        share = self._budget.share()
+        share = self._budget.share(network_of(self._peer(request)))
         if not share.grow(size if size is not None else int(self._settings.max_body)):
             self._throttled.warning("posts.memory", peer=self._peer(request))
             return refuse(503)

@@ -27,7 +27,7 @@ async def serve(
                 if not admitted:
                     accepted.close()
             if admitted:
-                handshakes.create_task(_shake_hands(accepted, shared, session))
+                session.handshake = handshakes.create_task(_shake_hands(accepted, shared, session))
 
         def failed(error: OSError) -> None:
             shared.log.warning("smtp.accept_failed", error=error.strerror)
@@ -41,7 +41,7 @@ async def _shake_hands(
     assert shared.tls is not None
     try:
         # The loop's own timeout doesn't end the wait when the peer resets the connection.
-        async with asyncio.timeout(shared.idle_timeout):
+        async with asyncio.timeout(shared.patience):
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: session, accepted, ssl=shared.tls, ssl_shutdown_timeout=LINGER
             )
@@ -53,3 +53,5 @@ async def _shake_hands(
         session.release()
         accepted.close()
         raise
+    finally:
+        session.handshake = None

@@ -13,6 +13,7 @@ from typing import Final, cast
 from aiosmtpd.smtp import SMTP
 
 from bridge import metrics
+from bridge.net.limits import Limit, Pace
 from bridge.net.listening import peer_address
 from bridge.sources.smtp.shared import SharedState
 from bridge.sources.smtp.syntax import with_enhanced_code
@@ -31,6 +32,10 @@ class Phase(Enum):
     COMMIT = auto()
 
 
+# Bytes per second that a peer must send within each window, as long as its patience. One command a
+# minute is enough; of a mail, what the slowest modem sent.
+_MIN_RATE: Final = {Phase.TALK: 0.1, Phase.DATA: 32.0}
+_CHECKS: Final = 8  # per idle timeout: patience shrinks when places become scarce
 _HAS_OWN_TIMEOUT: Final = (Phase.HANDSHAKE, Phase.COMMIT)
 
 
@@ -49,6 +54,7 @@ class SmtpConnection(SMTP):
             loop=loop,
         )
         self.peer: str | None = None
+        self.handshake: asyncio.Task[None] | None = None  # of implicit TLS
         self._shared = shared
         self._admitted = False
         self._ended = False
@@ -59,6 +65,7 @@ class SmtpConnection(SMTP):
         self._grouped = False
         self._mistakes = 0
         self._began = self._active = loop.time()
+        self.pace = Pace(self._began)
 
     # Admission and closing
 
@@ -74,12 +81,10 @@ class SmtpConnection(SMTP):
         super().connection_made(transport)
 
     def admit(self) -> bool:
-        """Count against the connection limits; False, and logged, if one is reached."""
+        """Count against the connection limits; False if one is reached."""
         self._admitted = self._shared.admit(self)
         if not self._admitted:
             metrics.SMTP_REJECTED.labels("421").inc()
-            if not self._shared.draining:
-                self._shared.log.warning("smtp.too_many_connections", peer=self.peer)
         return self._admitted
 
     def release(self) -> None:
@@ -119,9 +124,23 @@ class SmtpConnection(SMTP):
         if self._phase is Phase.TALK and (self.envelope is None or not self.envelope.mail_from):
             self.hang_up("421 4.3.2 Shutting down, try again later")
 
+    @property
+    def can_yield(self) -> bool:
+        """Whether another peer can have this one's place: not while a mail is being committed."""
+        return self._phase is not Phase.COMMIT
+
+    def yield_place(self) -> None:
+        """Close the connection, because another peer gets its place."""
+        if self._phase is Phase.HANDSHAKE or self.handshake is not None:
+            self.abort()
+        else:
+            self.hang_up("421 4.7.0 Too many connections, try again later")
+
     def abort(self) -> None:
         """Close the connection at once."""
         self._ended = True
+        if self.handshake is not None:
+            self.handshake.cancel()
         if self._wire is not None:
             self._wire.abort()
         if self._phase is Phase.HANDSHAKE and self._handler_coroutine is not None:
@@ -147,7 +166,8 @@ class SmtpConnection(SMTP):
             self._timeout_handle = self._schedule_check()
 
     def _schedule_check(self) -> TimerHandle:
-        due = self._active + self._shared.idle_timeout
+        now = self.loop.time()
+        due = min(self._active + self._shared.patience, now + self._shared.idle_timeout / _CHECKS)
         if self._phase not in _HAS_OWN_TIMEOUT:
             due = min(due, self._hard_deadline)
         return self.loop.call_at(due, self._check_timeouts)
@@ -158,20 +178,26 @@ class SmtpConnection(SMTP):
         return self._began + self._shared.session_timeout + self._shared.idle_timeout
 
     def _check_timeouts(self) -> None:
-        """Disconnect an idle or endless peer, but never one that waits for our commit."""
-        now = self.loop.time()
+        """Disconnect an idle, slow or endless peer, but never one that waits for our commit."""
+        now, patience = self.loop.time(), self._shared.patience
         if self._phase in _HAS_OWN_TIMEOUT:
             self._active = now
+            self.pace.next_window(now)
             self._timeout_handle = self._schedule_check()
         elif now >= self._hard_deadline:
             self._shared.log.warning("smtp.session_too_long", peer=self.peer)
             self.hang_up("421 4.4.2 The session lasted too long")
-        elif now >= self._active + self._shared.idle_timeout:
+        elif now >= self._active + patience:
             self._shared.log.warning("smtp.idle", peer=self.peer, in_data=self._phase is Phase.DATA)
             # A mail with bare LF line ends never contains the end marker.
             hint = "; lines must end with CRLF" if self._phase is Phase.DATA else ""
             self.hang_up(f"421 4.4.2 Nothing came for too long{hint}")
+        elif self.pace.is_over(now, patience) and self.pace.in_window(now) < _MIN_RATE[self._phase]:
+            self._shared.no_room(Limit.RATE, self.peer)
+            self.hang_up("421 4.4.2 Too slow, try again later")
         else:
+            if self.pace.is_over(now, patience):
+                self.pace.next_window(now)
             self._timeout_handle = self._schedule_check()
 
     # Replies
@@ -186,7 +212,7 @@ class SmtpConnection(SMTP):
     def _count_reply(self, reply: str) -> None:
         if reply[0] in "45":
             metrics.SMTP_REJECTED.labels(reply[:3]).inc()
-            if reply.startswith("50"):
+            if reply.startswith(("50", "550")):
                 self._mistakes += 1
 
     async def _say(self, reply: str) -> None:
@@ -217,7 +243,7 @@ class SmtpConnection(SMTP):
         self._phase = Phase.HANDSHAKE
         try:
             # The loop's own timeout doesn't end the wait when the peer resets the connection.
-            async with asyncio.timeout(self._shared.idle_timeout):
+            async with asyncio.timeout(self._shared.patience):
                 upgraded = await self.loop.start_tls(
                     self._wire,
                     self,

@@ -11,67 +11,82 @@ from typing import Final
 _CRLF: Final = b"\r\n"
 _END: Final = b"\r\n.\r\n"
 _STUFFED: Final = b"\r\n."
-_TAIL: Final = len(_END) - 1  # bytes of the end marker that may precede the next chunk
+_PREFIXES: Final = tuple(_END[:length] for length in range(len(_END) - 1, 0, -1))
 
 
 class DataStream:
-    """Collects chunks until the end of the mail, wherever they are split."""
+    """Collects chunks until the end of the mail, wherever they are split.
 
-    __slots__ = ("_dots", "_dropped", "_kept", "discarding")
+    Dot-stuffing is removed from each chunk as it comes: from a whole mail of 10 MB it would block
+    the event loop.
+    """
+
+    __slots__ = ("_dropped", "_kept", "_tail", "discarding")
 
     def __init__(self) -> None:
-        # The CRLF that ended the DATA command counts as the start of the first line: with it, an
-        # empty mail and a dot on the first line need no special case.
-        self._kept = bytearray(_CRLF)
-        self._dots = 0
+        self._kept = bytearray()
+        # What may be the beginning of the end marker. The CRLF that ended the DATA command counts
+        # as the start of the first line: with it, an empty mail and a dot on the first line need
+        # no special case.
+        self._tail = _CRLF
         self._dropped = 0
         self.discarding = False
 
     @property
     def size(self) -> int:
         """The bytes of content so far, up to the end marker's; including those discarded."""
-        return self._dropped + len(self._kept) - len(_CRLF) - self._dots
+        return self._dropped + len(self._kept) + len(self._tail) - len(_CRLF)
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Add a chunk; return what followed the end of the mail, or None before the end."""
-        before = len(self._kept)
-        self._kept += chunk
-        end = self._kept.find(_END, max(0, before - _TAIL))
-        if end < 0:
-            self._dots += self._kept.count(_STUFFED, max(0, before - len(_STUFFED) + 1))
-            if self.discarding:
-                self._drop()
-            return None
-        rest = bytes(self._kept[end + len(_END) :])
-        del self._kept[end + len(_CRLF) :]
-        self._dots += self._kept.count(_STUFFED, max(0, before - len(_STUFFED) + 1))
-        return rest
+        lines = self._tail + chunk
+        end = lines.find(_END)
+        if end >= 0:
+            self._keep(lines[: end + len(_CRLF)])
+            self._tail = b""
+            return lines[end + len(_END) :]
+        self._tail = next(filter(lines.endswith, _PREFIXES), b"")
+        self._keep(lines[: len(lines) - len(self._tail)])
+        return None
 
     def discard(self) -> None:
         """Discard the content, past and future; only look for the end."""
         self.discarding = True
-        self._drop()
+        self._dropped += len(self._kept)
+        self._kept.clear()
 
-    def content(self) -> bytes:
-        """Return the mail with dot-stuffing removed."""
+    @property
+    def line_end(self) -> bytes:
+        """The line end of the mail's first line: CRLF, or the bare LF of a careless program."""
+        first = self._kept.find(b"\n", len(_CRLF))
+        is_bare = first >= 0 and self._kept[first - 1 : first] != b"\r"
+        return b"\n" if is_bare or first == len(_CRLF) else _CRLF
+
+    def has_line_over(self, most: int) -> bool:
+        """Return whether a line is longer than `most` bytes."""
+        return has_line_over(self._kept, most, len(_CRLF))
+
+    def content(self, header: bytes = b"") -> bytes:
+        """Return a header of ours and the mail, in one copy."""
+        return header + memoryview(self._kept)[len(_CRLF) :]
+
+    def _keep(self, lines: bytes) -> None:
         # A leading dot is removed whatever follows it (§4.5.2), so replacing "\r\n." is enough; no
-        # two of them overlap.
-        return bytes(memoryview(self._kept.replace(_STUFFED, _CRLF))[len(_CRLF) :])
-
-    def _drop(self) -> None:
-        surplus = len(self._kept) - _TAIL
-        if surplus > 0:
-            del self._kept[:surplus]
-            self._dropped += surplus
+        # two of them overlap, and none is split: the tail holds what may be one.
+        content = lines.replace(_STUFFED, _CRLF)
+        if self.discarding:
+            self._dropped += len(content)
+        else:
+            self._kept += content
 
 
-def has_line_over(content: bytes, most: int) -> bool:
-    """Return whether a line is longer than `most` bytes, not counting its CRLF."""
-    start = 0
+def has_line_over(content: bytes | bytearray, most: int, start: int = 0) -> bool:
+    """Return whether a line is longer than `most` bytes, not counting its CRLF or bare LF."""
     while len(content) - start > most:
         # The last line end within reach: skips all short lines at once.
-        end = content.rfind(_CRLF, start, start + most + len(_CRLF))
-        if end < 0:
+        pair = content.rfind(_CRLF, start, start + most + len(_CRLF))
+        feed = content.rfind(b"\n", start, start + most + 1)
+        if pair < 0 and feed < 0:
             return True
-        start = end + len(_CRLF)
+        start = max(pair + len(_CRLF), feed + 1)
     return False

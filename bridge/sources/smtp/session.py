@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from bridge.model import Arrival, Envelope
-from bridge.net.limits import Share
+from bridge.net.limits import Limit, Share, network_of
 from bridge.sources.smtp.connection import Phase, SmtpConnection
-from bridge.sources.smtp.data import DataStream, has_line_over
+from bridge.sources.smtp.data import DataStream
 from bridge.sources.smtp.shared import SharedState
 from bridge.sources.smtp.syntax import NULL_SENDER, ReceivedHeader, read_path
 
@@ -27,7 +27,7 @@ _WEB: Final = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
 
 MAX_COMMAND: Final = 2048  # RFC 5321 wants 512; extensions and long tokens need more
 MAX_COMMANDS: Final = 1000  # since the last stored mail
-MAX_MISTAKES: Final = 20  # unknown and malformed commands since then
+MAX_MISTAKES: Final = 20  # unknown and malformed commands, and wrong recipients, since then
 OVERRUN: Final = 1024**2  # bytes read beyond the size limit, so that the peer gets the 552
 _CHUNK: Final = 64 * 1024
 
@@ -75,13 +75,21 @@ class SmtpSession(SmtpConnection):
             self._close()
 
     async def _read_command(self) -> bytes | None:
-        """Read a line without its line end; None if it is too long."""
+        """Read a line without its CRLF; None if it is too long.
+
+        A bare LF or CR is no line end: what ends a line for us must end one for every relay, or
+        commands could be smuggled inside what a relay takes for one line.
+        """
         try:
             line: bytes = await self._reader.readuntil(b"\n")
         except LimitOverrunError:
             self.hang_up("500 5.5.2 Line too long, goodbye")
             raise ConnectionAbortedError from None
-        return line.rstrip(b"\r\n") if len(line) <= MAX_COMMAND else None
+        self.pace.add(len(line))
+        if not line.endswith(b"\r\n"):
+            self.hang_up("500 5.5.2 Lines must end with CRLF, goodbye")
+            raise ConnectionAbortedError
+        return line[:-2] if len(line) <= MAX_COMMAND else None
 
     async def _obey(self, line: bytes | None) -> None:
         if line is None:
@@ -93,10 +101,12 @@ class SmtpSession(SmtpConnection):
         self._grouped = name in _GROUPED
         self._commands += 1
         command = self._smtp_methods.get(name)
-        if refusal := self._refusal(line):
+        if refusal := self._refusal(line, name):
             self.hang_up(refusal)
         elif line is None:
             await self.push("500 5.5.2 Line too long")
+        elif b"\r" in line:
+            await self.push("500 5.5.2 Bare CR in a command")
         elif command is None:
             await self.push("502 5.5.1 Not a command here" if line else "500 5.5.2 Empty line")
         else:
@@ -108,7 +118,7 @@ class SmtpSession(SmtpConnection):
             except Exception as error:  # noqa: BLE001 - a bug must not become a 5xx
                 await self.push(await self.handle_exception(error))
 
-    def _refusal(self, line: bytes | None) -> str | None:
+    def _refusal(self, line: bytes | None, name: str) -> str | None:
         """Return the reply that ends the session, if a limit is reached."""
         assert self.envelope is not None
         if line is not None and line.endswith(_WEB):
@@ -120,6 +130,9 @@ class SmtpSession(SmtpConnection):
                 "smtp.too_many_commands", peer=self.peer, mistakes=self._mistakes
             )
             return "421 4.7.0 Too many commands without a mail"
+        if name == "RCPT" and self._shared.bars_guesses_of(self.peer):
+            self._shared.no_room(Limit.RECIPIENTS, self.peer)
+            return "421 4.7.1 Too many unknown recipients, try again later"
         if self.envelope.mail_from is None:  # a mail that has begun may be finished
             if self.loop.time() >= self._began + self._shared.session_timeout:
                 return "421 4.4.2 The session lasted too long, begin a new one"
@@ -194,22 +207,25 @@ class SmtpSession(SmtpConnection):
             await self.push("501 5.5.4 Syntax: DATA")
         elif not self.envelope.rcpt_tos:
             await self.push("503 5.5.1 No recipient was accepted before")
-        elif self._shared.budget.spent:
+        elif limit := self._shared.budget.spent(network_of(self.peer)):
             self._forget_mail()
+            self._shared.no_room(limit, self.peer)
             await self.push("452 4.3.1 Too much mail at the moment, try again later")
         else:
             await self._take_mail()
 
     async def _take_mail(self) -> None:
-        share = self._shared.budget.share()
+        share = self._shared.budget.share(network_of(self.peer))
         committing: asyncio.Task[str] | None = None
         try:
             self._phase = Phase.DATA
             await self._say("354 End with <CR><LF>.<CR><LF>")
             taken = await self._read_content(share)
-            if isinstance(taken, bytes):
+            if isinstance(taken, DataStream):
                 self._phase = Phase.COMMIT
-                committing = self._shared.commit(self._arrival(taken), share)
+                mail_id = self._shared.new_id()
+                committing = self._shared.commit(self._arrival(taken, mail_id), share, mail_id)
+                del taken  # the arrival has a copy
                 # A peer that hangs up cancels the session, but never the commit.
                 reply = await asyncio.shield(committing)
             else:
@@ -220,13 +236,14 @@ class SmtpSession(SmtpConnection):
             if committing is None:  # otherwise the commit releases it, even after the session ended
                 share.close()
         self._reset_timeout()
+        self.pace.next_window(self.loop.time())
         if reply.startswith("250"):
             self._commands = self._mistakes = 0
         await self.push(reply)
         if self._shared.draining:
             self.finish()
 
-    async def _read_content(self, share: Share) -> bytes | str:
+    async def _read_content(self, share: Share) -> DataStream | str:
         """Read a mail to its end; return it, or the reply that refuses it.
 
         In chunks, not lines: faster, resets the idle timer for a slow peer, and bounds the memory
@@ -239,9 +256,10 @@ class SmtpSession(SmtpConnection):
             if not chunk:
                 raise ConnectionResetError
             self._reset_timeout()
+            self.pace.add(len(chunk))
             rest = stream.feed(chunk)
             if not refusal:
-                refusal = self._over(stream, len(chunk), share)
+                refusal = self._over(stream, share)
                 if refusal:
                     # Read to the end nevertheless: an honest peer doesn't read replies before.
                     stream.discard()
@@ -254,21 +272,20 @@ class SmtpSession(SmtpConnection):
                 raise ConnectionAbortedError
         if refusal:
             return refusal
-        content = stream.content()
-        if len(content) > self._shared.max_message:
+        if stream.size > self._shared.max_message:
             return self._too_big()
-        if has_line_over(content, self._shared.max_line):
+        if stream.has_line_over(self._shared.max_line):
             self._shared.log.warning("smtp.line_too_long", peer=self.peer)
             return f"552 5.3.4 A line is longer than {self._shared.max_line} bytes"
-        return content
+        return stream
 
-    def _over(self, stream: DataStream, received: int, share: Share) -> str:
+    def _over(self, stream: DataStream, share: Share) -> str:
         """Return the refusal of a mail, still being received, that exceeds a limit; "" if none."""
         # The size includes the bytes of the end marker while it is incomplete.
         if stream.size > self._shared.max_message + len(b"\r\n.\r\n"):
             return self._too_big()
-        if not share.grow(received):
-            self._shared.log.warning("smtp.memory_budget_spent", peer=self.peer)
+        if not share.grow(max(0, stream.size - share.taken)):
+            self._shared.no_room(share.limit or Limit.MEMORY, self.peer)
             return "452 4.3.1 Too much mail at the moment, try again later"
         return ""
 
@@ -276,7 +293,7 @@ class SmtpSession(SmtpConnection):
         self._shared.log.warning("smtp.too_big", peer=self.peer, most=self._shared.max_message)
         return f"552 5.3.4 The mail is bigger than {self._shared.max_message} bytes"
 
-    def _arrival(self, content: bytes) -> Arrival:
+    def _arrival(self, content: DataStream, mail_id: str) -> Arrival:
         assert self.envelope is not None
         assert self.session is not None
         at = self._shared.clock()
@@ -288,7 +305,7 @@ class SmtpSession(SmtpConnection):
             extended=self.session.extended_smtp,
             tls=self._tls_on,
             utf8=bool(self.envelope.smtp_utf8),
-            id=self._shared.new_id(),
+            id=mail_id,
             at=at,
         )
         envelope = Envelope(
@@ -296,4 +313,5 @@ class SmtpSession(SmtpConnection):
             sender="" if sender in (None, NULL_SENDER) else sender,
             recipients=tuple(self.envelope.rcpt_tos),
         )
-        return Arrival(envelope, self._listener, received.to_bytes() + content, at)
+        raw = content.content(received.to_bytes(content.line_end))
+        return Arrival(envelope, self._listener, raw, at)

@@ -16,8 +16,8 @@ from typing import Final
 from bridge import logs
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError, StoreFull, StoreUnavailable, TrustUnavailable
-from bridge.model import Arrival, Receipt, Report
-from bridge.net.limits import Budget, ConnectionLimiter, Share
+from bridge.model import Arrival, ArrivalOutcome, Receipt, Report
+from bridge.net.limits import Budget, ConnectionLimiter, Share, network_of
 from bridge.net.listening import BACKLOG, open_sockets, shown
 from bridge.net.tls import server_context
 from bridge.sources.smtp import accept_tls
@@ -28,7 +28,9 @@ from bridge.sources.throttled_log import ThrottledLog
 
 log = logs.logger("smtp")
 
-MEMORY: Final = 64 * 1024**2  # bytes of mails in memory, over all connections
+# Bytes of mails in memory, over all connections. Copies for decoding and storing come on top. A
+# quarter is for small mails: with the default of 200 connections, one for each fits in.
+MEMORY: Final = 32 * 1024**2
 _GRACE: Final = 20.0  # seconds that `stop` leaves in-flight mails to finish
 _HOSTNAME: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z._-]{0,253}[0-9A-Za-z])?")
 
@@ -73,7 +75,9 @@ class SmtpSource:
             recipients=Recipients(settings.recipients),
             limiter=ConnectionLimiter(settings.max_connections, settings.max_connections_per_peer),
             # There must always be room for one mail of maximum size.
-            budget=Budget(max(memory, 2 * settings.max_message)),
+            budget=Budget(
+                max(memory, 2 * settings.max_message), max(memory // 4, 2 * settings.max_message)
+            ),
             max_message=settings.max_message,
             max_line=settings.max_line,
             max_recipients=settings.max_recipients,
@@ -143,10 +147,14 @@ class SmtpSource:
     def report(self) -> Report:
         """Return "listening" with the number of sessions.
 
-        It never has a problem: without its addresses the daemon doesn't start. And it cannot
-        stall, because it waits only for peers.
+        Its problem is that there was no room for peers lately. It cannot stall, because it waits
+        only for peers; and without its addresses the daemon doesn't start.
         """
-        return Report("listening", details={"sessions": len(self._shared.sessions)})
+        return Report(
+            "listening",
+            self._shared.turned_away.problem,
+            details={"sessions": len(self._shared.sessions)},
+        )
 
     def reload_tls(self) -> None:
         """Reload certificate and key, for new connections.
@@ -187,16 +195,20 @@ class SmtpSource:
                 found.append((listening, partial(SmtpSession, self._shared, address, loop)))
         return found
 
-    def _commit(self, arrival: Arrival, share: Share) -> asyncio.Task[str]:
+    def _commit(self, arrival: Arrival, share: Share, mail_id: str) -> asyncio.Task[str]:
         """Store an arrival in its own task, which a peer cannot cancel by hanging up."""
-        task = asyncio.get_running_loop().create_task(self._store(arrival))
+        task = asyncio.get_running_loop().create_task(self._store(arrival, mail_id))
         self._commits.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._commits.discard)
         task.add_done_callback(lambda _: share.close())
         return task
 
-    async def _store(self, arrival: Arrival) -> str:
-        """Return the reply to an arrival: 250 if and only if it is stored."""
+    async def _store(self, arrival: Arrival, mail_id: str) -> str:
+        """Return the reply to an arrival: 250 if and only if it is stored.
+
+        It names the id of our Received header, which tells a stranger nothing: the number of an
+        arrival would tell how much comes in. The log has both.
+        """
         try:
             receipt = await self._accept(arrival)
         except StoreFull as error:
@@ -211,7 +223,10 @@ class SmtpSource:
         except Exception as error:  # noqa: BLE001 - a bug must not become a lost mail
             self._throttled.bug("smtp.bug", error, peer=arrival.peer)
             return "451 4.3.0 Not stored, try again later"
-        return f"250 2.0.0 Stored as {receipt.arrival_id}"
+        if receipt.outcome is ArrivalOutcome.MESSAGE:
+            self._shared.limiter.remember(network_of(arrival.peer))
+        log.info("smtp.stored", id=mail_id, arrival=receipt.arrival_id)
+        return f"250 2.0.0 Stored as {mail_id}"
 
     def _close_servers(self) -> None:
         for server in self._servers:

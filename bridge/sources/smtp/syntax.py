@@ -10,6 +10,8 @@ from email.utils import format_datetime
 from ipaddress import ip_address
 from typing import Final
 
+from bridge import letters
+
 # RFC 5321 §4.1.2, with UTF-8 (RFC 6531), a local part alone (postmaster), and dots anywhere. No
 # control character, and no byte that is not UTF-8 (a surrogate here): no store can hold those.
 _ATOMS: Final = r'[^\x00-\x20\x7f()<>@,;:\\"\[\]\ud800-\udfff]+'
@@ -64,13 +66,13 @@ class Recipients:
     """The allowed recipients: addresses and `@domains`; an empty list allows all."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
-        self._addresses = frozenset(each.casefold() for each in allowed)
+        self._addresses = frozenset(map(letters.lower, allowed))
 
     def allow(self, address: str) -> bool:
-        """Return whether mail to this address is accepted; case-insensitive."""
+        """Return whether mail to this address is accepted; the case of ASCII letters is ignored."""
         if not self._addresses:
             return True
-        folded = address.casefold()
+        folded = letters.lower(address)
         _, at, domain = folded.rpartition("@")
         return folded in self._addresses or at + domain in self._addresses
 
@@ -97,8 +99,10 @@ class ReceivedHeader:
     id: str
     at: datetime
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, line_end: bytes = b"\r\n") -> bytes:
         """Format the header (RFC 5321 §4.4, protocol names of RFC 3848 and 6531).
+
+        `line_end` is the mail's own: headers with both kinds are not believed.
 
         It names no recipient: an address can be the secret that is a provider's evidence.
         """
@@ -106,10 +110,14 @@ class ReceivedHeader:
         origin = f"{name} ({_literal(self.peer)})" if self.peer else name
         protocol = ("UTF8SMTP" if self.utf8 else "ESMTP") if self.extended else "SMTP"
         return (
-            f"Received: from {origin}\r\n"
-            f"\tby {self.hostname} with {protocol}{'S' if self.tls else ''} id {self.id};\r\n"
-            f"\t{format_datetime(self.at)}\r\n"
-        ).encode("ascii")
+            (
+                f"Received: from {origin}\r\n"
+                f"\tby {self.hostname} with {protocol}{'S' if self.tls else ''} id {self.id};\r\n"
+                f"\t{format_datetime(self.at)}\r\n"
+            )
+            .encode("ascii")
+            .replace(b"\r\n", line_end)
+        )
 
 
 def _literal(peer: str) -> str:

@@ -12,7 +12,7 @@ from bridge.model import Arrival, ArrivalOutcome, Receipt
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
-from tests.sources.peer import MAIL, Peer, Taken, make_source
+from tests.sources.peer import MAIL, Peer, Taken, make_source, stored
 
 
 class Gate(Taken):
@@ -43,7 +43,7 @@ async def test_250_waits_for_the_store(start: Start, connect: Connect) -> None:
         async with asyncio.timeout(0.05):
             await peer.reader.readline()
     gate.opened.set()
-    assert await peer.reply() == "250 2.0.0 Stored as 1"
+    assert await peer.reply() == stored()
     assert (await peer.reply()).startswith("250")
 
 
@@ -76,7 +76,7 @@ async def test_a_peer_that_hangs_up_does_not_stop_the_commit(
         await asyncio.wait([commit])
     assert gate.contents == [MAIL]
     if how == "half":
-        assert await peer.reply() == "250 2.0.0 Stored as 1"
+        assert await peer.reply() == stored()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_every_fault_of_ours_is_a_4xx_without_its_words(
     assert [line["event"] for line in lines] == [event]
     lines.clear()
     await peer.begin_mail()
-    assert await peer.ask(MAIL + b".") == "250 2.0.0 Stored as 7"
+    assert await peer.ask(MAIL + b".") == stored(2)
 
 
 async def test_a_bug_in_a_command_is_a_451(
@@ -152,7 +152,7 @@ async def test_a_commit_is_never_cut_off_by_a_timer(start: Start, connect: Conne
     await gate.entered.wait()
     await asyncio.sleep(0.4)
     gate.opened.set()
-    assert b"\r\n250 2.0.0 Stored as 1\r\n" in await peer.rest()
+    assert f"\r\n{stored()}\r\n".encode() in await peer.rest()
 
 
 async def test_drain_lets_a_mail_come_to_its_end(start: Start, connect: Connect) -> None:
@@ -173,10 +173,10 @@ async def test_drain_lets_a_mail_come_to_its_end(start: Start, connect: Connect)
     with pytest.raises(ConnectionRefusedError):
         await Peer.connect(source.addresses[0])
     gate.opened.set()
-    assert await committing.reply() == "250 2.0.0 Stored as 1"
+    assert await committing.reply() == stored()
     assert (await committing.reply()).startswith("421 4.3.2")
     assert not drain.done()
-    assert await sending.ask(MAIL + b".") == "250 2.0.0 Stored as 2"
+    assert await sending.ask(MAIL + b".") == stored(2)
     assert (await sending.reply()).startswith("421 4.3.2")
     await drain
     assert len(gate.arrivals) == 2

@@ -89,8 +89,10 @@ def test_a_single_leading_dot_goes_even_if_the_sender_did_not_double_it() -> Non
     assert stream.content() == b"a\r\n.b\r\nc.\r\n"
 
 
-@given(st.lists(st.integers(0, 12)), st.integers(1, 10))
-def test_a_long_line_is_found_as_by_splitting(lengths: list[int], most: int) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.sampled_from([b"\r\n", b"\n"]))), st.integers(1, 10)
+)
+def test_a_long_line_is_found_as_by_splitting(lines: list[tuple[int, bytes]], most: int) -> None:
     """The leaping search agrees with splitting into lines and measuring each."""
-    content = b"".join(b"x" * each + b"\r\n" for each in lengths)
-    assert has_line_over(content, most) == any(each > most for each in lengths)
+    content = b"".join(b"x" * length + line_end for length, line_end in lines)
+    assert has_line_over(content, most) == any(length > most for length, _ in lines)

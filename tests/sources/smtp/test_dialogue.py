@@ -12,7 +12,7 @@ from bridge import metrics
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.sources.conftest import Connect, Start
-from tests.sources.peer import MAIL, NOON, Peer, Taken
+from tests.sources.peer import MAIL, NOON, Peer, Taken, stored
 from tests.sources.smtp.test_data import FALSE_ENDS
 
 
@@ -24,7 +24,7 @@ async def test_a_mail_is_taken_with_how_it_came(
     peer = await connect(source)
     await peer.greet()
     await peer.begin_mail()
-    assert await peer.ask(MAIL + b".") == "250 2.0.0 Stored as 1"
+    assert await peer.ask(MAIL + b".") == stored()
     assert await peer.ask(b"QUIT") == "221 2.0.0 Bye"
     assert await peer.rest() == b""
 

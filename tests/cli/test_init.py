@@ -1,0 +1,177 @@
+"""`smsbridge init`: a config that works at once, with modes that keep secrets."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bridge.config.load import load
+from bridge.providers import PRESETS
+from tests.cli.conftest import Ran
+from tests.documents import blocks, page
+from tests.patience import PATIENCE
+
+Smsbridge = Callable[..., Ran]
+URL = "http://127.0.0.1:9000/hooks/sms"
+# Some formats need more: their numbers, zones and senders are the operator's own.
+NEEDED = {
+    "agile": ("--time-zone", "Europe/Rome"),
+    "freepbx": ("--sender", "pbx@example.com"),
+    "kalkun": ("--to", "+628110000001"),
+    "lox24": ("--sender", "sms@example.com"),
+    "openvbx": ("--to", "+14155550100"),
+    "playsms": ("--time-zone", "Asia/Jakarta"),
+    "sms_backup_plus": ("--to", "+4915112345678"),
+    "twilio_mail": ("--to", "+14155550100"),
+    "url_networks": ("--sender", "sms@pbx.example"),
+}
+
+
+def arguments(provider: str = "agile", *more: str | Path) -> tuple[str | Path, ...]:
+    """Return the options of a complete command line."""
+    given = ("--provider", provider, "--trust", "networks=127.0.0.0/8", "--url", URL)
+    return (*given, *NEEDED.get(provider, ()), *more)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_config_and_a_secret_that_work(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """Both are written for their owner alone, and `check` ends the command."""
+    folder = tmp_path / "new"
+    ran = smsbridge("init", folder, *arguments(), "--json")
+    assert (ran.code, ran.document["ok"]) == (0, True)
+    assert {path.name: mode(path) for path in folder.iterdir()} == {
+        "config.toml": 0o600,
+        "crm.secret": 0o600,
+    }
+    settings = load(folder / "config.toml")
+    (endpoint,) = settings.endpoints
+    assert endpoint.signing_secrets[0].get_secret_value().startswith("whsec_")
+    assert (str(endpoint.url), settings.providers[0].time_zone) == (URL, "Europe/Rome")
+    assert settings.store.url == f"sqlite:///{folder}/bridge.db"
+
+
+@pytest.mark.parametrize("provider", sorted(PRESETS))
+def test_every_format_is_set_up(smsbridge: Smsbridge, tmp_path: Path, provider: str) -> None:
+    """What a format needs and nobody said is named by its option; with it the config is valid."""
+    folder = tmp_path / "new"
+    if provider in NEEDED:
+        option, value = NEEDED[provider]
+        given = [each for each in arguments(provider) if each not in (option, value)]
+        ran = smsbridge("init", folder, *given)
+        assert (ran.code, f"{option}: " in ran.err) == (2, True), ran.err
+        assert not folder.exists()
+    assert smsbridge("init", folder, *arguments(provider)).code == 0
+
+
+def test_nothing_is_overwritten(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """One file that is there stops it, and the others are not written."""
+    (tmp_path / "crm.secret").write_text("mine")
+    ran = smsbridge("init", tmp_path, *arguments())
+    assert (ran.code, "crm.secret exists already" in ran.err) == (2, True)
+    assert (tmp_path / "crm.secret").read_text() == "mine"
+    assert not (tmp_path / "config.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--url", "ftp://x"), "endpoints.crm.url: must begin with http"),
+        (("--endpoint", "C R M"), "is no name"),
+        (("--listen", "localhost"), "has no port"),
+        (("--trust", "networks=10.0.0.1/8"), "some bits after the prefix are set"),
+        (("--trust", "hearsay=yes"), "'hearsay' is no kind of evidence"),
+        (("--time-zone", "Rome"), "--time-zone: 'Rome' is no IANA"),
+        (("--region", "italy"), "--region: "),
+        (("--store", "mysql://x"), "store.url"),
+        (("--provider", "agil"), "no built-in format"),
+    ],
+)
+def test_an_invalid_config_is_not_written(
+    smsbridge: Smsbridge, tmp_path: Path, wrong: tuple[str, str], said: str
+) -> None:
+    """A mistake is a sentence, and no file of it stays."""
+    ran = smsbridge("init", tmp_path / "new", *arguments(), *wrong)
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+    assert not list((tmp_path / "new").glob("*"))
+
+
+def test_odd_characters_stay_text(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """A quote, a backslash or a DEL in an answer can't break out of its string."""
+    url = 'http://127.0.0.1/"\\x?a="]'
+    ran = smsbridge("init", tmp_path / "new", *arguments("agile", "--url", url))
+    assert ran.code == 0, ran.err
+    assert "127.0.0.1" in str(load(tmp_path / "new" / "config.toml").endpoints[0].url)
+
+
+def test_a_service_gets_its_group_and_a_drop_in(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """With --systemd the daemon's group may read, the store has a folder, the unit a drop-in."""
+    user = pwd.getpwuid(os.getuid())
+    folder, units, state = tmp_path / "etc", tmp_path / "units", tmp_path / "state"
+    ran = smsbridge(
+        "init", folder, *arguments(), "--systemd", "--user", user.pw_name, "--units", units,
+        "--store", f"sqlite:///{state}/bridge.db", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    secret = folder / "secrets" / "crm"
+    assert [mode(each) for each in (folder / "config.toml", secret)] == [0o640, 0o640]
+    assert [mode(each) & 0o007 for each in (folder, folder / "secrets")] == [0, 0]
+    assert (mode(state), secret.stat().st_gid) == (0o700, user.pw_gid)
+    drop_in = units / "smsbridge.service.d" / "init.conf"
+    assert mode(drop_in) == 0o644
+    (start,) = [line for line in drop_in.read_text().splitlines() if line.startswith("ExecStart=/")]
+    assert start.endswith(f" run -c {folder / 'config.toml'}")
+
+
+def test_a_missing_account_is_a_sentence(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """Nothing is written for an account that does not exist."""
+    ran = smsbridge(
+        "init", tmp_path / "etc", *arguments(), "--systemd", "--user", "nobody-here",
+        "--units", tmp_path / "units",
+    )  # fmt: skip
+    assert (ran.code, "no account 'nobody-here'" in ran.err) == (2, True)
+    assert not (tmp_path / "etc").exists()
+
+
+def test_the_readme_shows_what_it_writes(
+    smsbridge: Smsbridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The README's first command, as written, gives the config that the README shows."""
+    text = page("README.md")
+    (line,) = re.findall(r"^    \.venv/bin/smsbridge (init .*)$", text, re.MULTILINE)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert smsbridge(*shlex.split(line)).code == 0
+    written = load(Path("config.toml"))
+    Path("shown.toml").write_text(blocks(text, "toml")[0])
+    assert written == load(Path("shown.toml"))
+
+
+@pytest.mark.processes
+def test_it_asks_on_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    """On a real terminal the answers replace the options; a wrong zone is asked for again."""
+    answers = ["agile", "networks", "127.0.0.0/8", "Rome", "Europe/Rome", URL]
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "wb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bridge", "init", "."],
+            stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        os.close(theirs)
+        # The terminal keeps the lines until they are read.
+        terminal.write("".join(f"{each}\n" for each in answers).encode())
+        shown, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, shown.decode()
+    assert b"'Rome' is no IANA time zone" in shown
+    assert load(tmp_path / "config.toml").providers[0].time_zone == "Europe/Rome"

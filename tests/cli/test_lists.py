@@ -1,0 +1,210 @@
+"""Lists as an operator uses them: filters, pages, prefixes, and what failed last."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Filled, Ran, mail, store
+from tests.patience import PATIENCE
+
+Smsbridge = Callable[..., Ran]
+Lister = Callable[..., list[str]]
+
+
+def sql(config: Path, statement: str, *values: object) -> None:
+    with sqlite3.connect(config.with_name("bridge.db")) as database:
+        database.execute(statement, values)
+    database.close()
+
+
+def failed(config: Path, delivery: int, number: int, status: int | None, detail: str) -> None:
+    """Write a failed attempt."""
+    sql(
+        config,
+        "INSERT INTO attempts (delivery_id, number, started_at, duration, result, lease_lost,"
+        " status, error, detail, answer) VALUES (?, ?, 0, 0.5, 'retry', 0, ?, NULL, ?, ?)",
+        delivery, number, status, detail, b"<html><body>" + b"oops " * 100,
+    )  # fmt: skip
+    sql(config, "UPDATE deliveries SET attempts = ? WHERE id = ?", number, delivery)
+
+
+@pytest.fixture
+def second(filled: Filled) -> str:
+    """Store a second message, which is the newer one."""
+    found = store(filled.config, mail("2", "100% Überraschung")).message_id
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def listed(smsbridge: Smsbridge, filled: Filled) -> Lister:
+    """List the ids of the messages that filters match."""
+
+    def run(*filters: str) -> list[str]:
+        ran = smsbridge("messages", "list", *filters, "-c", filled.config, "--json")
+        assert ran.code == 0, ran.err
+        return [each["id"] for each in ran.document]
+
+    return run
+
+
+def test_messages_are_filtered(filled: Filled, second: str, listed: Lister) -> None:
+    """By number or its end, text, state, endpoint and time of arrival; all must match."""
+    first = filled.message_id
+    both = [second, first]
+    sql(filled.config, "UPDATE deliveries SET state = 'dead' WHERE id = 1")
+    sql(filled.config, "UPDATE arrivals SET received_at = 0 WHERE message_id = ?", first)
+    assert listed("--number", "+393301234567") == both
+    assert listed("--number", "34567") == both
+    assert listed("--number", "+39333123") == []
+    assert listed("--number", "%") == []
+    assert listed("--text", "news") == [first]
+    assert listed("--text", "100%") == [second]
+    assert listed("--state", "dead") == [first]
+    assert listed("--state", "filtered", "--endpoint", "crm") == []
+    assert listed("--state", "filtered", "--endpoint", "other") == both
+    assert listed("--endpoint", "crm", "--text", "news") == [first]
+    assert listed("--since", "2000-01-01") == [second]
+    assert listed("--until", "2000-01-01") == [first]
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    assert listed("--since", yesterday, "--provider", "agile") == [second]
+
+
+def test_a_message_shows_the_state_of_its_deliveries(
+    smsbridge: Smsbridge, filled: Filled, second: str
+) -> None:
+    """Pending before held, dead, delivered and filtered; and when it arrived."""
+
+    def state() -> Any:
+        ran = smsbridge("messages", "list", "-n", "1", "-c", filled.config, "--json")
+        return ran.document[0]["state"]
+
+    assert state() == "pending"
+    for each in ("held", "dead", "delivered", "filtered"):
+        sql(filled.config, "UPDATE deliveries SET state = ? WHERE id = 3", each)
+        assert state() == each
+    ran = smsbridge("messages", "list", "-c", filled.config)
+    assert ran.out.splitlines()[0].split()[:5] == [
+        "arrival_id", "id", "state", "from", "arrived_at",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["messages", "deliveries", "quarantine"])
+def test_a_list_says_that_there_is_more(
+    smsbridge: Smsbridge, filled: Filled, second: str, command: str
+) -> None:
+    """The note names the --before of the next page; a whole list has none."""
+    store(filled.config, b"Subject: hello again\r\n\r\nno SMS")
+    cut = smsbridge(command, "list", "-n", "1", "-c", filled.config)
+    (key,) = [word for word in cut.err.replace(",", "").split() if word.isdigit()]
+    assert "there are more: add --before" in cut.err
+    rest = smsbridge(command, "list", "--before", key, "-c", filled.config)
+    assert rest.out.splitlines()[1:] != cut.out.splitlines()[1:]
+    assert "there are more" not in smsbridge(command, "list", "-c", filled.config).err
+    pages = smsbridge(command, "list", "-n", "1", "-c", filled.config, "--json")
+    assert len(pages.document) == 1
+
+
+def test_a_message_is_found_by_the_beginning_of_its_id(
+    smsbridge: Smsbridge, filled: Filled, second: str
+) -> None:
+    """A beginning that only one message has is enough; of two it is refused."""
+
+    def show(wanted: str) -> Ran:
+        return smsbridge("messages", "show", wanted, "-c", filled.config, "--json")
+
+    pairs = enumerate(zip(filled.message_id, second, strict=True))
+    common = second[: next(index for index, (one, other) in pairs if one != other)]
+    assert show(second[: len(common) + 1]).document["data"]["id"] == second
+    ran = show(common)
+    assert (ran.code, "several messages begin with" in ran.err) == (2, True)
+    for wrong in ("msg_X", "%", "", "_" * 30):
+        assert show(wrong).code == 2
+
+
+def test_a_message_is_found_by_the_id_in_the_250(smsbridge: Smsbridge, filled: Filled) -> None:
+    """The id of "Stored as …" stands in our Received header, and leads to the message."""
+    received = b"Received: from x by y (smsbridge)\r\n\twith ESMTP id 00ff12ab34cd56ef;\r\n"
+    received += b"\tWed, 08 Apr 2026 14:30:53 +0200\r\n"
+    stored = store(filled.config, received + mail("other", "another"))
+    ran = smsbridge("messages", "show", "00ff12ab34cd56ef", "-c", filled.config, "--json")
+    assert ran.document["data"]["id"] == stored.message_id
+    assert smsbridge("messages", "show", "00ff12ab34cd56e0", "-c", filled.config).code == 2
+
+
+def test_a_message_is_found_by_the_number_of_its_arrival(
+    smsbridge: Smsbridge, filled: Filled
+) -> None:
+    """A duplicate's number leads to its message, too; quarantine is named."""
+    again = store(filled.config, mail()).arrival_id
+    for arrival in ("1", str(again)):
+        ran = smsbridge("messages", "show", arrival, "-c", filled.config, "--json")
+        assert ran.document["data"]["id"] == filled.message_id
+    ran = smsbridge("messages", "show", str(filled.quarantined), "-c", filled.config)
+    assert (ran.code, f"quarantine show {filled.quarantined}" in ran.err) == (2, True)
+    assert smsbridge("messages", "show", "99", "-c", filled.config).code == 2
+
+
+def test_deliveries_show_their_last_error(smsbridge: Smsbridge, filled: Filled) -> None:
+    """The newest attempt counts: its detail, else its status; a success clears it."""
+
+    def error() -> Any:
+        ran = smsbridge("deliveries", "list", "--endpoint", "crm", "-c", filled.config, "--json")
+        return ran.document[0]["last_error"]
+
+    assert error() is None
+    failed(filled.config, 1, 1, None, "no connection: Connection refused")
+    assert error() == "no connection: Connection refused"
+    failed(filled.config, 1, 2, 503, "")
+    assert error() == "answered 503"
+    assert "answered 503" in smsbridge("deliveries", "list", "-c", filled.config).out
+    sql(filled.config, "UPDATE attempts SET result = 'delivered', status = 200 WHERE number = 2")
+    assert error() is None
+
+
+def test_reparse_ends_in_totals(smsbridge: Smsbridge, filled: Filled) -> None:
+    """After the list of what was parsed again stands how many became what."""
+    ran = smsbridge("quarantine", "reparse", "--all", "-c", filled.config)
+    assert ran.out.splitlines()[-2:] == ["totals", "quarantine  1"]
+
+
+@pytest.mark.processes
+def test_a_terminal_of_80_columns_breaks_no_id(filled: Filled, environment: dict[str, str]) -> None:
+    """On a real terminal every line fits, ids and times are whole words, attempts are blocks."""
+    failed(filled.config, 1, 1, 503, "")
+
+    def on_terminal(*arguments: str) -> list[str]:
+        ours, theirs = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bridge", *arguments, "-c", str(filled.config)],
+            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+            env={**environment, "COLUMNS": "80"},
+        )  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65536):
+                shown += piece
+        except OSError:  # EIO: the other side is closed
+            pass
+        os.close(ours)
+        assert process.wait(PATIENCE) == 0
+        return shown.decode().splitlines()
+
+    begin = filled.message_id[:18]
+    for arguments in (("messages", "list"), ("deliveries", "list")):
+        lines = on_terminal(*arguments)
+        assert max(map(len, lines)) <= 80
+        assert any(begin in line.split() for line in lines)
+    lines = on_terminal("deliveries", "show", "1")
+    assert "attempt 1" in lines
+    assert max(map(len, lines)) <= 80
