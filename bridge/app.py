@@ -46,7 +46,7 @@ from bridge.sources.imap.source import ImapSource
 from bridge.sources.imap.survey import Survey, survey
 from bridge.sources.posts.source import PostSource
 from bridge.sources.smtp.source import SmtpSource
-from bridge.store import LEAD_SECONDS, Mailboxes, Store
+from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import Gauges, Health, WebServer
 
@@ -312,6 +312,7 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
             partial(open_transport, verify=client_context()),
             clock=now,
             rng=random.SystemRandom().random,
+            failing=await store.read(failing_endpoints),
         )
         intake = Intake(reader, store, dispatcher)
         names = [each.name for each in endpoints]

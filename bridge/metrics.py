@@ -176,6 +176,12 @@ DELIVERIES: Final = Gauge(
     ("endpoint", "state"),
     registry=REGISTRY,
 )
+ENDPOINT_STATE: Final = Gauge(
+    "smsbridge_endpoint_state",
+    "1 for the state that the endpoint is in, of active, paused, refused and failing; else 0.",
+    ("endpoint", "state"),
+    registry=REGISTRY,
+)
 OLDEST_DUE_SECONDS: Final = Gauge(
     "smsbridge_oldest_due_seconds",
     "How long the oldest due delivery of an endpoint has been waiting for its attempt.",

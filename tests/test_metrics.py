@@ -29,6 +29,7 @@ LABELS = {
     "smsbridge_imap_alarms": ("mailbox", "kind"),
     "smsbridge_quarantine_refused": ("limit",),
     "smsbridge_deliveries": ("endpoint", "state"),
+    "smsbridge_endpoint_state": ("endpoint", "state"),
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_oldest_undelivered_seconds": ("endpoint",),
     "smsbridge_free_bytes": (),

@@ -25,18 +25,19 @@ def endpoints() -> None:
 def list_(config: Path | None, as_json: bool) -> None:
     """List endpoints with their undelivered counts, including those no longer in the config.
 
-    JSON: a list of {"name", "configured", "held", "pending", "held_deliveries", "dead",
-    "oldest_due"}; "held" is the reason, or null.
+    States: active; paused, by `hold`; refused, by a 410; failing: too many attempts failed, so one
+    at a time is made. JSON: a list of {"name", "configured", "state", "since", "held", "pending",
+    "held_deliveries", "dead", "oldest_due"}; "held" is the reason of a pause or refusal, or null.
     """
     documents = run(config, lambda store, file: operations.list_endpoints(store, _configured(file)))
     if as_json:
         as_document(documents)
         return
     as_list(
-        ("name", "configured", "pending", "held_deliveries", "dead", "oldest_due", "held"),
-        documents,
-        "no endpoints",
-    )
+        ("name", "configured", "state", "since", "pending", "held_deliveries", "dead",
+         "oldest_due", "held"),
+        documents, "no endpoints",
+    )  # fmt: skip
 
 
 @endpoints.command()

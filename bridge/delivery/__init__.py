@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.lane import Outbox
+from bridge.delivery.outbox import Outbox
 
 __all__ = ["Dispatcher", "Endpoint", "Outbox"]

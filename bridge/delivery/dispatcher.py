@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -12,7 +12,8 @@ import httpx
 from bridge import logs
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.lane import Lane, Outbox
+from bridge.delivery.lane import Lane
+from bridge.delivery.outbox import Outbox
 from bridge.model import Claim, DeliveryState, Message, PlannedDelivery
 
 log = logs.logger("delivery")
@@ -23,6 +24,7 @@ _ABORT_SECONDS: Final = 5.0  # for cancelled attempts to close their connections
 class Dispatcher:
     """Runs one isolated lane per endpoint.
 
+    The lanes of endpoints in `failing`, which failed when the last run ended, begin with a probe.
     Call `plan` before a message is written; then `start` with the claims that were returned, and
     `release` with the planned deliveries without a claim, for whatever reason.
     """
@@ -36,9 +38,18 @@ class Dispatcher:
         *,
         clock: Callable[[], datetime],
         rng: Callable[[], float],
+        failing: Collection[str] = (),
     ) -> None:
         self._lanes = {
-            endpoint.name: Lane(endpoint, settings, outbox, open_transport, clock, rng)
+            endpoint.name: Lane(
+                endpoint,
+                settings,
+                outbox,
+                open_transport,
+                clock,
+                rng,
+                failing=endpoint.name in failing,
+            )
             for endpoint in endpoints
         }
         self._draining = asyncio.Event()

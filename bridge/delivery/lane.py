@@ -7,18 +7,19 @@ the store when slots are free and rows are due.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from bridge import logs, metrics
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.attempt import attempt
 from bridge.delivery.breaker import Breaker
 from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox, until_stored
 from bridge.delivery.schedule import decide, delivered
 from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Hold, Outcome, RetryAt
@@ -29,8 +30,8 @@ POLL_SECONDS: Final = 1.0  # the most that an operator's retry, or another bridg
 # A slot is free when its call has ended, before the record is committed: otherwise calls would
 # mostly wait for the disk. So many pending records per slot stop a lane whose store hangs.
 _RECORDS_PER_SLOT: Final = 4
-_FIRST_BACKOFF: Final = 0.1  # seconds, doubled up to the last, while the store is down
-_LAST_BACKOFF: Final = 5.0
+_OUTAGE: Final = 3  # failures in a row; the success after them brings forward what waits
+_BROUGHT_AT_ONCE: Final = 1000  # deliveries in one transaction
 
 _RESULTS: Final[dict[type[Decision], str]] = {
     Delivered: "delivered",
@@ -38,22 +39,6 @@ _RESULTS: Final[dict[type[Decision], str]] = {
     Hold: "held",
     Dead: "dead",
 }
-
-
-class Outbox(Protocol):
-    """What a lane needs of the store."""
-
-    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
-        """Lease up to `limit` due deliveries to us, each counted as an attempt already."""
-        ...
-
-    async def next_due(self, endpoint: str) -> datetime | None:
-        """Return when the next claimable delivery is due; None if there is none."""
-        ...
-
-    async def record(self, attempt: Attempt) -> None:
-        """Write an attempt and the delivery's new state."""
-        ...
 
 
 class Lane:
@@ -72,6 +57,8 @@ class Lane:
         open_transport: Callable[[Endpoint], httpx.AsyncBaseTransport],
         clock: Callable[[], datetime],
         rng: Callable[[], float],
+        *,
+        failing: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self._settings = settings
@@ -79,7 +66,8 @@ class Lane:
         self._open_transport = open_transport
         self._clock = clock
         self._rng = rng
-        self._breaker = Breaker()
+        self._breaker = Breaker(endpoint.concurrency, failing=failing)
+        self._in_a_row = 0  # failures since the last success
         self._wake = asyncio.Event()
         self._busy = 0  # slots that are running or reserved
         self._recording = 0  # attempts whose call has ended and whose record isn't committed yet
@@ -105,9 +93,9 @@ class Lane:
         It can't while older rows are due, since new deliveries must not overtake a backlog for
         ever, nor while an attempt can't be recorded because the store is down.
         """
-        if self._stopping or self._due or self._breaker.open:
+        if self._stopping or self._due or self._unrecorded or self._breaker.open:
             return False
-        if self._unrecorded or self._free <= 0:
+        if not self._breaker.allows(self._free, self._busy, 0.0):
             return False
         self._busy += 1
         return True
@@ -202,6 +190,8 @@ class Lane:
         for claim in claims:
             self._launch(claim)
         self._due = self._kicked or len(claims) == allowed
+        if not self._due:
+            self._breaker.nothing_due()
         if claims or self._due:
             return 0
         # next_due may see rows that claim can't take: wait for the next poll.
@@ -227,7 +217,7 @@ class Lane:
     async def _back_off(self, error: StoreUnavailable) -> None:
         if not self._backoff:
             log.warning("delivery.store_down", endpoint=self.endpoint.name, detail=str(error))
-        self._backoff = min(max(_FIRST_BACKOFF, self._backoff * 2), _LAST_BACKOFF)
+        self._backoff = min(max(FIRST_BACKOFF, self._backoff * 2), LAST_BACKOFF)
         until = _monotonic() + self._backoff
         # Kicks must not shorten the backoff.
         while not self._stopping and (left := until - _monotonic()) > 0:
@@ -253,31 +243,56 @@ class Lane:
             outcome = await attempt(self._transport, self.endpoint, claim, self._clock)
             now = self._clock()
             decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
-            self._update_breaker(outcome)
+            ended = delivered(outcome) and (self._breaker.open or self._in_a_row >= _OUTAGE)
+            failing = self._update_breaker(outcome)
             self._report(claim, outcome, decision)
         finally:
             self._free_slot()
         self._recording += 1
         try:
-            await self._record(Attempt(claim, started_at, outcome, decision))
+            await self._record(Attempt(claim, started_at, outcome, decision, failing))
         finally:
             self._recording -= 1
             if self._due:
                 self._wake.set()
+        if ended and not self._stopping:
+            await self._bring_forward()
         if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
             self._wake.set()  # due before the next poll
+
+    async def _bring_forward(self) -> None:
+        """Make what waits for a retry due: the endpoint is back, and its hours are over."""
+        total, brought = 0, _BROUGHT_AT_ONCE
+        try:
+            while brought == _BROUGHT_AT_ONCE and not self._stopping:
+                brought = await self._outbox.bring_forward(self.endpoint.name, _BROUGHT_AT_ONCE)
+                total += brought
+                self.kick()
+        except StoreUnavailable as error:
+            log.warning(
+                "delivery.not_brought_forward", endpoint=self.endpoint.name, detail=str(error)
+            )
+        if total:
+            log.info("delivery.brought_forward", endpoint=self.endpoint.name, deliveries=total)
 
     def _free_slot(self) -> None:
         self._busy -= 1
         if self._due:
             self._wake.set()
 
-    def _update_breaker(self, outcome: Outcome) -> None:
+    def _update_breaker(self, outcome: Outcome) -> bool | None:
+        """Return whether the endpoint is failing from now on; None if that hasn't changed."""
         if delivered(outcome):
+            self._in_a_row = 0
             if self._breaker.succeeded():
                 log.info("endpoint.recovered", endpoint=self.endpoint.name)
-        elif self._breaker.failed():
+                return False
+            return None
+        self._in_a_row += 1
+        if self._breaker.failed():
             log.warning("endpoint.failing", endpoint=self.endpoint.name)
+            return True
+        return None
 
     async def _record(self, done: Attempt) -> None:
         """Record the attempt, retrying until the store accepts it."""
@@ -294,7 +309,7 @@ class Lane:
             return
         self._unrecorded += 1
         try:
-            await _until_stored(self._outbox.record, done)
+            await until_stored(partial(self._outbox.record, done))
         finally:
             self._unrecorded -= 1
 
@@ -316,17 +331,6 @@ class Lane:
             ms=round(outcome.duration * 1000, 1),
             next_at=decision.at if isinstance(decision, RetryAt) else None,
         )
-
-
-async def _until_stored(record: Callable[[Attempt], Awaitable[None]], done: Attempt) -> None:
-    """Call `record` with exponential backoff until the store accepts it."""
-    # A new object each time: tenacity keeps a run's state in it.
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(StoreUnavailable),
-        wait=wait_exponential(multiplier=_FIRST_BACKOFF, max=_LAST_BACKOFF),
-    )
-    await asyncio.sleep(_FIRST_BACKOFF)
-    await retrying(record, done)
 
 
 def _monotonic() -> float:

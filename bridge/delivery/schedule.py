@@ -36,9 +36,11 @@ def decide(
         return Hold("the endpoint answered 410 Gone", whole_endpoint=True)
     if now - claim.schedule_from >= timedelta(seconds=settings.give_up):
         return Dead(f"{failure(outcome)}, and the schedule is over after {claim.attempt} attempts")
-    wait = max(step_wait(claim.step, settings), _retry_after(outcome, settings))
+    asked = _retry_after(outcome, settings)
+    wait = max(step_wait(claim.step, settings), asked)
     wait += rng() * min(wait * JITTER_SHARE, JITTER_MAX)
-    return RetryAt(now + timedelta(seconds=wait), claim.step + 1)
+    not_before = now + timedelta(seconds=asked) if asked else None
+    return RetryAt(now + timedelta(seconds=wait), claim.step + 1, not_before)
 
 
 def delivered(outcome: Outcome) -> bool:

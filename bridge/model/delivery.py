@@ -19,6 +19,24 @@ class DeliveryState(StrEnum):
     FILTERED = "filtered"
 
 
+class EndpointState(StrEnum):
+    """The state of an endpoint. All but ACTIVE hold back deliveries, none drops any."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  # by an operator
+    REFUSED = "refused"  # it answered 410 Gone
+    FAILING = "failing"  # too many attempts failed: one at a time is made
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """An endpoint's state, since when, and why an operator or the endpoint decided it."""
+
+    state: EndpointState
+    since: datetime | None = None  # None while it is active
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
     """A delivery to be written with its message.
@@ -74,10 +92,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Try again at this time, as this step of the schedule."""
+    """Try again at this time, as this step of the schedule.
+
+    `not_before`: until when the endpoint asked to wait (Retry-After); None if it didn't.
+    """
 
     at: datetime
     step: int
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +122,13 @@ Decision = Delivered | RetryAt | Hold | Dead
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP call and the decision on it, to be recorded."""
+    """One HTTP call and the decision on it, to be recorded.
+
+    `failing`: whether the endpoint is failing from now on; None if that hasn't changed.
+    """
 
     claim: Claim
     started_at: datetime
     outcome: Outcome
     decision: Decision
+    failing: bool | None = None

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from bridge.config.values import nearest
 from bridge.errors import NotFound
-from bridge.model import DeliveryState
+from bridge.model import DeliveryState, EndpointState, EndpointStatus
 from bridge.operations.documents import Document, when
-from bridge.store import Snapshot, Store, hold_endpoint, resume_endpoint, take_snapshot
+from bridge.store import (
+    Snapshot,
+    Store,
+    endpoint_statuses,
+    hold_endpoint,
+    resume_endpoint,
+    take_snapshot,
+)
 
 
 async def list_endpoints(store: Store, configured: Sequence[str]) -> list[Document]:
     """List endpoints with their undelivered counts, including those no longer in the config."""
-    snapshot = await store.read(take_snapshot)
+
+    def look(connection: Connection) -> tuple[Snapshot, Mapping[str, EndpointStatus]]:
+        return take_snapshot(connection), endpoint_statuses(connection)
+
+    snapshot, statuses = await store.read(look)
     names = [*configured, *sorted(_in_store(snapshot) - set(configured))]
-    return [_document(name, name in configured, snapshot) for name in names]
+    return [_document(name, name in configured, snapshot, statuses.get(name)) for name in names]
 
 
 async def hold(
@@ -53,13 +64,17 @@ async def resume(
     return {"resumed": await store.change(change)}
 
 
-def _document(name: str, configured: bool, snapshot: Snapshot) -> Document:
+def _document(
+    name: str, configured: bool, snapshot: Snapshot, status: EndpointStatus | None
+) -> Document:
     def count(state: DeliveryState) -> int:
         return snapshot.deliveries.get((name, state), 0)
 
     return {
         "name": name,
         "configured": configured,
+        "state": (EndpointState.ACTIVE if status is None else status.state).value,
+        "since": None if status is None else when(status.since),
         "held": snapshot.held_endpoints.get(name),
         "pending": count(DeliveryState.PENDING),
         "held_deliveries": count(DeliveryState.HELD),

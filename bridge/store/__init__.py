@@ -7,7 +7,12 @@ doors, `read(fn)` and `change(fn)`, through which the functions of `queries`, `o
 
 from bridge.store.audit import AuditReport, Check, audit
 from bridge.store.database import Database
-from bridge.store.endpoints import hold_endpoint, resume_endpoint
+from bridge.store.endpoints import (
+    endpoint_statuses,
+    failing_endpoints,
+    hold_endpoint,
+    resume_endpoint,
+)
 from bridge.store.ingest import Ingest, PlannedMessage, ingest_many
 from bridge.store.lease import Lease
 from bridge.store.mailboxes import LEAD_SECONDS, Mailboxes, MailboxRow
@@ -28,6 +33,8 @@ __all__ = [
     "Snapshot",
     "Store",
     "audit",
+    "endpoint_statuses",
+    "failing_endpoints",
     "hold_endpoint",
     "ingest_many",
     "resume_endpoint",

@@ -1,19 +1,21 @@
-"""Holding an endpoint: its deliveries wait, all of them, until an operator says go."""
+"""The states of endpoints. Deliveries to one that is held wait until an operator resumes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, insert, literal_column, null, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, literal_column, null, select, update
 
-from bridge.model import DeliveryState
+from bridge.model import DeliveryState, EndpointState, EndpointStatus
 from bridge.store import postgres
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, endpoints
 
 NOT_CONFIGURED: Final = "endpoint is not in the config"
+_OPERATOR: Final = "operator"  # who holds an endpoint
+_ENDPOINT: Final = "endpoint"
 
 # Literals, not parameters: SQLite uses a partial index only if the query itself says its WHERE.
 PENDING: Final[ColumnElement[bool]] = deliveries.c.state == literal_column("'pending'")
@@ -30,18 +32,39 @@ _HELD_ENDPOINTS: Final = Statement(
 
 
 def held_endpoints(connection: Connection) -> Mapping[str, str]:
-    """Return the endpoints that are held, each with why."""
+    """Return the endpoints that are held, each with the reason."""
     return dict(_HELD_ENDPOINTS.select(connection))
 
 
-def hold_endpoint(connection: Connection, endpoint: str, reason: str, now: datetime) -> int:
+def endpoint_statuses(connection: Connection) -> Mapping[str, EndpointStatus]:
+    """Return the status of each endpoint that is not active."""
+    found = {row.name: _status(row) for row in connection.execute(select(endpoints))}
+    return {name: each for name, each in found.items() if each.state is not EndpointState.ACTIVE}
+
+
+def failing_endpoints(connection: Connection) -> frozenset[str]:
+    """Return the endpoints that are failing, held or not."""
+    failing = select(endpoints.c.name).where(endpoints.c.failing_since.is_not(None))
+    return frozenset(connection.execute(failing).scalars())
+
+
+def set_failing(connection: Connection, endpoint: str, since: datetime | None) -> None:
+    """Record that an endpoint is failing, or no longer (None). Needs a write transaction."""
+    _set(connection, endpoint, {"failing_since": since})
+
+
+def hold_endpoint(
+    connection: Connection, endpoint: str, reason: str, now: datetime, *, refused: bool = False
+) -> int:
     """Hold an endpoint and its pending deliveries; return how many those are.
 
-    An attempt in flight goes on: its record finds the endpoint held. Deliveries that are
-    written later are written held. Needs a write transaction.
+    `refused`: by the endpoint itself, not by an operator. In-flight attempts go on: their records
+    find the endpoint held. Deliveries that are written later are written held. Needs a write
+    transaction.
     """
     postgres.lock_holds(connection, change=True)
-    _set_hold(connection, endpoint, reason, now)
+    by = _ENDPOINT if refused else _OPERATOR
+    _set(connection, endpoint, {"held_reason": reason, "held_at": now, "held_by": by})
     held = connection.execute(
         update(deliveries)
         .where(deliveries.c.endpoint == endpoint, PENDING, UNLEASED)
@@ -51,19 +74,19 @@ def hold_endpoint(connection: Connection, endpoint: str, reason: str, now: datet
 
 
 def resume_endpoint(connection: Connection, endpoint: str, now: datetime) -> int:
-    """Let an endpoint's deliveries go again, each by a new schedule; return how many were held.
+    """Release an endpoint's deliveries, each with a new schedule; return how many were held.
 
     Also those that were held one by one. Needs a write transaction.
     """
     postgres.lock_holds(connection, change=True)
-    _set_hold(connection, endpoint, None, None)
+    _set(connection, endpoint, {"held_reason": None, "held_at": None, "held_by": None})
     return _release(connection, [deliveries.c.endpoint == endpoint, HELD], now)
 
 
 def match_config(connection: Connection, configured: Sequence[str], now: datetime) -> None:
     """Hold what is pending for endpoints that left the config; release it when they are back.
 
-    A delivery that is leased is left alone: somebody may be at it. Needs a write transaction.
+    In-flight deliveries are skipped. Needs a write transaction.
     """
     postgres.take_time(connection)
     postgres.lock_holds(connection, change=True)
@@ -81,10 +104,16 @@ def match_config(connection: Connection, configured: Sequence[str], now: datetim
             _release(connection, mine, now)
 
 
-def _set_hold(
-    connection: Connection, endpoint: str, reason: str | None, at: datetime | None
-) -> None:
-    values = {"held_reason": reason, "held_at": at}
+def _status(row: Row[Any]) -> EndpointStatus:
+    if row.held_reason is not None:
+        state = EndpointState.REFUSED if row.held_by == _ENDPOINT else EndpointState.PAUSED
+        return EndpointStatus(state, row.held_at, row.held_reason)
+    if row.failing_since is not None:
+        return EndpointStatus(EndpointState.FAILING, row.failing_since)
+    return EndpointStatus(EndpointState.ACTIVE)
+
+
+def _set(connection: Connection, endpoint: str, values: Mapping[str, object]) -> None:
     found = connection.execute(update(endpoints).where(endpoints.c.name == endpoint).values(values))
     if not found.rowcount:
         connection.execute(insert(endpoints).values(name=endpoint, **values))
@@ -96,7 +125,7 @@ def _release(connection: Connection, which: Sequence[ColumnElement[bool]], now: 
 
 
 def again(now: datetime) -> Mapping[str, object]:
-    """Return what makes a delivery pending by a new schedule; its attempts go on counting."""
+    """Return what makes a delivery pending with a new schedule; its attempts go on counting."""
     return {
         "state": DeliveryState.PENDING,
         "reason": null(),

@@ -276,7 +276,8 @@ class _Batch:
         return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, lease.token(1))
 
 
-_LATER: Final = {"reparsed_at", "purged_at", "discarded_because"}  # columns that no insert writes
+# Columns that no insert writes.
+_LATER: Final = {"reparsed_at", "purged_at", "discarded_because", "not_before"}
 _INSERTS: Final = {
     table.name: Statement(
         insert(table).values(

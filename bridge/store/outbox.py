@@ -105,6 +105,32 @@ def next_due(connection: Connection, endpoint: str) -> datetime | None:
     return connection.execute(_NEXT_DUE, {"wanted": endpoint}).scalar_one_or_none()
 
 
+def bring_forward(connection: Connection, endpoint: str, limit: int, now: datetime) -> int:
+    """Make up to `limit` deliveries that wait for a retry due now; return how many.
+
+    Those that the endpoint asked to wait for (`not_before`) go on waiting, and in-flight ones are
+    skipped. Their steps are kept: one that fails again waits as long as it would have. Needs a
+    write transaction.
+    """
+    waiting = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.endpoint == endpoint,
+            PENDING,
+            deliveries.c.due_at > now,
+            UNLEASED,
+            or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now),
+        )
+        .order_by(deliveries.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    brought = connection.execute(
+        update(deliveries).where(deliveries.c.id.in_(waiting)).values(due_at=now, changed_at=now)
+    )
+    return brought.rowcount
+
+
 def beat(connection: Connection, owner: str, now: datetime) -> None:
     """Write the heartbeat: the smallest commit that proves that the store takes writes."""
     connection.execute(_BEAT, {"who": owner, "now": now})

@@ -149,7 +149,7 @@ _ARRIVAL: Final = select(
 )
 _DELIVERY: Final = select(
     events.c.message_id,
-    *(column for column in deliveries.c if column.name != "event_id"),
+    *(column for column in deliveries.c if column.name not in {"event_id", "not_before"}),
 ).join(events, events.c.id == deliveries.c.event_id)
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from bridge.errors import BridgeError, NotFound
 from bridge.model import Attempt, Dead, Delivered, DeliveryState, Hold, RetryAt
 from bridge.store import postgres
-from bridge.store.endpoints import held_endpoints, hold_endpoint
+from bridge.store.endpoints import held_endpoints, hold_endpoint, set_failing
 from bridge.store.statements import Statement
 from bridge.store.tables import attempts, deliveries
 
@@ -37,6 +37,7 @@ _CURRENT: Final = select(
     deliveries.c.step,
     deliveries.c.due_at,
     deliveries.c.leased_by,
+    deliveries.c.not_before,
 )
 _CHANGE: Final = Statement(
     update(deliveries)
@@ -46,6 +47,7 @@ _CHANGE: Final = Statement(
         reason=bindparam("new_reason"),
         step=bindparam("new_step"),
         due_at=bindparam("new_due_at"),
+        not_before=bindparam("new_not_before"),
         leased_by=null(),
         changed_at=bindparam("now"),
     )
@@ -63,6 +65,7 @@ class _Delivery:
     step: int
     due_at: datetime
     leased_by: str | None
+    not_before: datetime | None
     changed: bool = False
 
     def leased_as(self, token: str) -> bool:
@@ -84,14 +87,17 @@ def record_many(
     yields NotFound as its item's result.
     """
     # Taken in any case: else a retry could be written as pending beside a hold.
-    postgres.lock_holds(connection, change=any(map(_holds_endpoint, made)))
+    postgres.lock_holds(connection, change=any(map(_changes_endpoint, made)))
+    for attempt in made:
+        if attempt.failing is not None:
+            set_failing(connection, attempt.claim.endpoint, now if attempt.failing else None)
     if all(isinstance(attempt.decision, Delivered) for attempt in made):
         return _record_delivered(connection, made, now)
     found = _load(connection, made)
     held = dict(held_endpoints(connection))
     for attempt in made:
         if (reason := _holds_endpoint(attempt)) and _still_ours(found, attempt):
-            hold_endpoint(connection, attempt.claim.endpoint, reason, now)
+            hold_endpoint(connection, attempt.claim.endpoint, reason, now, refused=True)
             held[attempt.claim.endpoint] = reason
     rows: list[dict[str, object]] = []
     results: list[BridgeError | None] = []
@@ -142,6 +148,10 @@ def _holds_endpoint(attempt: Attempt) -> str | None:
     return decision.reason if isinstance(decision, Hold) and decision.whole_endpoint else None
 
 
+def _changes_endpoint(attempt: Attempt) -> bool:
+    return attempt.failing is not None or _holds_endpoint(attempt) is not None
+
+
 def _still_ours(found: Mapping[int, _Delivery], attempt: Attempt) -> bool:
     delivery = found.get(attempt.claim.delivery_id)
     return delivery is not None and delivery.leased_as(attempt.claim.lease)
@@ -163,8 +173,8 @@ def _apply(delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], *, ou
     if not ours:
         return
     match attempt.decision:
-        case RetryAt(at, step):
-            delivery.due_at, delivery.step = at, step
+        case RetryAt(at, step, not_before):
+            delivery.due_at, delivery.step, delivery.not_before = at, step, not_before
             if reason := held.get(attempt.claim.endpoint):
                 delivery.become(DeliveryState.HELD, reason)
             else:
@@ -200,6 +210,7 @@ def _change_row(delivery: _Delivery, now: datetime) -> dict[str, object]:
         "new_reason": delivery.reason,
         "new_step": delivery.step,
         "new_due_at": delivery.due_at,
+        "new_not_before": delivery.not_before,
         "now": now,
     }
 

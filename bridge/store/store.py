@@ -150,6 +150,17 @@ class Store:
         """
         return await self._writer.submit(ClaimWork(endpoint, limit))
 
+    async def bring_forward(self, endpoint: str, limit: int) -> int:
+        """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
+
+        Returns how many. Those whose endpoint asked to wait (Retry-After) go on waiting.
+        """
+
+        def change(connection: Connection) -> int:
+            return outbox.bring_forward(connection, endpoint, limit, self._clock())
+
+        return await self.change(change)
+
     async def record(self, attempt: Attempt) -> None:
         """Commit an attempt and what its delivery becomes by it.
 

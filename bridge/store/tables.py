@@ -158,6 +158,7 @@ deliveries: Final = Table(
     # When it may be claimed: the next try, or, while it is leased, the lease's end. One column
     # for both makes a claim one seek in one index, and an expired lease is due by itself.
     Column("due_at", Instant, nullable=False),
+    Column("not_before", Instant),  # until when the endpoint asked to wait
     Column("leased_by", SafeText),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
@@ -210,6 +211,8 @@ endpoints: Final = Table(
     Column("name", SafeText, primary_key=True),
     Column("held_reason", SafeText),  # NULL: its deliveries go out
     Column("held_at", Instant),
+    Column("held_by", SafeText),  # operator or endpoint
+    Column("failing_since", Instant),  # whether or not it is held
 )
 
 # How far each folder of each mailbox has been read, and which bridge reads it.

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Final
 
 from bridge import metrics
-from bridge.model import DeliveryState
-from bridge.store import Store
+from bridge.model import DeliveryState, EndpointState, EndpointStatus
+from bridge.store import Store, endpoint_statuses
 from bridge.store.snapshot import Snapshot, oldest_undelivered, take_snapshot
 
+_ACTIVE: Final = EndpointStatus(EndpointState.ACTIVE)
 _OPEN_STATES: Final = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
 # Counting a million deliveries takes half a second of the disk and of a processor; scrapers come
 # every few seconds. So the counts may be this many times older than they took to make.
@@ -38,7 +39,7 @@ class Gauges:
     async def refresh(self) -> None:
         """Update them; raises StoreError if the store doesn't answer.
 
-        Ages are exact. Counts are, too, unless they take long.
+        Ages and endpoints' states are exact. Counts are, too, unless they take long.
         """
         oldest = await self._store.read(partial(oldest_undelivered, endpoints=self._endpoints))
         now = self._clock()
@@ -46,6 +47,11 @@ class Gauges:
             since = oldest.get(endpoint, now)
             waited = max(0.0, (now - since).total_seconds())
             metrics.OLDEST_UNDELIVERED_SECONDS.labels(endpoint).set(waited)
+        statuses = await self._store.read(endpoint_statuses)
+        for endpoint in self._endpoints:
+            current = statuses.get(endpoint, _ACTIVE).state
+            for each in EndpointState:
+                metrics.ENDPOINT_STATE.labels(endpoint, each.value).set(each is current)
         free = await self._store.free_bytes()
         if free is not None:
             metrics.FREE_BYTES.set(free)

@@ -99,6 +99,8 @@ def test_a_delivery_is_held_and_goes_again(smsbridge: Smsbridge, filled: Filled)
     assert state() == "held"
     (crm, _) = smsbridge("endpoints", "list", "-c", filled.config, "--json").document
     assert (crm["held"], crm["held_deliveries"]) == ("held by the operator", 1)
+    assert crm["state"] == "paused"
+    assert crm["since"].endswith("Z")
     ran = smsbridge("endpoints", "resume", "crm", "-c", filled.config, "--json")
     assert ran.document == {"resumed": 1}
     assert state() == "pending"

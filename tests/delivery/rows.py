@@ -86,6 +86,14 @@ class Rows:
         await self._commit()
         return min((row.due for row in self._pending(endpoint)), default=None)
 
+    async def bring_forward(self, endpoint: str, limit: int) -> int:
+        """Make due what waits for a retry."""
+        await self._commit()
+        waiting = [row for row in self._pending(endpoint) if row.due > self.clock()][:limit]
+        for row in waiting:
+            row.due = self.clock()
+        return len(waiting)
+
     async def record(self, attempt: Attempt) -> None:
         """Write what came of it."""
         if self.slow is not None:

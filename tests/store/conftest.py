@@ -8,7 +8,7 @@ import pytest
 
 from bridge.config.settings import StoreSettings
 from tests.servers.postgres import postgres as postgres
-from tests.store.making import sqlite_settings
+from tests.store.making import Clock, sqlite_settings
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.processes)])
@@ -17,3 +17,9 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
     if request.param == "sqlite":
         return sqlite_settings(tmp_path / "bridge.db")
     return StoreSettings(url=request.getfixturevalue("postgres").create_database())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock that stands still until it is told to move on."""
+    return Clock()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from bridge.config.settings import StoreSettings
 from bridge.event import event_id
@@ -31,6 +33,7 @@ from bridge.model import (
     PlannedDelivery,
     RawFields,
     Reason,
+    RetryAt,
     SmsMessage,
     Trust,
     Unreadable,
@@ -194,6 +197,17 @@ def attempt(claim: Claim, decision: Decision | None = None, status: int | None =
     if status is None:
         status = 200 if isinstance(decided, Delivered) else 500
     return Attempt(claim, START, Outcome(status, 0.05, answer=b"\xff\0ok"), decided)
+
+
+def later(seconds: float, step: int = 1) -> RetryAt:
+    return RetryAt(START + timedelta(seconds=seconds), step)
+
+
+@contextmanager
+def writing(settings: StoreSettings) -> Iterator[Connection]:
+    """Give a connection in a write transaction, as the CLI has it beside the daemon."""
+    with closing(Database.open(settings)) as database, database.begin() as connection:
+        yield connection
 
 
 GIVE_UP = Dead("the schedule is over")

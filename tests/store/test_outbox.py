@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -29,23 +28,16 @@ from tests.store.making import (
     attempt,
     audited,
     identity,
+    later,
     many,
     opened,
     plan,
     sms,
     sqlite_settings,
+    writing,
 )
 
 PENDING, HELD, DEAD = DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def later(seconds: float, step: int = 1) -> RetryAt:
-    return RetryAt(START + timedelta(seconds=seconds), step)
 
 
 def shown(settings: StoreSettings, claim: Claim) -> DeliveryDetail:
@@ -59,13 +51,6 @@ def shown(settings: StoreSettings, claim: Claim) -> DeliveryDetail:
 
 def state_of(settings: StoreSettings, claim: Claim) -> DeliveryState:
     return shown(settings, claim).delivery.state
-
-
-@contextmanager
-def writing(settings: StoreSettings) -> Iterator[Connection]:
-    """Give a connection in a write transaction, as the CLI has it beside the daemon."""
-    with closing(Database.open(settings)) as database, database.begin() as connection:
-        yield connection
 
 
 async def test_claim_takes_what_has_been_due_longest_once(
@@ -284,6 +269,53 @@ async def test_record_of_an_unknown_delivery_fails_alone(
         )
     assert isinstance(refused, NotFound)
     assert fine is None
+
+
+async def test_bring_forward_ends_the_wait_for_a_retry(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """What waits for its schedule is due at once; not what is in flight, nor another endpoint's."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(5, "crm", "erp"):
+            await store.ingest(item)
+        waits, sooner, asked, flies, _ = await store.claim("crm", 5)
+        (other,) = await store.claim("erp", 1)
+        await store.record(attempt(waits, later(21_600, step=9)))
+        await store.record(attempt(sooner, later(7_200, step=8)))
+        until = START + timedelta(seconds=3_600)
+        await store.record(attempt(asked, RetryAt(until + timedelta(seconds=60), 1, until)))
+        await store.record(attempt(other, later(21_600)))
+        clock.forward(5)
+        assert await store.bring_forward("crm", 1) == 1
+        (claim,) = await store.claim("crm", 9)
+        assert (claim.delivery_id, claim.step) == (sooner.delivery_id, 8)
+        assert await store.bring_forward("crm", 9) == 1
+        assert await store.bring_forward("crm", 9) == 0
+        (claim,) = await store.claim("crm", 9)
+        assert (claim.delivery_id, claim.step) == (waits.delivery_id, 9)
+        assert other.delivery_id not in {each.delivery_id for each in await store.claim("erp", 9)}
+        assert state_of(settings, flies) is PENDING
+        clock.forward(3_600)  # what the endpoint asked for is over
+        assert await store.bring_forward("crm", 9) == 1
+        assert asked.delivery_id in {each.delivery_id for each in await store.claim("crm", 9)}
+    assert audited(settings).ok
+
+
+async def test_a_retry_forgets_what_the_endpoint_asked_for(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """After a retry by hand, and a failure without Retry-After, the wait can be ended again."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        (claim,) = await store.claim("crm", 1)
+        far = START + timedelta(days=1)
+        await store.record(attempt(claim, RetryAt(far, 1, far)))
+        assert await store.bring_forward("crm", 9) == 0
+        with writing(settings) as connection:
+            assert retry_deliveries(connection, now=clock(), ids=[claim.delivery_id]) == 1
+        (claim,) = await store.claim("crm", 1)
+        await store.record(attempt(claim, later(600)))
+        assert await store.bring_forward("crm", 9) == 1
 
 
 async def test_start_frees_a_dead_predecessors_leases(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge import metrics
-from bridge.model import DeliveryState, RetryAt
+from bridge.model import DeliveryState, EndpointState, RetryAt
 from bridge.store import hold_endpoint
 from bridge.web import Gauges
 from tests.store.making import (
@@ -46,6 +46,21 @@ async def test_what_waits_for_a_retry_or_is_held_is_undelivered(tmp_path: Path) 
         assert value("OLDEST_UNDELIVERED_SECONDS", "crm") == 700
         assert value("OLDEST_UNDELIVERED_SECONDS", "erp") == 700
         assert value("DELIVERIES", "erp", DeliveryState.HELD.value) == 1
+
+
+async def test_an_endpoint_is_in_one_state(tmp_path: Path) -> None:
+    """The state's series is 1, the others are 0, and they follow at the next scrape."""
+    async with opened(sqlite_settings(tmp_path / "bridge.db")) as store:
+        gauges = Gauges(store, ["crm", "erp"], Clock())
+
+        async def states(endpoint: str) -> dict[str, float]:
+            await gauges.refresh()
+            return {each: value("ENDPOINT_STATE", endpoint, each.value) for each in EndpointState}
+
+        assert await states("crm") == {"active": 1, "paused": 0, "refused": 0, "failing": 0}
+        await store.change(lambda connection: hold_endpoint(connection, "crm", "move", START))
+        assert await states("crm") == {"active": 0, "paused": 1, "refused": 0, "failing": 0}
+        assert (await states("erp"))["active"] == 1
 
 
 async def test_an_endpoint_without_deliveries_is_at_zero(tmp_path: Path) -> None:

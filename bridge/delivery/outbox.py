@@ -1,0 +1,50 @@
+"""What lanes need of the store, and how they wait for one that is down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
+
+from bridge.errors import StoreUnavailable
+from bridge.model import Attempt, Claim
+
+FIRST_BACKOFF: Final = 0.1  # seconds, doubled up to the last, while the store is down
+LAST_BACKOFF: Final = 5.0
+
+
+class Outbox(Protocol):
+    """The deliveries of the store."""
+
+    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
+        """Lease up to `limit` due deliveries to us, each counted as an attempt already."""
+        ...
+
+    async def next_due(self, endpoint: str) -> datetime | None:
+        """Return when the next claimable delivery is due; None if there is none."""
+        ...
+
+    async def record(self, attempt: Attempt) -> None:
+        """Write an attempt and the delivery's new state."""
+        ...
+
+    async def bring_forward(self, endpoint: str, limit: int) -> int:
+        """Make up to `limit` deliveries that wait for a retry due now; return how many.
+
+        Those that wait because the endpoint asked for it (Retry-After) go on waiting.
+        """
+        ...
+
+
+async def until_stored(work: Callable[[], Awaitable[object]]) -> None:
+    """Call `work` with exponential backoff until the store accepts it; the first call is late."""
+    # A new object each time: tenacity keeps a run's state in it.
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait_exponential(multiplier=FIRST_BACKOFF, max=LAST_BACKOFF),
+    )
+    await asyncio.sleep(FIRST_BACKOFF)
+    await retrying(work)

@@ -1,0 +1,131 @@
+"""Endpoints' states: what makes each, since when, and that restarts keep it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from bridge.config.settings import StoreSettings
+from bridge.model import EndpointState, EndpointStatus, Hold
+from bridge.store import (
+    Store,
+    endpoint_statuses,
+    failing_endpoints,
+    hold_endpoint,
+    resume_endpoint,
+)
+from tests.store.making import (
+    START,
+    Clock,
+    attempt,
+    identity,
+    later,
+    many,
+    opened,
+    plan,
+    sms,
+    writing,
+)
+
+PAUSED, REFUSED, FAILING = EndpointState.PAUSED, EndpointState.REFUSED, EndpointState.FAILING
+
+
+async def status(store: Store, endpoint: str = "crm") -> EndpointStatus | None:
+    return (await store.read(endpoint_statuses)).get(endpoint)
+
+
+async def test_an_operators_pause_and_its_end(settings: StoreSettings, clock: Clock) -> None:
+    """A paused endpoint says since when and why; a resumed one is active."""
+    async with opened(settings, clock=clock) as store:
+        assert await status(store) is None
+        await store.change(lambda connection: hold_endpoint(connection, "crm", "move", START))
+        assert await status(store) == EndpointStatus(PAUSED, START, "move")
+        assert await status(store, "erp") is None
+    clock.forward(60)
+    async with opened(settings, clock=clock) as store:
+        assert await status(store) == EndpointStatus(PAUSED, START, "move")
+        await store.change(lambda connection: resume_endpoint(connection, "crm", START))
+        assert await status(store) is None
+
+
+async def test_a_refusal_is_the_endpoints(settings: StoreSettings, clock: Clock) -> None:
+    """A 410 makes the endpoint refused, until it is resumed; restarts keep it."""
+    async with opened(settings, clock=clock) as store:
+        (claim,) = (await store.ingest(sms(deliveries=plan("crm", claimed=True)))).claims
+        now = clock.forward(5)
+        await store.record(attempt(claim, Hold("410 Gone", whole_endpoint=True), status=410))
+        clock.forward(60)
+    async with opened(settings, clock=clock) as store:
+        assert await status(store) == EndpointStatus(REFUSED, now, "410 Gone")
+        await store.change(lambda connection: resume_endpoint(connection, "crm", START))
+        assert await status(store) is None
+
+
+async def test_failing_is_recorded_with_the_attempt(settings: StoreSettings, clock: Clock) -> None:
+    """The attempt that opens the breaker and the one that closes it carry the state."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(4, "crm", "erp"):
+            await store.ingest(item)
+        one, two, three, four = await store.claim("crm", 4)
+        await store.record(attempt(one, later(60)))
+        assert await status(store) is None
+        now = clock.forward(5)
+        await store.record(replace(attempt(two, later(60)), failing=True))
+        clock.forward(5)
+        await store.record(attempt(three, later(60)))
+    async with opened(settings, clock=clock) as store:
+        assert await status(store) == EndpointStatus(FAILING, now)
+        assert await store.read(failing_endpoints) == {"crm"}
+        await store.record(replace(attempt(four), failing=False))
+        assert await status(store) is None
+        assert await store.read(failing_endpoints) == frozenset()
+
+
+async def test_a_pause_covers_a_failure_and_does_not_end_it(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A failing endpoint that is paused is paused; once resumed, it is failing as before."""
+    async with opened(settings, clock=clock) as store:
+        (claim,) = (await store.ingest(sms(deliveries=plan("crm", claimed=True)))).claims
+        await store.record(replace(attempt(claim, later(60)), failing=True))
+        await store.change(lambda connection: hold_endpoint(connection, "crm", "move", START))
+        assert await status(store) == EndpointStatus(PAUSED, START, "move")
+        assert await store.read(failing_endpoints) == {"crm"}
+        await store.change(lambda connection: resume_endpoint(connection, "crm", START))
+        assert await status(store) == EndpointStatus(FAILING, START)
+
+
+async def test_deliveries_to_a_failing_endpoint_are_written_pending(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """Failing slows attempts down and holds nothing: new deliveries wait for the lane."""
+    async with opened(settings, clock=clock) as store:
+        (claim,) = (await store.ingest(sms(deliveries=plan("crm", claimed=True)))).claims
+        await store.record(replace(attempt(claim, later(60)), failing=True))
+        await store.ingest(sms(identity("b", email="b"), plan("crm")))
+        assert len(await store.claim("crm", 9)) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [("the endpoint answered 410 Gone", REFUSED), ("held by the operator", PAUSED)],
+)
+async def test_a_hold_of_an_earlier_revision_has_its_state(
+    settings: StoreSettings, reason: str, state: EndpointState
+) -> None:
+    """The migration tells refusals from pauses by the reason that was stored."""
+    async with opened(settings):
+        pass
+    with writing(settings) as connection:
+        connection.execute(text("ALTER TABLE deliveries DROP COLUMN not_before"))
+        connection.execute(text("ALTER TABLE endpoints DROP COLUMN held_by"))
+        connection.execute(text("ALTER TABLE endpoints DROP COLUMN failing_since"))
+        connection.execute(
+            text("INSERT INTO endpoints (name, held_reason, held_at) VALUES ('crm', :reason, :at)"),
+            {"reason": reason, "at": int(START.timestamp() * 1_000_000)},
+        )
+        connection.execute(text("UPDATE smsbridge_revision SET version_num = '0004'"))
+    async with opened(settings) as store:
+        assert await status(store) == EndpointStatus(state, START, reason)
