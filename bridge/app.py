@@ -32,6 +32,7 @@ from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, Receipt, Trust
 from bridge.net import loop
 from bridge.net.tls import client_context
+from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
 from bridge.providers import Provider
 from bridge.providers import posts as provider_posts
@@ -323,9 +324,12 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
-        keep = Retention(store, settings.retention.ages, now).run
         grace = settings.delivery.grace
-        await serve(Parts(store, dispatcher, sources, web, health, grace, names, now, keep))
+        housekeeping = (
+            Retention(store, settings.retention.ages, now).run,
+            Replayer(store, endpoints, now).run,
+        )
+        await serve(Parts(store, dispatcher, sources, web, health, grace, names, now, housekeeping))
     finally:
         await mailboxes.step_down()
         await store.close()

@@ -64,7 +64,7 @@ class Parts:
     grace: float  # seconds for in-flight deliveries to finish on shutdown
     endpoints: Sequence[str]
     clock: Callable[[], datetime]
-    housekeeping: Callable[[], Coroutine[None, None, None]]  # until it is cancelled
+    housekeeping: Sequence[Callable[[], Coroutine[None, None, None]]]  # run until cancelled
 
 
 async def serve(parts: Parts) -> None:
@@ -79,11 +79,11 @@ async def serve(parts: Parts) -> None:
         await parts.web.start()
         try:
             async with asyncio.TaskGroup() as beside:
-                probes = beside.create_task(_probe(parts), name="probes")
-                housekeeping = beside.create_task(parts.housekeeping(), name="housekeeping")
+                endless = [_probe(parts), *(each() for each in parts.housekeeping)]
+                tasks = [beside.create_task(each, name="housekeeping") for each in endless]
                 await _deliver(parts, stop)
-                housekeeping.cancel()
-                probes.cancel()
+                for task in tasks:
+                    task.cancel()
         finally:
             await parts.web.stop()
     log.info("stopped")

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("demo", "Run the whole pipeline on this machine."),
     "messages": ("messages", "List and show messages."),
     "deliveries": ("deliveries", "List, show and retry deliveries."),
+    "replay": ("replay", "Deliver messages once more."),
     "quarantine": ("quarantine", "List, show and reparse quarantined mail."),
     "endpoints": ("endpoints", "List, hold and resume endpoints."),
     "audit": ("audit", "Verify that no message is unaccounted for."),

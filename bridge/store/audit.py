@@ -30,7 +30,7 @@ from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
 from bridge.store.endpoints import PENDING
 from bridge.store.retention import UNDELIVERED
-from bridge.store.tables import arrivals, attempts, deliveries, events, messages
+from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 
 _EXAMPLES: Final = 5
 _ROWS_AT_ONCE: Final = 500
@@ -150,7 +150,7 @@ def _deliveries_not_planned() -> Select[object]:
     written = (
         select(func.count())
         .select_from(deliveries)
-        .where(deliveries.c.event_id == events.c.id)
+        .where(deliveries.c.event_id == events.c.id, deliveries.c.replay == 0)
         .scalar_subquery()
     )
     return select(events.c.id).where(written != events.c.planned)
@@ -159,8 +159,19 @@ def _deliveries_not_planned() -> Select[object]:
 def _delivered_twice() -> Select[object]:
     return (
         select(deliveries.c.event_id)
-        .group_by(deliveries.c.event_id, deliveries.c.endpoint)
+        .group_by(deliveries.c.event_id, deliveries.c.endpoint, deliveries.c.replay)
         .having(func.count() > 1)
+    )
+
+
+def _replay_miscounted() -> Select[object]:
+    written = select(func.count()).where(deliveries.c.replay == replays.c.id).scalar_subquery()
+    return select(replays.c.id).where(written != replays.c.written)
+
+
+def _replayed_by_none() -> Select[object]:
+    return select(deliveries.c.id).where(
+        deliveries.c.replay != 0, ~exists().where(replays.c.id == deliveries.c.replay)
     )
 
 
@@ -251,6 +262,8 @@ _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "no message has two events of one format": _event_twice,
     "every event has all its deliveries": _deliveries_not_planned,
     "no event goes to an endpoint twice": _delivered_twice,
+    "every replay has all its deliveries": _replay_miscounted,
+    "every replayed delivery has its replay": _replayed_by_none,
     "every delivery has its event": _delivery_without_event,
     "every delivery is in a known state": _unknown_state,
     "only pending deliveries are leased": _lease_at_rest,

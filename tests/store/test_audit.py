@@ -118,6 +118,13 @@ TAMPERED = {
         "DROP INDEX deliveries_event",
         "UPDATE deliveries SET endpoint = 'crm'",
     ],
+    "every replay has all its deliveries": [
+        "INSERT INTO replays VALUES (1, 'crm', '{}', 1, 0, 0, 1, 0, 'done', 0, 0)"
+    ],
+    "every replayed delivery has its replay": [
+        "UPDATE deliveries SET replay = 7",
+        "UPDATE events SET planned = 0",
+    ],
     "every delivery has its event": [f"DELETE FROM events WHERE id = {ANY.format('events')}"],
     "every delivery is in a known state": [
         f"UPDATE deliveries SET state = 'lost' WHERE id = {DELIVERED}"
