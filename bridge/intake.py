@@ -71,6 +71,10 @@ class Intake:
         self._deadline = deadline
         self._clock = clock
 
+    def use(self, reader: Reader) -> None:
+        """Read with another config from now on."""
+        self._reader = reader
+
     async def accept(self, arrival: Arrival) -> Receipt:
         """Read and store an arrival; return the receipt once it's committed.
 

@@ -67,15 +67,22 @@ class Parts:
     housekeeping: Sequence[Callable[[], Coroutine[None, None, None]]]  # run until cancelled
 
 
-async def serve(parts: Parts) -> None:
+async def serve(parts: Parts, reload: Callable[[], None]) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+
+    SIGHUP reloads the certificates and calls `reload`.
 
     Raises ListenError if an address is in use, and whatever a part raises.
     """
     stop = asyncio.Event()
     for source in parts.sources:
         parts.health.show(source.name, source.report)
-    with _signals(stop, lambda: _reload(parts.sources)):
+
+    def hang_up() -> None:
+        _reload(parts.sources)
+        reload()
+
+    with _signals(stop, hang_up):
         await parts.web.start()
         try:
             async with asyncio.TaskGroup() as beside:

@@ -111,9 +111,13 @@ class Replayer:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
-        self._endpoints = {each.name: each for each in endpoints}
+        self.use(endpoints)
         self._clock = clock
         self._pause = pause
+
+    def use(self, endpoints: Sequence[Endpoint]) -> None:
+        """Replay to these endpoints from now on."""
+        self._endpoints = {each.name: each for each in endpoints}
 
     async def run(self) -> None:
         """Carry out what is ordered, until cancelled; a store that is away is tried again."""

@@ -117,6 +117,10 @@ class Store:
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self._database.close)
 
+    def lease_for(self, seconds: float) -> None:
+        """Lease deliveries for so long from now on."""
+        self._lease = timedelta(seconds=seconds)
+
     @property
     def shared(self) -> bool:
         """Whether other bridges may work on the same database; never so on SQLite."""

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -137,6 +137,14 @@ class Daemon:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 said = "\n".join(json.dumps(line) for line in self.log()[-10:])
                 raise AssertionError(f"{events} not logged (exit {self.process.poll()}):\n{said}")
+
+    def wait_until(self, met: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        """Wait until something is so, which the log may show."""
+        deadline = time.monotonic() + seconds
+        while not met():
+            assert time.monotonic() < deadline, self.log()[-10:]
+            with self._told:
+                self._told.wait(0.1)
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
