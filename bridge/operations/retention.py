@@ -19,7 +19,7 @@ log = logs.logger("retention")
 
 _INTERVAL: Final = 3600.0  # seconds between two sweeps
 _FROM_THE_START: Final = 24  # so many sweeps: what was reparsed meanwhile has an old id
-_AT_ONCE: Final = 50  # rows in one transaction: others wait for no longer than for a mail or two
+_AT_ONCE: Final = 20  # rows in one transaction: others wait for no longer than for a mail or two
 _REST: Final = 9.0  # the writer is ours for a tenth of the time at most
 
 

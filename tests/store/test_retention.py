@@ -241,7 +241,7 @@ async def test_the_writer_is_shared(settings: StoreSettings) -> None:
             await deliver(store)
         clock.forward(2 * DAY)
         assert await Retention(store, {"raw": DAY}, clock, rest).sweep() == {"raw": 120}
-    assert len(rests) == 3
+    assert len(rests) == 6
     assert all(each > 0 for each in rests)
 
 
