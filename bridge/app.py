@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol, Self, TypeVar
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bridge import logs, metrics, providers, systemd, trust
+from bridge import formats, logs, metrics, providers, systemd, trust
 from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile
 from bridge.config.settings import Settings
@@ -270,7 +270,8 @@ def reader_of(settings: Settings, vouched: Trust | None = None, patience: float 
     known = _build(_Standalone.of(settings).providers)
     policies = {each.name: each.trust for each in settings.providers if each.reads_mails}
     names = None if vouched else trust.names_for(policies.values(), patience)
-    return Reader(known, policies, now, vouched, names, posts=posts_of(settings))
+    wanted = formats.wanted(settings.endpoints)
+    return Reader(known, policies, now, vouched, names, wanted, posts_of(settings))
 
 
 def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) -> Intake:

@@ -24,7 +24,7 @@ _LONGEST_HEAD: Final = 64 * 1024
 # What is signed, or says how the body is to be read. Proxies' headers and credentials are neither.
 _KEPT: Final = re.compile(r"content-type|webhook-.*|i-twilio-.*|x-.*|ce-.*")
 _NOT_KEPT: Final = re.compile(r"x-(?:forwarded|real|client|original|envoy|amzn|request|api-key).*")
-_DEEPER: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])')
+_JSON_MARK: Final = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 def kept(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -119,10 +119,16 @@ def document(post: Post) -> object:
 
 def _depth(text: str) -> int:
     depth = deepest = 0
-    for found in _DEEPER.finditer(text):
-        if found[1]:
+    in_string = False
+    for found in _JSON_MARK.finditer(text):
+        mark = found[0]
+        if mark == '"':
+            in_string = not in_string
+        elif in_string or mark[0] == "\\":
+            continue
+        elif mark in "[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif found[2]:
+        else:
             depth -= 1
     return deepest

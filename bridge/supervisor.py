@@ -202,13 +202,15 @@ def _record(health: Health, condition: Condition, problem: str | None, part: str
 
 def _reload(sources: Sequence[Source]) -> None:
     """Reload the certificates; a bad one is logged, and the old one stays in use."""
+    failed = False
     for source in sources:
         try:
             source.reload_tls()
         except ConfigError as error:
+            failed = True
             log.error("reload.failed", detail=str(error))
-        else:
-            log.info("reload.done")
+    if not failed:
+        log.info("reload.done")
 
 
 @contextmanager

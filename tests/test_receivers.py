@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -19,8 +21,9 @@ from typing import Any, Final, Self
 import pytest
 
 from bridge.signing import standard_webhooks
-from tests.documents import blocks, page
+from tests.documents import PROJECT, blocks, page
 from tests.servers.daemon import Daemon
+from tests.servers.ports import steady_port
 from tests.servers.programs import need
 
 SECRET: Final = standard_webhooks.generate_secret()
@@ -257,6 +260,42 @@ class TestEveryReceiver:
             assert daemon.stop() == 0
             daemon.assert_ledger_adds_up()
         receiver.wait_for("+393301234567 +393331234333 News ON")
+
+
+@pytest.mark.processes
+def test_the_first_five_minutes(tmp_path: Path) -> None:
+    """The README's commands, as they are printed: init, the receiver, send-test, status, ping."""
+    readme = page("README.md")
+    typed = dict(re.findall(r"^    \.venv/bin/(smsbridge (\w[\w-]*).*)$", readme, re.MULTILINE))
+    commands = {name: line for line, name in typed.items()}
+    assert {"init", "send-test", "status"} <= set(commands)
+
+    def run(line: str, *more: str) -> subprocess.CompletedProcess[str]:
+        _, *words = shlex.split(line)
+        return subprocess.run(
+            [sys.executable, "-m", "bridge", *words, *more],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=HANG,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        )  # fmt: skip
+
+    ports = [steady_port() for _ in range(2)]
+    free = ("--listen", f"127.0.0.1:{ports[0]}", "--http", f"127.0.0.1:{ports[1]}")
+    (tmp_path / "receiver.py").write_text(PYTHON, encoding="utf-8")
+    with Receiver([sys.executable, "-I", "-S", "receiver.py"], tmp_path) as receiver:
+        init = commands["init"].replace("127.0.0.1:9000", f"127.0.0.1:{receiver.port}")
+        done = run(init, *free)
+        assert done.returncode == 0, done.stderr
+        # The receiver was started with a secret of its own; it has to be the daemon's.
+        (tmp_path / "crm.secret").write_text(SECRET)
+        with Daemon(tmp_path / "config.toml") as daemon:
+            daemon.start()
+            sent = run(commands["send-test"], "--text", "Hello")
+            assert (sent.returncode, "crm: delivered" in sent.stdout) == (0, True), sent
+            receiver.wait_for("+14155550123 +14155550199 Hello")
+            daemon.wait_for_health(200)
+            status = run(commands["status"])
+            assert (status.returncode, "no problems" in status.stdout) == (0, True), status
+            assert run("smsbridge send-test --endpoint crm").returncode == 0
 
 
 class TestReceiveInPython:

@@ -15,10 +15,17 @@ from typing import cast
 import pytest
 
 from bridge import supervisor
-from bridge.errors import StoreFull, StoreUnavailable
+from bridge.errors import ConfigError, StoreFull, StoreUnavailable
 from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
-from bridge.supervisor import Parts, _check_deliveries, _check_source, _check_store
+from bridge.supervisor import (
+    Parts,
+    Source,
+    _check_deliveries,
+    _check_source,
+    _check_store,
+    _reload,
+)
 from bridge.web import Health
 from tests.conftest import Line
 from tests.patience import PATIENCE
@@ -176,3 +183,21 @@ async def test_the_daemon_removes_what_is_old_enough(tmp_path: Path) -> None:
         assert 'smsbridge_purged_total{kind="bodies"} 1.0' in daemon.page("/metrics")[1]
         assert daemon.command("audit").returncode == 0
         assert daemon.stop() == 0
+
+
+def test_a_reload_is_logged_once(lines: list[Line]) -> None:
+    """However many sources there are; a certificate that can't be used is named instead."""
+
+    class _Source:
+        def __init__(self, problem: str | None = None) -> None:
+            self._problem = problem
+
+        def reload_tls(self) -> None:
+            if self._problem is not None:
+                raise ConfigError("smtp.tls_certificate", self._problem)
+
+    _reload(cast("list[Source]", [_Source(), _Source(), _Source()]))
+    assert [line["event"] for line in lines] == ["reload.done"]
+    lines.clear()
+    _reload(cast("list[Source]", [_Source(), _Source("is no certificate"), _Source()]))
+    assert [line["event"] for line in lines] == ["reload.failed"]

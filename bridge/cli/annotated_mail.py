@@ -16,6 +16,7 @@ from bridge.cli.printable import printable
 from bridge.operations.explain import Explained
 
 _MAX_LINES: Final = 200  # of a mail that are shown
+_MAX_LINE: Final = 2000  # characters of a line that are shown
 _MARK: Final = "black on bright_yellow"
 
 
@@ -27,6 +28,8 @@ def print_explanation(explained: Explained) -> None:
         declared = charset["declared"]
         origin = f"declared as {declared}" if declared else "none is declared"
         charset = f"{charset['used']} ({origin})"
+    if charset is not None:
+        heading("how it was parsed")
     as_fields([
         ("provider", document["provider"]),
         ("matched", document["matched"]),
@@ -38,7 +41,7 @@ def print_explanation(explained: Explained) -> None:
     if document["found"]:
         heading("found")
         as_list(("field", "line", "where", "value"), document["found"], "nothing")
-    if explained.text is not None:
+    if explained.text:
         heading("the mail's text")
         _print_marked(explained.text, explained.spans)
 
@@ -60,8 +63,10 @@ def _print_marked(text: str, spans: Sequence[tuple[int, int, str]]) -> None:
             click.echo(f"… {len(lines) - _MAX_LINES} more lines")
             break
         shown = Text(f"{number:4} {name.ljust(margin)} | ", style="dim")
-        for piece, marked in _pieces(line, at, spans):
+        for piece, marked in _pieces(line[:_MAX_LINE], at, spans):
             shown.append(printable(piece), style=f"not dim {_MARK if marked else ''}")
+        if len(line) > _MAX_LINE:
+            shown.append(f"… {len(line) - _MAX_LINE} more characters", style="dim")
         if console is None:
             click.echo(shown.plain.rstrip())
         else:

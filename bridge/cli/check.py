@@ -22,7 +22,7 @@ from bridge.config.settings import Settings
 from bridge.errors import BridgeError, ConfigErrors
 from bridge.model import Arrival, MailFile, SourceKind, Trust
 from bridge.net import loop
-from bridge.operations.plan import describe, warnings
+from bridge.operations.plan import describe, store_problems, warnings
 from bridge.operations.routes import goes_nowhere, routes
 
 
@@ -63,6 +63,9 @@ def check(look: bool, mail: Path | None, source: str, config: Path | None, as_js
             raise  # there is nothing to check
         return _refuse(error.lines, as_json)
     found = app.problems(file.settings)
+    # Of a URL that can't be parsed, the first list says so.
+    if not any(each.key == "store.url" for each in found):
+        found += store_problems(file.settings)
     problems = [line for error in found for line in file.locate(error).lines]
     if problems:
         return _refuse(problems, as_json)
@@ -154,10 +157,10 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
         as_list(("kind", "proves", "providers"), plan["evidence"], "none")
     heading("endpoints")
     as_list(
-        ("name", "url", "secrets", "scheme", "login", "providers", "to", "concurrency", "timeout"),
-        plan["endpoints"],
-        "none",
-    )
+        ("name", "url", "format", "secrets", "scheme", "login", "providers", "to", "concurrency",
+         "timeout"),
+        plan["endpoints"], "none",
+    )  # fmt: skip
     found = warnings(file)
     if found:
         heading("warnings")

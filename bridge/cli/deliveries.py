@@ -57,6 +57,7 @@ def list_(
         [{**each, "reason": each["reason"] or each["last_error"]} for each in documents],
         "no deliveries",
         limit=limit,
+        spare=("attempts",),
     )
 
 

@@ -16,76 +16,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from bridge.cli.demo_mails import MAILBOX, Sample, agile, samples
+from bridge.cli.demo_receiver import PATIENCE, Received, Receiver
 from bridge.errors import BridgeError, NotPossible
 from bridge.signing import standard_webhooks
 
-_PATIENCE: Final = 30.0  # seconds that a step of the demo may take on a slow machine
 _SILENCE: Final = 0.5  # seconds in which a webhook that must not come would have come
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A webhook as received."""
-
-    headers: dict[str, str]
-    body: bytes
-    status: int  # our response
-
-
-class Receiver:
-    """A receiver of webhooks on 127.0.0.1; `refuse` makes it answer 503."""
-
-    def __init__(self) -> None:
-        self.inbox: queue.Queue[Received] = queue.Queue()
-        self.refuse = threading.Event()
-        receiver = self
-
-        class Answer(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                """Receive one webhook."""
-                length = int(self.headers.get("content-length", "0"))
-                status = 503 if receiver.refuse.is_set() else 204
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.inbox.put(Received(headers, self.rfile.read(length), status))
-                self.send_response(status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Log nothing: the demo prints the webhooks."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks/sms"
-
-    def __enter__(self) -> Self:
-        """Listen in a thread."""
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-
-    def next(self) -> Received:
-        """Wait for the next webhook."""
-        try:
-            return self.inbox.get(timeout=_PATIENCE)
-        except queue.Empty:
-            raise NotPossible(f"no webhook came within {_PATIENCE:.0f} s") from None
 
 
 class Daemon:
@@ -113,7 +56,7 @@ class Daemon:
                     self._found.put((host, int(port)))
 
     def _wait_until_listening(self) -> tuple[str, int]:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 return self._found.get(timeout=0.2)
@@ -124,7 +67,7 @@ class Daemon:
 
     def send(self, sample: Sample) -> None:
         """Send a mail by SMTP; returns once the daemon has answered 250."""
-        with smtplib.SMTP(self.host, self.port, timeout=_PATIENCE) as client:
+        with smtplib.SMTP(self.host, self.port, timeout=PATIENCE) as client:
             sender = str(sample.mail["From"])
             client.send_message(sample.mail, from_addr=sender, to_addrs=[sample.to])
 
@@ -137,7 +80,7 @@ class Daemon:
         """Send SIGTERM, and wait until it has drained."""
         self.process.terminate()
         try:
-            self.process.wait(_PATIENCE)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -62,13 +62,14 @@ def list_(
     if as_json:
         as_document(documents[:limit])
         return
-    last = ("provider", "body") if reveal else ("provider",)
+    columns = ("arrival_id", "id", "state", "arrived_at", "provider", "to", "from")
     as_page(
-        ("arrival_id", "id", "state", "from", "arrived_at", *last),
+        (*columns, "body") if reveal else columns,
         documents,
         "no messages",
         limit=limit,
         key="arrival_id",
+        spare=("provider", "to"),
     )
 
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import click
@@ -29,30 +29,46 @@ def as_document(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
 
 
-def as_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
+def as_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    nothing: str,
+    spare: Collection[str] = (),
+) -> None:
     """Print rows below their column names; prints `nothing` on stderr if there are none.
 
-    The last column is the text: on a terminal only that one is ever wrapped.
+    The last column is the text: on a terminal only that one is ever wrapped. `spare` columns are
+    left out where they have no room.
     """
     cells = [[printable(value) for value in row] for row in rows]
     if not cells:
         click.echo(nothing, err=True)
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo("\n".join(layout(columns, cells, width)))
+    click.echo("\n".join(layout(columns, cells, width, spare)))
 
 
-def layout(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+def layout(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+    spare: Collection[str] = (),
+) -> list[str]:
     """Lay out a table in lines of at most `width` characters; None: as long as need be.
 
-    If it is too wide, message ids are cut to a beginning that commands accept, then the last
-    column is wrapped, or moved below its row; at last each row becomes a block of fields.
+    If it is too wide, message ids are cut to a beginning that commands accept, then `spare` columns
+    are left out, then the last column is wrapped, or moved below its row; at last each row becomes
+    a block of fields.
     """
     if width is None or _width(columns, rows) <= width:
         return _aligned(columns, rows)
     rows = [[_MESSAGE_ID.sub(r"\1", cell) for cell in row] for row in rows]
     if _width(columns, rows) <= width:
         return _aligned(columns, rows)
+    kept = [index for index, column in enumerate(columns) if column not in spare]
+    if len(kept) < len(columns):
+        cells = [[row[index] for index in kept] for row in rows]
+        return layout([columns[index] for index in kept], cells, width)
     fixed = _width(columns[:-1], [row[:-1] for row in rows])
     if len(columns) == 1 or fixed > width:
         return _blocks(columns, rows, width)
@@ -110,10 +126,14 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -
 
 
 def as_list(
-    columns: Sequence[str], documents: Sequence[Mapping[str, object]], nothing: str
+    columns: Sequence[str],
+    documents: Sequence[Mapping[str, object]],
+    nothing: str,
+    spare: Collection[str] = (),
 ) -> None:
-    """Print the given keys of documents as a table."""
-    as_table(columns, [[each[column] for column in columns] for each in documents], nothing)
+    """Print the given keys of documents as a table; `spare` as in `as_table`."""
+    rows = [[each[column] for column in columns] for each in documents]
+    as_table(columns, rows, nothing, spare)
 
 
 def as_page(
@@ -123,9 +143,10 @@ def as_page(
     *,
     limit: int,
     key: str = "id",
+    spare: Collection[str] = (),
 ) -> None:
     """Print the first `limit` documents as a table, and how to go on if there are more."""
-    as_list(columns, documents[:limit], nothing)
+    as_list(columns, documents[:limit], nothing, spare)
     if len(documents) > limit:
         last = documents[limit - 1][key]
         click.echo(f"there are more: add --before {last}, or a higher --limit", err=True)

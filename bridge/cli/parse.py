@@ -51,7 +51,6 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     else:
         found = [document.pop("data"), *document.pop("more", ())] if "data" in document else []
         as_fields(document.items())
-        heading("how it was parsed")
         print_explanation(explained)
         for number, data in enumerate(found, 1):
             heading("the webhook's data" if number == 1 else f"message {number} of the same mail")

@@ -140,8 +140,8 @@ def _server(text: str) -> Address:
 
 
 def _show_change(delivery: Mapping[str, Any]) -> None:
-    attempts = f", {delivery['attempts']} attempts" if delivery["attempts"] else ""
-    click.echo(f"{delivery['endpoint']}: {delivery['state']}{attempts}", err=True)
+    attempt = f", attempt {delivery['attempts']}" if delivery["attempts"] else ""
+    click.echo(f"{delivery['endpoint']}: {delivery['state']}{attempt}", err=True)
 
 
 def _print(document: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from bridge.config.filters import FilterSettings
 from bridge.config.secret import read_secret
 from bridge.config.strict import Strict
 from bridge.config.values import ConfigPath, Count, Name, PositiveSeconds, Secret
+from bridge.model import SMS_RECEIVED
 
 DEFAULT_SCHEME: Final = "standard-webhooks"
 NO_SCHEME: Final = "none"
@@ -90,7 +91,10 @@ class EndpointSettings(Strict):
     url: AnyHttpUrl
     secret: Secret | None = None
     secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
-    scheme: str = DEFAULT_SCHEME  # how webhooks are signed; one of bridge.signing.SCHEMES
+    format: str = SMS_RECEIVED  # what webhooks look like; one of bridge.formats.FORMATS
+    scheme: str | None = (
+        None  # how they are signed; one of bridge.signing.SCHEMES, else the format's
+    )
     scheme_header: HeaderName | None = None  # where hex puts the signature
     scheme_prefix: Annotated[str, AfterValidator(_prefix)] | None = None
     providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
@@ -127,7 +131,10 @@ class EndpointSettings(Strict):
         if self.scheme == NO_SCHEME:
             if self.signing_secrets:
                 raise ValueError('scheme = "none" signs nothing: leave secret and secrets out')
-        elif (self.secret is None) == (not self.secrets):
+            return self
+        # Without a scheme, a format other than the default one may have no signature.
+        unsigned = self.scheme is None and self.format != SMS_RECEIVED and not self.signing_secrets
+        if (self.secret is None) == (not self.secrets) and not unsigned:
             raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
         return self
 

@@ -23,8 +23,11 @@ PLACES: Final = (Path("config.toml"), Path("/etc/smsbridge/config.toml"))
 
 _MAX_BYTES: Final = 1024**2
 _POSITION: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|(end of document))\)")
+_UNCLOSED: Final = "the closing quote of a string is missing"
 # Parser messages that aren't clear to an operator.
 _SYNTAX: Final[Mapping[str, str]] = {
+    "Illegal character '\\n'": _UNCLOSED,
+    'Expected "\'"': _UNCLOSED,
     "Invalid value": "a value is expected here; strings need quotes",
     "Cannot overwrite a value": "this key is there twice",
     "Invalid statement": "a key, a [table] or a # comment is expected here",

@@ -17,6 +17,7 @@ import bridge
 from bridge import logs
 from bridge.delivery import transport as http
 from bridge.delivery.endpoint import Endpoint
+from bridge.formats import FORMATS
 from bridge.model import Claim, Outcome
 
 log = logs.logger("delivery")
@@ -26,7 +27,6 @@ _CLOSE_SECONDS: Final = 1.0  # for closing an answer that is not read to its end
 _MAX_RETRY_AFTER_TEXT: Final = 64  # characters: the longest HTTP-date has 33
 _SECONDS: Final = re.compile(r"\d{1,12}", re.ASCII)
 _FIXED_HEADERS: Final = [
-    ("content-type", "application/json"),
     ("user-agent", f"smsbridge/{bridge.__version__}"),
     ("accept", "*/*"),
     ("accept-encoding", "identity"),
@@ -43,11 +43,12 @@ async def attempt(
 
     One deadline covers all of it, connecting and reading included. A 2xx answer counts once it is
     complete or its first 4 KiB have arrived: a truncated one may come from a receiver that crashed
-    after the status line, and sending again is safe where trusting it is not.
+    after the status line, and sending again is safe where trusting it is not. The event's format
+    can want more of a 2xx answer.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    answer = _Answer()
+    answer = _Answer(claim.event.format)
     try:
         async with asyncio.timeout(endpoint.timeout):
             await _call(transport, build_request(endpoint, claim, clock()), answer)
@@ -70,11 +71,14 @@ async def attempt(
 def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Request:
     """Build the request of one attempt: the event's stored bytes, signed with the time `now`."""
     event = claim.event
+    form = FORMATS[event.format]
     signed = endpoint.scheme.headers(endpoint.keys, event.id, int(now.timestamp()), event.body)
     return httpx.Request(
         "POST",
         endpoint.url,
         headers=[
+            ("content-type", form.content_type),
+            *form.headers(event),
             *_FIXED_HEADERS,
             *endpoint.headers,
             *signed,
@@ -103,9 +107,10 @@ def retry_after(value: str, now: datetime) -> float | None:
 class _Answer:
     """What has arrived of an answer so far."""
 
-    __slots__ = ("body", "response")
+    __slots__ = ("_format", "body", "response")
 
-    def __init__(self) -> None:
+    def __init__(self, format_name: str) -> None:
+        self._format = format_name
         self.response: httpx.Response | None = None
         self.body = b""
 
@@ -115,6 +120,11 @@ class _Answer:
         assert response is not None
         status = response.status_code
         wait = None
+        if response.is_success:
+            problem = FORMATS[self._format].problem(status, self.body)
+            if problem is not None:
+                detail = f"answered {status}, but {problem}"
+                return Outcome(None, duration, error="answer", detail=detail, answer=self.body)
         if status >= HTTPStatus.MULTIPLE_CHOICES and "retry-after" in response.headers:
             wait = retry_after(response.headers["retry-after"], clock())
         return Outcome(status=status, duration=duration, retry_after=wait, answer=self.body)

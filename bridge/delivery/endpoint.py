@@ -10,14 +10,16 @@ from typing import Self
 
 import httpx
 
-from bridge.config.endpoints import DEFAULT_SCHEME, EndpointSettings
+from bridge.config.endpoints import DEFAULT_SCHEME, NO_SCHEME, EndpointSettings
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.filters import Filter, unmatched
 from bridge.delivery.routing import number_key, unwanted
 from bridge.errors import ConfigError, SigningError
-from bridge.model import DeliveryState, Message, PlannedDelivery
+from bridge.formats import FORMATS, Format, format_of
+from bridge.formats.form import CONTENT_TYPE as FORM
+from bridge.model import SMS_RECEIVED, DeliveryState, Message, PlannedDelivery
 from bridge.net.tls import client_context, load_pair
-from bridge.signing import SCHEMES, Adjustable, Scheme, Schemes, find
+from bridge.signing import SCHEMES, Adjustable, CoversForm, Scheme, Schemes, find
 
 HeaderList = tuple[tuple[str, str], ...]
 
@@ -38,6 +40,7 @@ class Endpoint:
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
     filters: tuple[Filter, ...] = ()
+    format: str = SMS_RECEIVED
     scheme: Scheme = field(default=SCHEMES[DEFAULT_SCHEME], repr=False)
     headers: HeaderList = field(default=(), repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
@@ -52,20 +55,23 @@ class Endpoint:
         schemes: Schemes = SCHEMES,
     ) -> Self:
         """Build from `endpoints.<index>` of the config; ConfigError names the key that is wrong."""
-        scheme = _scheme(index, settings, schemes)
+        url = httpx.URL(str(settings.url))
+        form = format_of(index, settings)
+        scheme = _scheme(index, settings, schemes, url, form)
         keys = _keys(index, settings, scheme)
         signed = _signed_headers(index, settings, scheme, keys)
         return cls(
             name=settings.name,
-            url=httpx.URL(str(settings.url)),
+            url=url,
             keys=keys,
             concurrency=settings.concurrency or delivery.concurrency,
-            timeout=settings.timeout or delivery.timeout,
+            timeout=timeout_of(settings, delivery),
+            format=form.name,
             providers=frozenset(settings.providers),
             recipients=frozenset(number_key(number) for number in settings.to),
             filters=tuple(Filter.from_settings(each) for each in settings.filter),
             scheme=scheme,
-            headers=_headers(index, settings, signed),
+            headers=_headers(index, settings, signed, form),
             tls=_tls(index, settings),
             proxy=None if settings.proxy is None else str(settings.proxy),
         )
@@ -84,31 +90,63 @@ class Endpoint:
         """
         reason = self.unwanted(message)
         if reason is not None:
-            return PlannedDelivery(self.name, DeliveryState.FILTERED, reason=reason)
-        return PlannedDelivery(self.name, DeliveryState.PENDING, claimed=reserve())
+            return PlannedDelivery(
+                self.name, DeliveryState.FILTERED, reason=reason, format=self.format
+            )
+        return PlannedDelivery(
+            self.name, DeliveryState.PENDING, claimed=reserve(), format=self.format
+        )
 
 
-def _scheme(index: int, settings: EndpointSettings, schemes: Schemes) -> Scheme:
+def scheme_name(settings: EndpointSettings) -> str:
+    """Return how an endpoint's webhooks are signed: as it says, or as its format is by default."""
+    return settings.scheme or FORMATS[settings.format].scheme
+
+
+def timeout_of(settings: EndpointSettings, delivery: DeliverySettings) -> float:
+    """Return the seconds that an attempt may take: the endpoint's, its format's, [delivery]'s."""
+    return settings.timeout or FORMATS[settings.format].timeout or delivery.timeout
+
+
+def _scheme(
+    index: int, settings: EndpointSettings, schemes: Schemes, url: httpx.URL, form: Format
+) -> Scheme:
+    name = scheme_name(settings)
     try:
-        scheme = find(settings.scheme, schemes)
+        scheme = find(name, schemes)
     except SigningError as error:
         raise ConfigError(f"endpoints.{index}.scheme", str(error)) from None
+    if isinstance(scheme, CoversForm):
+        if form.content_type != FORM:
+            problem = f"the scheme {name} signs forms, and the format {form.name} is none"
+            raise ConfigError(f"endpoints.{index}.scheme", problem)
+        # As on the wire, where the name and password are in a header.
+        scheme = scheme.with_url(str(url.copy_with(username=None, password=None)))
     if isinstance(scheme, Adjustable):
         return scheme.with_options(settings.scheme_header, settings.scheme_prefix)
     for key in ("scheme_header", "scheme_prefix"):
         if getattr(settings, key) is not None:
-            problem = f"the scheme {settings.scheme} has headers of its own: leave it out"
+            problem = f"the scheme {name} has headers of its own: leave it out"
             raise ConfigError(f"endpoints.{index}.{key}", problem)
     return scheme
 
 
 def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes, ...]:
+    name = scheme_name(settings)
+    if not settings.signing_secrets and name != NO_SCHEME:
+        problem = f"set the secret that the scheme {name} signs with"
+        raise ConfigError(f"endpoints.{index}.secret", problem)
     keys = []
     for position, secret in enumerate(settings.signing_secrets):
+        place = f"secrets.{position}" if settings.secrets else "secret"
+        if name == NO_SCHEME:
+            problem = (
+                f"the format {settings.format} is not signed: leave it out, or set scheme, too"
+            )
+            raise ConfigError(f"endpoints.{index}.{place}", problem)
         try:
             keys.append(scheme.parse_secret(secret.get_secret_value()))
         except SigningError as error:
-            place = f"secrets.{position}" if settings.secrets else "secret"
             raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
     return tuple(keys)
 
@@ -125,7 +163,7 @@ def _signed_headers(
     return {name.lower() for name, _ in made}
 
 
-def _headers(index: int, settings: EndpointSettings, signed: set[str]) -> HeaderList:
+def _headers(index: int, settings: EndpointSettings, signed: set[str], form: Format) -> HeaderList:
     made = [(name, value.get_secret_value()) for name, value in settings.headers.items()]
     if settings.bearer is not None:
         made.append(("Authorization", f"Bearer {settings.bearer.get_secret_value()}"))
@@ -135,6 +173,9 @@ def _headers(index: int, settings: EndpointSettings, signed: set[str]) -> Header
     for name, _ in made:
         if name.lower() in signed:
             raise ConfigError(f"endpoints.{index}.headers", f"{name} is the signature's header")
+        if name.lower() in form.header_names:
+            problem = f"{name} is a header of the format {form.name}"
+            raise ConfigError(f"endpoints.{index}.headers", problem)
     return tuple(made)
 
 

@@ -21,15 +21,13 @@ from bridge.delivery.breaker import Breaker
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox, until_stored
 from bridge.delivery.schedule import decide, delivered
+from bridge.delivery.slots import Slots
 from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Hold, Outcome, RetryAt
 
 log = logs.logger("delivery")
 
 POLL_SECONDS: Final = 1.0  # the most that an operator's retry, or another bridge's row, waits
-# A slot is free when its call has ended, before the record is committed: otherwise calls would
-# mostly wait for the disk. So many pending records per slot stop a lane whose store hangs.
-_RECORDS_PER_SLOT: Final = 4
 _OUTAGE: Final = 3  # failures in a row; the success after them brings forward what waits
 _BROUGHT_AT_ONCE: Final = 1000  # deliveries in one transaction
 
@@ -69,9 +67,8 @@ class Lane:
         self._breaker = Breaker(endpoint.concurrency, failing=failing)
         self._in_a_row = 0  # failures since the last success
         self._wake = asyncio.Event()
-        self._busy = 0  # slots that are running or reserved
-        self._recording = 0  # attempts whose call has ended and whose record isn't committed yet
-        self._unrecorded = 0  # of these, the ones that the store has refused so far
+        self._slots = Slots(endpoint.concurrency)
+        self._unrecorded = 0  # attempts whose record the store has refused so far
         self._due = True  # rows are known to be due, or assumed to be at the start
         self._kicked = False  # a row may have been written during a claim
         self._stopping = False
@@ -90,30 +87,31 @@ class Lane:
     def reserve(self) -> bool:
         """Reserve a slot for a delivery about to be written; False if it can't start at once.
 
-        It can't while older rows are due, since new deliveries must not overtake a backlog for
-        ever, nor while an attempt can't be recorded because the store is down.
+        It can't while fresh deliveries have their share of the slots beside a backlog, nor while
+        an attempt can't be recorded because the store is down.
         """
-        if self._stopping or self._due or self._unrecorded or self._breaker.open:
+        free = self._slots.for_fresh(_monotonic(), backlog=self._due)
+        if self._stopping or self._unrecorded or self._breaker.open:
             return False
-        if not self._breaker.allows(self._free, self._busy, 0.0):
+        if self._breaker.allows(free, self._slots.busy, 0.0) <= 0:
             return False
-        self._busy += 1
+        self._slots.take(fresh=True)
         return True
 
     def release(self) -> None:
         """Free a reserved slot: its delivery was not written, or not as leased to us."""
-        self._free_slot()
+        self._free_slot(fresh=True)
 
     def start(self, claim: Claim) -> None:
         """Run a delivery that was written as leased to us, in its reserved slot."""
         if self._stopping and not self._running:
             # It is stored and leased: the next start frees the lease and sends it.
             log.warning("delivery.left", delivery=claim.delivery_id, endpoint=self.endpoint.name)
-            self._free_slot()
+            self._free_slot(fresh=True)
         elif self._tasks is None:
             self._early.append(claim)
         else:
-            self._launch(claim)
+            self._launch(claim, fresh=True)
 
     def kick(self) -> None:
         """Look for due rows now: one was just written without a reserved slot."""
@@ -128,7 +126,7 @@ class Lane:
             try:
                 async with asyncio.TaskGroup() as self._tasks:
                     for claim in self._early:
-                        self._launch(claim)
+                        self._launch(claim, fresh=True)
                     self._early.clear()
                     self._spawn(self._pump())
             finally:
@@ -143,11 +141,6 @@ class Lane:
         """Cancel in-flight attempts: their leases expire, or the next start frees them."""
         for task in tuple(self._running):
             task.cancel()
-
-    @property
-    def _free(self) -> int:
-        slots = self.endpoint.concurrency
-        return min(slots - self._busy, slots * _RECORDS_PER_SLOT - self._busy - self._recording)
 
     # Claiming.
 
@@ -172,23 +165,23 @@ class Lane:
         """
         if not self._due:
             return await self._until_due()
-        free = self._free
+        now = _monotonic()
+        free = self._slots.for_backlog(now)
         if self._unrecorded or free <= 0:  # pending records are written before more is claimed
             return None  # an attempt or record that ends wakes the pump
-        now = _monotonic()
-        allowed = self._breaker.allows(free, self._busy, now)
+        allowed = self._breaker.allows(free, self._slots.busy, now)
         if not allowed:
-            return self._breaker.wait(self._busy, now)
+            return self._breaker.wait(self._slots.busy, now)
         # Slots are taken before waiting for the store, so that ingest can't reserve them.
-        self._busy += allowed
+        self._slots.take(allowed)
         self._kicked = False
         claims: list[Claim] = []
         try:
             claims = await self._outbox.claim(self.endpoint.name, allowed)
         finally:
-            self._busy -= allowed - len(claims)
+            self._slots.give_back(allowed - len(claims))
         for claim in claims:
-            self._launch(claim)
+            self._launch(claim, fresh=False)
         self._due = self._kicked or len(claims) == allowed
         if not self._due:
             self._breaker.nothing_due()
@@ -226,9 +219,9 @@ class Lane:
 
     # Delivering.
 
-    def _launch(self, claim: Claim) -> None:
+    def _launch(self, claim: Claim, *, fresh: bool) -> None:
         self._breaker.began(_monotonic())
-        self._spawn(self._deliver(claim))
+        self._spawn(self._deliver(claim, fresh=fresh))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None
@@ -236,7 +229,7 @@ class Lane:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _deliver(self, claim: Claim) -> None:
+    async def _deliver(self, claim: Claim, *, fresh: bool) -> None:
         assert self._transport is not None
         try:
             started_at = self._clock()
@@ -247,12 +240,12 @@ class Lane:
             failing = self._update_breaker(outcome)
             self._report(claim, outcome, decision)
         finally:
-            self._free_slot()
-        self._recording += 1
+            self._free_slot(fresh=fresh)
+        self._slots.recording += 1
         try:
             await self._record(Attempt(claim, started_at, outcome, decision, failing))
         finally:
-            self._recording -= 1
+            self._slots.recording -= 1
             if self._due:
                 self._wake.set()
         if ended and not self._stopping:
@@ -275,8 +268,8 @@ class Lane:
         if total:
             log.info("delivery.brought_forward", endpoint=self.endpoint.name, deliveries=total)
 
-    def _free_slot(self) -> None:
-        self._busy -= 1
+    def _free_slot(self, *, fresh: bool) -> None:
+        self._slots.give_back(fresh=fresh)
         if self._due:
             self._wake.set()
 

@@ -1,33 +1,65 @@
-"""What an event looks like when it goes out: one file a format, listed here by name.
+"""What an event looks like when it goes out: one file a format, listed here.
 
-A new format is one file with `event`, one line in FORMATS, and its tests.
+A new format is one file with `FORMAT`, one line in FORMATS, and its tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
-from bridge.formats import sms_received
+from bridge.config.endpoints import EndpointSettings
+from bridge.config.values import nearest
+from bridge.errors import ConfigError
+from bridge.formats import (
+    agile,
+    cloudevents,
+    cloudevents_binary,
+    mobile_api_connect,
+    sms_received,
+    twilio,
+    url_networks,
+)
+from bridge.formats.base import Format
 from bridge.model import SMS_RECEIVED, Event, Message
 
+__all__ = ["FORMATS", "Format", "events", "format_of", "wanted"]
 
-class Format(Protocol):
-    """What a format's file offers."""
-
-    def event(self, message: Message) -> Event:
-        """Serialise a message, once; these bytes are stored and sent on every attempt."""
-        ...
-
-
-FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
-    {
-        SMS_RECEIVED: sms_received,
-    }
-)
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType({
+    each.name: each
+    for each in (
+        sms_received.FORMAT,
+        cloudevents.FORMAT,
+        cloudevents_binary.FORMAT,
+        agile.FORMAT,
+        url_networks.FORMAT,
+        twilio.FORMAT,
+        mobile_api_connect.FORMAT,
+    )
+})  # fmt: skip
 
 
 def events(message: Message, names: Iterable[str]) -> tuple[Event, ...]:
     """Make the message's events, one for each format in `names`."""
     return tuple(FORMATS[name].event(message) for name in names)
+
+
+def format_of(index: int, settings: EndpointSettings) -> Format:
+    """Return the format of `endpoints.<index>`; ConfigError if there is none of that name."""
+    found = FORMATS.get(settings.format)
+    if found is None:
+        near = nearest(settings.format, list(FORMATS))
+        hint = f"did you mean {near!r}?" if near else f"known formats: {', '.join(FORMATS)}"
+        problem = f"{settings.format!r} is not a format, {hint}"
+        raise ConfigError(f"endpoints.{index}.format", problem)
+    return found
+
+
+def wanted(endpoints: Sequence[EndpointSettings]) -> tuple[str, ...]:
+    """Return the formats that endpoints get, each once; raises ConfigError.
+
+    Without endpoints it is the default one, since every message has an event.
+    """
+    names = (format_of(index, each).name for index, each in enumerate(endpoints))
+    return tuple(dict.fromkeys(names)) or (SMS_RECEIVED,)

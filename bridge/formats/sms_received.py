@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from bridge import text
-from bridge.event import event_id
+from bridge.formats import json_text
+from bridge.formats.base import Format
 from bridge.model import SMS_RECEIVED, Event, Message
 
 
@@ -24,7 +23,7 @@ def data(message: Message) -> dict[str, Any]:
         "to": sms.recipient,
         "body": sms.body,
         "received_at": sms.received_at.isoformat(timespec="seconds"),
-        "bridged_at": _utc(message.bridged_at, "milliseconds"),
+        "bridged_at": json_text.utc(message.bridged_at, "milliseconds"),
         "provider_message_id": sms.provider_message_id,
         "raw": {"from": sms.raw.sender, "to": sms.raw.recipient, "date": sms.raw.date},
         "opt": text.opt(sms.body),
@@ -42,23 +41,25 @@ def data(message: Message) -> dict[str, Any]:
     }
 
 
+def write(message: Message, _webhook_id: str) -> bytes:
+    """Return the body."""
+    return json_text.write(
+        {
+            "type": SMS_RECEIVED,
+            "timestamp": json_text.utc(message.sms.received_at, "seconds"),
+            "data": data(message),
+        }
+    )
+
+
+FORMAT: Final = Format(SMS_RECEIVED, json_text.CONTENT_TYPE, write)
+
+
 def event(message: Message) -> Event:
     """Serialise the event."""
-    envelope = {
-        "type": SMS_RECEIVED,
-        "timestamp": _utc(message.sms.received_at, "seconds"),
-        "data": data(message),
-    }
-    written = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
-    # Lone surrogates cannot be encoded and no receiver could read them; nothing else changes.
-    body = written.encode("utf-8", "replace")
-    return Event(event_id(message.id, SMS_RECEIVED), SMS_RECEIVED, SMS_RECEIVED, body)
+    return FORMAT.event(message)
 
 
 def schema() -> bytes:
     """Return the JSON Schema (draft 2020-12) of the body."""
     return resources.files("bridge.formats").joinpath("sms.received.schema.json").read_bytes()
-
-
-def _utc(moment: datetime, precision: str) -> str:
-    return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -73,8 +73,8 @@ class Outcome:
     """How one HTTP call ended: a status, or the error that came instead of one.
 
     `duration` is in seconds; `answer` is at most 4 KiB of the response's body; `retry_after` is
-    the header in seconds. `error` is a constant name (`timeout`, `connect`, `tls`, `protocol`),
-    `detail` the sentence.
+    the header in seconds. `error` is a constant name (`timeout`, `connect`, `tls`, `protocol`,
+    `answer` for a 2xx one that is no success), `detail` the sentence.
     """
 
     status: int | None

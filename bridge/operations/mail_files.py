@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -90,11 +91,23 @@ def read_mails(path: Path, limit: int = MAX_MAIL) -> Iterator[FileMail]:
 
 
 def read_one(path: Path, stream: BinaryIO, limit: int = MAX_MAIL) -> bytes:
-    """Read a single mail from a stream; raises NotPossible if it is over the limit."""
+    """Read a single mail, which may be in an mbox, from a stream.
+
+    Raises NotPossible if it is over the limit, or one of several.
+    """
     mail = _single(path, stream, limit)
     if mail.raw is None:
         raise NotPossible(f"{path}: {mail.problem}")
-    return mail.raw
+    if not mail.raw.startswith(b"From "):
+        return mail.raw
+    first, *more = _mbox(path, BytesIO(mail.raw), limit)
+    if more:
+        raise NotPossible(
+            f"{path}: holds {len(more) + 1} mails, and one is wanted: `smsbridge providers try "
+            f"{path}` reads them all"
+        )
+    assert first.raw is not None, "the whole file is within the limit"
+    return first.raw
 
 
 def _in_folder(folder: Path) -> list[Path]:

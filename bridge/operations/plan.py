@@ -19,9 +19,13 @@ from bridge.config.load import ConfigFile
 from bridge.config.loopback import is_loopback
 from bridge.config.pattern import SearchPattern
 from bridge.config.settings import ProviderSettings, Settings
+from bridge.delivery.endpoint import scheme_name, timeout_of
 from bridge.delivery.routing import is_national
+from bridge.errors import ConfigError, StoreUnusable
 from bridge.logs import mask
+from bridge.numbers import NumberWarning, normalise
 from bridge.signing import SCHEMES, Asymmetric
+from bridge.store.sqlite import SqliteFile
 from bridge.trust import KINDS, Kinds
 
 _NUMBERS: Final = ("sender", "to")
@@ -76,7 +80,8 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "name": each.name,
                 "url": _bare(each.url),
                 "secrets": len(each.signing_secrets),
-                "scheme": each.scheme,
+                "format": each.format,
+                "scheme": scheme_name(each),
                 "public_keys": _public_keys(each),
                 "login": each.login,
                 "headers": list(each.headers),
@@ -87,7 +92,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "to": [mask(number) for number in each.to],
                 "filters": [_filter(table) for table in each.filter],
                 "concurrency": each.concurrency or settings.delivery.concurrency,
-                "timeout": each.timeout or settings.delivery.timeout,
+                "timeout": timeout_of(each, settings.delivery),
             }
             for each in settings.endpoints
         ],
@@ -101,6 +106,7 @@ def warnings(file: ConfigFile, kinds: Kinds = KINDS) -> list[str]:
         *_about_providers(file.settings, kinds),
         *_about_endpoints(file.settings),
         *_about_file(file, kinds),
+        *_about_database(file.settings),
     ]
 
 
@@ -146,7 +152,16 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
     for each in settings.endpoints:
         if each.url.scheme == "http" and not is_loopback(each.url.host or ""):
             yield f"endpoints.{each.name}: http:// sends numbers and texts readable to another host"
-        if each.scheme == NO_SCHEME and not (each.login or each.headers or each.tls_certificate):
+        for number in each.to:
+            if _is_number(number):
+                continue
+            yield (
+                f"endpoints.{each.name}: to = {mask(number)} is no phone number, so no message is "
+                "likely to match it (write +39…, or a short code)"
+            )
+        if scheme_name(each) == NO_SCHEME and not (
+            each.login or each.headers or each.tls_certificate
+        ):
             yield (
                 f"endpoints.{each.name}: requests are not signed and carry no credentials: "
                 "whoever knows the URL can send messages to it"
@@ -162,6 +177,35 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
                 f"endpoints.{each.name}: {key} = {mask(number)} has no country code, and most "
                 "providers' numbers have one: the filter may never match (write +39…)"
             )
+
+
+def _is_number(number: str) -> bool:
+    if any(character.isalpha() for character in number):
+        return False
+    return normalise(number, None).warning is not NumberWarning.NUMBER_IMPOSSIBLE
+
+
+def _about_database(settings: Settings) -> Iterator[str]:
+    url = make_url(settings.store.url)
+    if url.get_backend_name() == "sqlite":
+        database = SqliteFile(url)
+        if database.readable_by_everybody:
+            yield (
+                f"{database.path} can be read by everybody and holds texts and numbers: chmod 600 "
+                "it, and the files beside it"
+            )
+
+
+def store_problems(settings: Settings) -> list[ConfigError]:
+    """Say what keeps a daemon from using or making the SQLite file; nothing is made."""
+    url = make_url(settings.store.url)
+    if url.get_backend_name() != "sqlite":
+        return []
+    try:
+        SqliteFile(url).check()
+    except StoreUnusable as error:
+        return [ConfigError("store.url", str(error))]
+    return []
 
 
 def _about_file(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
@@ -273,7 +317,7 @@ def _filter(condition: ConditionSettings) -> dict[str, Any]:
 
 def _public_keys(endpoint: EndpointSettings) -> list[str]:
     """Return what the receiver verifies with, for schemes with public keys."""
-    scheme = SCHEMES[endpoint.scheme]
+    scheme = SCHEMES[scheme_name(endpoint)]
     if not isinstance(scheme, Asymmetric):
         return []
     secrets = (each.get_secret_value() for each in endpoint.signing_secrets)

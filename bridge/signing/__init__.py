@@ -12,8 +12,9 @@ from bridge.signing import standard_webhooks, standard_webhooks_ed25519, unsigne
 from bridge.signing.body_hex import BodyHex
 from bridge.signing.stripe import Stripe
 from bridge.signing.timestamped_hex import TimestampedHex
+from bridge.signing.twilio import Twilio
 
-__all__ = ["SCHEMES", "Adjustable", "Asymmetric", "Scheme", "Schemes", "find"]
+__all__ = ["SCHEMES", "Adjustable", "Asymmetric", "CoversForm", "Scheme", "Schemes", "find"]
 
 
 class Scheme(Protocol):
@@ -47,6 +48,14 @@ class Adjustable(Protocol):
 
 
 @runtime_checkable
+class CoversForm(Protocol):
+    """A scheme that signs the URL and the parameters of a form, so that the body must be one."""
+
+    def with_url(self, url: str) -> Self:
+        """Return the scheme for the URL that requests are sent to."""
+
+
+@runtime_checkable
 class Asymmetric(Protocol):
     """A scheme whose receivers verify with a public key."""
 
@@ -62,6 +71,8 @@ SCHEMES: Final[Schemes] = MappingProxyType({
     "timestamped-hex": TimestampedHex(),
     "stripe": Stripe(),
     "standard-webhooks-ed25519": standard_webhooks_ed25519,
+    "twilio": Twilio(),
+    "mobile-api-connect": BodyHex("X-MAC-Signature"),
     "none": unsigned,
 })  # fmt: skip
 

@@ -36,7 +36,7 @@ class BodyHex(TextSecret):
         Raises SigningError unless there is exactly one key: receivers expect one signature.
         """
         if len(keys) != 1:
-            raise SigningError("the scheme hex sends one signature: set secret, not secrets")
+            raise SigningError(f"{self.header} holds one signature: set secret, not secrets")
         return [("webhook-id", webhook_id), (self.header, self.prefix + hex_hmac(keys[0], body))]
 
     def self_test(self) -> None:

@@ -27,6 +27,7 @@ from bridge.store.database import Database
 from bridge.store.faults import from_sqlite, translated
 from bridge.store.schema import Schema
 from bridge.store.sqlite import SqliteFile, engine
+from bridge.store.wal import log_is_foreign
 
 Progress = Callable[[int, int], None]  # pages done, pages in all
 
@@ -69,6 +70,7 @@ def backup(
     """
     file = database_file(settings)
     file.prepare(create=False)
+    file.check_log(at_rest=False)
     if target.exists():
         raise NotPossible(f"{target} exists already: nothing is overwritten")
     with _partial(target) as partial_file:
@@ -205,9 +207,10 @@ def _set_aside(file: SqliteFile, now: datetime) -> Path:
 
     A log that stayed would be replayed into whatever takes the database's place.
     """
-    # Of a damaged database the log is kept beside it; we only hold it away from the new one.
-    with suppress(sqlite3.Error), closing(sqlite3.connect(file.path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if not log_is_foreign(file.path, at_rest=True):
+        # Of a damaged database the log is kept, too, away from the new one.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(file.path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     kept = file.path.with_name(f"{file.path.name}.before-restore-{now:%Y%m%dT%H%M%SZ}")
     os.link(file.path, kept)  # so that the rename that follows replaces it in one step
     for suffix in _BESIDE:

@@ -63,6 +63,11 @@ class Database:
             file.prepare(create=migrate)
             if lock:
                 file.lock()
+            try:
+                file.check_log(at_rest=lock)
+            except BaseException:
+                file.unlock()
+                raise
             opened = cls(sqlite.engine(file, settings.busy_timeout), file.name, file, settings)
         else:
             opened = cls(postgres.engine(url), postgres.name(url), None, settings)
@@ -141,10 +146,10 @@ class Database:
         """Return the free space on the disk of an SQLite file; None on PostgreSQL."""
         return None if self.file is None else self.file.free_bytes()
 
-    def require_space(self) -> None:
-        """Raise StoreFull if free space is under the low-water mark."""
+    def require_space(self, least: int = 0) -> None:
+        """Raise StoreFull if free space is under the low-water mark, or under `least` bytes."""
         if self.file is not None:
-            self.file.require_space(self._min_free)
+            self.file.require_space(max(self._min_free, least))
 
     def close(self) -> None:
         """Close every connection and give up the lock."""

@@ -18,23 +18,23 @@ from bridge.errors import StoreError, StoreFull, StoreUnavailable, StoreUnusable
 _PRIMARY: Final = 0xFF  # SQLite's extended codes carry the primary one in their low byte
 
 _SQLITE_WAITS: Final = {
-    sqlite3.SQLITE_BUSY: "another process holds its lock; it is tried again",
-    sqlite3.SQLITE_LOCKED: "another connection holds a lock in it; it is tried again",
+    sqlite3.SQLITE_BUSY: "another process holds its lock",
+    sqlite3.SQLITE_LOCKED: "another connection holds a lock in it",
     sqlite3.SQLITE_READONLY: "it is read-only; make the file and its folder writable",
     sqlite3.SQLITE_IOERR: "the disk reported an I/O error; see the kernel's log",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at the folder and its permissions",
     sqlite3.SQLITE_PERM: "access is refused; look at the file's permissions",
     sqlite3.SQLITE_NOMEM: "there is no memory left",
-    sqlite3.SQLITE_PROTOCOL: "its lock could not be taken; it is tried again",
+    sqlite3.SQLITE_PROTOCOL: "its lock could not be taken",
     sqlite3.SQLITE_INTERRUPT: "the statement was interrupted",
 }
 _SQLITE_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 
 _POSTGRES_WAITS: Final = {
     "25006": "it takes no writes now (read-only or a standby)",
-    "40001": "two transactions collided; it is tried again",
-    "40P01": "two transactions collided; it is tried again",
-    "55P03": "another session holds a lock; it is tried again",
+    "40001": "two transactions collided",
+    "40P01": "two transactions collided",
+    "55P03": "another session holds a lock",
     "57014": "a statement took longer than its timeout",
     "57P01": "the server ended the connection",
     "57P02": "the server ended the connection",
@@ -63,7 +63,7 @@ def translated(name: str) -> Iterator[None]:
         # A driver's text may quote a row, so nothing is chained.
         raise _translate(name, error) from None
     except exc.TimeoutError:
-        raise StoreUnavailable(f"{name}: every connection is in use; it is tried again") from None
+        raise StoreUnavailable(f"{name}: every connection is in use") from None
     except exc.SQLAlchemyError as error:
         raise StoreError(f"{name}: a row cannot be written ({type(error).__name__})") from None
 
@@ -75,7 +75,9 @@ def _translate(name: str, error: exc.DBAPIError) -> StoreError:
     state = getattr(cause, "sqlstate", None)
     if state is None or error.connection_invalidated:
         if error.connection_invalidated or type(cause).__name__ in _NO_CONNECTION:
-            return StoreUnavailable(f"{name}: the server cannot be reached; it is tried again")
+            return StoreUnavailable(
+                f"{name}: the server cannot be reached; is it running, and is [store] url right?"
+            )
         return _refused(name, cause)
     if state == _POSTGRES_FULL:
         return StoreFull(f"{name}: the server's disk is full; free space on it")
@@ -84,7 +86,7 @@ def _translate(name: str, error: exc.DBAPIError) -> StoreError:
     if state in _POSTGRES_WAITS:
         return StoreUnavailable(f"{name}: {_POSTGRES_WAITS[state]}")
     if state.startswith(("08", "53", "57", "58")):
-        return StoreUnavailable(f"{name}: the server cannot work now ({state}); it is tried again")
+        return StoreUnavailable(f"{name}: the server cannot work now ({state})")
     if state.startswith(("28", "3D")):
         return StoreUnavailable(f"{name}: the server refuses us ({state}); look at [store] url")
     return _refused(name, cause)

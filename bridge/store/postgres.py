@@ -27,7 +27,8 @@ def is_postgres(connection: Connection) -> bool:
 
 def name(url: URL) -> str:
     """Return the name of the database for sentences, without the password."""
-    return f"the database {url.database or ''} at {url.host or 'localhost'}:{url.port or 5432}"
+    database = f"the database {url.database}" if url.database else "the database"
+    return f"{database} at {url.host or 'localhost'}:{url.port or 5432}"
 
 
 class _DriverCursor(Protocol):

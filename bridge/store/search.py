@@ -112,9 +112,9 @@ def find_arrival(connection: Connection, smtp_id: str) -> int:
         .order_by(arrivals.c.id.desc())
         .limit(_NEWEST)
     )
-    wanted = re.compile(rb"\bid %b\b" % re.escape(smtp_id.encode()))
+    wanted = f" id {smtp_id}".encode()
     for arrival_id, raw in connection.execute(query):
-        if wanted.search(raw):
+        if wanted in raw:
             return int(arrival_id)
     raise NotFound(f"there is no mail {smtp_id} among the newest {_NEWEST} that came by SMTP")
 

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, select, te
 
 from bridge.errors import StoreFull, StoreUnavailable, StoreUnusable
 from bridge.store.tables import metadata
+from bridge.store.wal import log_is_foreign
 
 WRITES: Final = "smsbridge_writes"  # the execution option that asks for BEGIN IMMEDIATE
 _MAGIC: Final = b"SQLite format 3\0"
@@ -48,13 +49,41 @@ class SqliteFile:
         """
         folder = self.path.parent
         try:
-            if not folder.is_dir():
-                raise StoreUnusable(f"{self.name}: the folder {folder} does not exist; make it")
+            self._require_folder(folder)
             if not self.path.exists():
                 self._create(folder, create=create)
             self._look_at_file(folder)
         except OSError as error:
             raise StoreUnusable(f"{self.name}: {error.strerror}") from None
+
+    def check(self) -> None:
+        """Raise StoreUnusable where `prepare` would, but make nothing."""
+        folder = self.path.parent
+        try:
+            self._require_folder(folder)
+            if self.path.exists():
+                self._look_at_file(folder)
+            elif not os.access(folder, os.W_OK | os.X_OK):
+                raise self._unwritable(folder)
+        except OSError as error:
+            raise StoreUnusable(f"{self.name}: {error.strerror}") from None
+
+    @property
+    def readable_by_everybody(self) -> bool:
+        """Whether other users may read the file; -wal and -shm have its mode."""
+        try:
+            return bool(self.path.stat().st_mode & stat.S_IROTH)
+        except OSError:
+            return False
+
+    def _require_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise StoreUnusable(f"{self.name}: the folder {folder} does not exist; make it")
+
+    def _unwritable(self, folder: Path) -> StoreUnusable:
+        return StoreUnusable(
+            f"{self.name}: no file can be made in {folder}; make the folder writable"
+        )
 
     def _create(self, folder: Path, *, create: bool) -> None:
         if not create:
@@ -62,9 +91,7 @@ class SqliteFile:
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, _PRIVATE)
         except PermissionError:
-            raise StoreUnusable(
-                f"{self.name}: no file can be made in {folder}; make the folder writable"
-            ) from None
+            raise self._unwritable(folder) from None
         os.close(descriptor)
         # Without this the file's name itself could be gone after a power cut.
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -88,6 +115,22 @@ class SqliteFile:
         if start and start != _MAGIC:
             raise StoreUnusable(f"{self.name} is no SQLite database; name another file")
         self._identity = (found.st_dev, found.st_ino)
+
+    def check_log(self, *, at_rest: bool) -> None:
+        """Refuse a write-ahead log of another file; `at_rest`: nobody has the database open.
+
+        Before SQLite opens the file, since it would replay the log.
+        """
+        try:
+            foreign = log_is_foreign(self.path, at_rest=at_rest)
+        except OSError as error:
+            raise StoreUnusable(f"{self.name}: {error.strerror}") from None
+        if foreign:
+            raise StoreUnusable(
+                f"{self.name} is another file than the one whose log is beside it "
+                f"({self.path.name}-wal), which would overwrite it: put a backup in place with "
+                "`smsbridge restore`, or move the log away"
+            )
 
     def check_in_place(self) -> None:
         """Refuse to write unless the file is still where it was, and meant to be written.
@@ -125,8 +168,8 @@ class SqliteFile:
         free = self.free_bytes()
         if free < least:
             raise StoreFull(
-                f"{self.name}: only {free // 1024**2} MiB are free and [store] min_free is "
-                f"{least // 1024**2} MiB; free space on the disk"
+                f"{self.name}: only {free // 1024**2} MiB are free, and {least // 1024**2} MiB are "
+                "needed ([store] min_free); free space on the disk"
             )
 
     def lock(self) -> None:

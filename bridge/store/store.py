@@ -27,6 +27,7 @@ from bridge.store.writer import Work, Writer
 
 log = logs.logger("store")
 
+_ROOM_FOR_A_MAIL: Final = 1024**2  # bytes that must be free for the store to count as healthy
 _READERS: Final = 2  # so that a long snapshot does not hold up a lane's next_due
 T = TypeVar("T")
 
@@ -92,6 +93,11 @@ class Store:
                 raise
             if freed:
                 log.info("store.leases_freed", deliveries=freed)
+            if database.file is not None and database.file.readable_by_everybody:
+                log.warning(
+                    "store.readable_by_everybody",
+                    detail=f"{database.name} holds texts and numbers: chmod 600 it",
+                )
             return database
 
         database = await asyncio.to_thread(open_database)
@@ -231,11 +237,7 @@ class Store:
 
     def _commit(self, works: Sequence[Work[Any]]) -> None:
         """Write a batch in one transaction; on a full disk, all of it but the arrivals."""
-        full: StoreFull | None = None
-        try:
-            self._database.require_space()
-        except StoreFull as error:
-            full = error
+        full = self._full()
         if full is not None:
             for work in works:
                 if isinstance(work, IngestWork):
@@ -243,10 +245,18 @@ class Store:
             works = [work for work in works if not isinstance(work, IngestWork)]
         if works:
             self._write(works)
-        if full is not None:
-            for work in works:
-                if isinstance(work, ProbeWork):
-                    work.result = StoreFull(str(full))
+        probes = [work for work in works if isinstance(work, ProbeWork)]
+        # The probe's own row may still fit on a disk where no mail does.
+        if probes and (full := full or self._full(_ROOM_FOR_A_MAIL)):
+            for work in probes:
+                work.result = StoreFull(str(full))
+
+    def _full(self, least: int = 0) -> StoreFull | None:
+        try:
+            self._database.require_space(least)
+        except StoreFull as error:
+            return error
+        return None
 
     def _write(self, works: Sequence[Work[Any]]) -> None:
         ingests = [work for work in works if isinstance(work, IngestWork)]

@@ -50,7 +50,7 @@ secret = "{SECRET}"
 name = "other"
 url = "http://127.0.0.1:9/sms"
 secret = "{SECRET}"
-to = ["+3900"]
+to = ["+390212345678"]
 """
 
 

@@ -299,3 +299,26 @@ def test_check_refuses_what_run_refuses_in_the_same_words(
     assert (checked.code, ran.returncode) == (1, 2)
     assert key in checked.err
     assert checked.err.strip() == ran.stderr.strip().removeprefix("smsbridge: ")
+
+
+def test_check_shows_the_format(smsbridge: Smsbridge, config: Path) -> None:
+    """The format, and the scheme and timeout that come with it."""
+    text = config.read_text()
+    config.write_text(
+        text + '\n[[endpoints]]\nname = "old"\nurl = "https://old.internal"\nformat = "agile"\n'
+    )
+    ran = smsbridge("check", "-c", config, "--json")
+    assert ran.code == 0
+    crm, *_, old = ran.document["endpoints"]
+    assert (crm["format"], crm["scheme"], crm["timeout"]) == (
+        "sms.received",
+        "standard-webhooks",
+        20,
+    )
+    assert (old["format"], old["scheme"], old["timeout"]) == ("agile", "none", 30)
+    assert any("old: requests are not signed" in each for each in ran.document["warnings"])
+    assert "agile" in smsbridge("check", "-c", config).out
+    config.write_text(config.read_text().replace('format = "agile"', 'format = "agil"'))
+    ran = smsbridge("check", "-c", config)
+    assert ran.code == 1
+    assert "endpoints.old.format: 'agil' is not a format, did you mean 'agile'?" in ran.err

@@ -64,3 +64,12 @@ def test_wide_characters_are_counted_as_they_are_shown() -> None:
     """Two cells for a Chinese character: the columns stay aligned."""
     lines = layout(("name", "text"), [["短信", "a"], ["sms", "b"]], None)
     assert [cell_len(line) for line in lines[1:]] == [7, 7]
+
+
+def test_spare_columns_are_left_out_before_texts_are_moved() -> None:
+    """They stay in a pipe and on a wide terminal."""
+    assert "state" in layout(COLUMNS, ROWS, None, ("state",))[0].split()
+    assert "state" in layout(COLUMNS, ROWS, 140, ("state",))[0].split()
+    assert layout(COLUMNS, ROWS, 80, ("state",))[0].split() == [
+        "id", "message_id", "next_at", "reason",
+    ]  # fmt: skip

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.demo import Daemon, Receiver
+from bridge.cli.demo import Daemon
+from bridge.cli.demo_receiver import Receiver
 from tests.cli.conftest import SECRET, Ran, mail
 from tests.patience import PATIENCE
 

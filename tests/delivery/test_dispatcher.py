@@ -178,8 +178,33 @@ async def test_slow_records_hold_no_slot_until_too_many_wait(
     assert len(server.requests) == 20
 
 
+async def test_fresh_ones_go_beside_a_backlog(endpoint_at: Make, opening: Opening) -> None:
+    """A fresh delivery gets a slot while hundreds wait, and those all go out meanwhile."""
+    rows = Rows(now)
+    for _ in range(300):
+        rows.add()
+    fresh = []
+    async with receiver(says(200)) as server:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(server.url, concurrency=4))
+        async with _running(dispatcher):
+            before = len(rows.recorded)
+            while len(rows.recorded) < before + 150:
+                if dispatcher.plan(MESSAGE)[0].claimed:
+                    fresh.append(rows.add(leased=True).delivery_id)
+                    dispatcher.start([rows.rows[fresh[-1]].claim])
+                    await rows.have(len(rows.recorded) + 1)
+                await asyncio.sleep(0)
+            await rows.have(300 + len(fresh))
+    order = [each.claim.delivery_id for each in rows.recorded]
+    assert len(fresh) > 10
+    assert order.index(fresh[0]) < before + 10  # as soon as one of the first calls has ended
+    beside = [each for each in order[: order.index(fresh[-1])] if each not in set(fresh)]
+    assert len(beside) > len(fresh) // 2  # the backlog has its share
+    assert rows.states() == [DELIVERED] * len(rows.rows)
+
+
 async def test_new_ones_do_not_overtake_a_backlog(endpoint_at: Make, opening: Opening) -> None:
-    """While rows are due, ingest reserves no slot, not even one that is free at the moment."""
+    """One slot can't be shared: while rows are due, ingest never reserves it."""
     rows = Rows(now)
     for _ in range(20):
         rows.add()

@@ -161,3 +161,17 @@ def test_own_schedule_is_obeyed(schedule: list[float], repeat: float, step: int)
     settings = DeliverySettings(schedule=tuple(schedule), repeat=repeat)
     expected = schedule[step + 1] if step + 1 < len(schedule) else repeat
     assert step_wait(step, settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(None, None), (0.0, None), (90.0, 90.0), (1e12, 24 * 3600.0)]
+)
+def test_what_the_endpoint_asked_for_is_kept_apart(
+    asked: float | None, seconds: float | None
+) -> None:
+    """`not_before` is the bounded Retry-After alone, without the schedule and the jitter."""
+    outcome = Outcome(503, 1, retry_after=asked)
+    decision = decide(outcome, CLAIM, now=START, rng=lambda: 0.5, settings=DEFAULT)
+    assert isinstance(decision, RetryAt)
+    expected = None if seconds is None else START + timedelta(seconds=seconds)
+    assert decision.not_before == expected

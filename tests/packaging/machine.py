@@ -12,7 +12,7 @@ import pytest
 from tests.patience import PATIENCE
 
 # What the package depends on; the rest of the system is what debootstrap calls minimal.
-_PACKAGES: Final = "systemd-sysv,python3,libstdc++6,ca-certificates,bash-completion"
+_PACKAGES: Final = "systemd-sysv,python3,libstdc++6,ca-certificates"
 
 _ENVIRONMENT: Final = (
     "PATH=/usr/sbin:/usr/bin:/sbin:/bin",

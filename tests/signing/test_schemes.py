@@ -14,7 +14,8 @@ from bridge.config.endpoints import DEFAULT_SCHEME, NO_SCHEME, EndpointSettings
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.endpoint import Endpoint
 from bridge.errors import ConfigError, SigningError
-from bridge.signing import SCHEMES
+from bridge.model import SMS_RECEIVED
+from bridge.signing import SCHEMES, CoversForm
 
 
 class Hex:
@@ -96,5 +97,8 @@ def test_the_default_is_a_scheme() -> None:
 def test_each_scheme_makes_secrets_that_it_parses(scheme: str) -> None:
     """An endpoint takes the secret that its scheme has generated."""
     made = SCHEMES[scheme].generate_secret()
-    endpoint = Endpoint.from_settings(0, settings(scheme=scheme, secret=made), DeliverySettings())
+    form = "twilio" if isinstance(SCHEMES[scheme], CoversForm) else SMS_RECEIVED
+    endpoint = Endpoint.from_settings(
+        0, settings(scheme=scheme, secret=made, format=form), DeliverySettings()
+    )
     assert endpoint.keys == (SCHEMES[scheme].parse_secret(made),)

@@ -6,23 +6,26 @@ import base64
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 import stripe
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twilio.request_validator import RequestValidator
 
 from bridge.errors import SigningError
 from bridge.signing import SCHEMES, Adjustable, Asymmetric, body_hex, standard_webhooks_ed25519
 from bridge.signing.body_hex import BodyHex
 from bridge.signing.stripe import Stripe
 from bridge.signing.timestamped_hex import TimestampedHex
+from bridge.signing.twilio import Twilio
 from tests.patience import PATIENCE
 from tests.servers.programs import need
 
 BODY = '{"type":"sms.received","data":{"body":"è € 🎉"}}'.encode()
 NOW = 1775651452
-TEXT_SCHEMES = ("hex", "timestamped-hex", "stripe")
+TEXT_SCHEMES = ("hex", "timestamped-hex", "stripe", "twilio", "mobile-api-connect")
 
 
 def openssl(*arguments: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -122,6 +125,22 @@ def test_openssl_verifies_ed25519(tmp_path: Path) -> None:
     assert not openssl_verifies(tmp_path, scheme.public_key(keys[1]), signatures[0], signed)
 
 
+@given(values=st.dictionaries(st.text(min_size=1), st.text(), max_size=5))
+def test_twilios_library_verifies(values: dict[str, str]) -> None:
+    """Whatever a form holds, empty values too, Twilio's library verifies it, and no other form."""
+    url = "https://crm.internal/sms?tenant=a%2Fb"
+    scheme = Twilio().with_url(url)
+    key = scheme.parse_secret(scheme.generate_secret())
+    body = urlencode(values, encoding="utf-8", errors="replace").encode()
+    signed = dict(scheme.headers([key], "msg_1", NOW, body))["X-Twilio-Signature"]
+    validator = RequestValidator(key.decode())
+    received = dict(parse_qsl(body.decode(), keep_blank_values=True))
+    assert validator.validate(url, received, signed)
+    assert not validator.validate(url, {**received, "added": ""}, signed)
+    assert not validator.validate(url + "&x=1", received, signed)
+    assert not RequestValidator(key.decode()[::-1]).validate(url, received, signed)
+
+
 @pytest.mark.parametrize("name", SCHEMES)
 def test_every_scheme_sends_the_id(name: str) -> None:
     """Whatever the scheme, the receiver can recognise a repetition."""
@@ -141,7 +160,7 @@ def test_an_unsigned_request_has_the_id_alone() -> None:
         SCHEMES["none"].generate_secret()
 
 
-@pytest.mark.parametrize("name", ["hex", "timestamped-hex"])
+@pytest.mark.parametrize("name", ["hex", "timestamped-hex", "twilio", "mobile-api-connect"])
 @pytest.mark.parametrize("keys", [[], [b"a" * 16, b"b" * 16]])
 def test_one_signature_needs_one_key(name: str, keys: list[bytes]) -> None:
     """Where a receiver expects one signature, two keys are refused rather than one ignored."""

@@ -5,11 +5,8 @@ Every answer is TwiML, since Twilio sends a text answer to the person as an SMS.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -20,6 +17,7 @@ from bridge.errors import ConfigError
 from bridge.model import Ignored, Post, Reason, Trust, Unreadable
 from bridge.providers.posts.agile import form
 from bridge.providers.posts.base import Answer, Context, Fields, Posts, Read, matches, message
+from bridge.signing.twilio import signature
 
 _TWIML: Final = b"<Response></Response>"
 _FIELDS: Final = Fields("From", "To", "Body", None, "MessageSid", body_optional=True)
@@ -68,17 +66,6 @@ def _signed_parameters(post: Post) -> Sequence[tuple[str, str]] | str:
         if not matches([hashlib.sha256(post.body).hexdigest()], stated.lower()):
             return "bodySHA256 is not the body's"
     return ()
-
-
-def signature(key: bytes, url: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Compute X-Twilio-Signature: HMAC-SHA1 over the URL and the sorted parameters."""
-    values: defaultdict[str, set[str]] = defaultdict(set)
-    for name, value in pairs:
-        values[name].add(value)
-    written = "".join(name + value for name in sorted(values) for value in sorted(values[name]))
-    # SHA-1 is Twilio's choice, and as an HMAC it holds.
-    digest = hmac.digest(key, (url + written).encode("utf-8", "surrogateescape"), "sha1")
-    return base64.b64encode(digest).decode("ascii")
 
 
 def _spellings(url: str) -> Sequence[str]:
