@@ -22,20 +22,24 @@ from sqlalchemy.exc import ArgumentError
 
 from bridge import formats, logs, metrics, providers, systemd, trust
 from bridge.config.imap import ImapSettings
+from bridge.config.load import ConfigFile
 from bridge.config.settings import Settings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.planner import Planner
 from bridge.delivery.transport import open_transport
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import ConfigError, first_bridge_error
 from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, Receipt, Trust
 from bridge.net import loop
 from bridge.net.tls import client_context
+from bridge.operations.replay import Replayer
+from bridge.operations.retention import Retention
 from bridge.providers import Provider
 from bridge.providers import posts as provider_posts
 from bridge.providers.posts import Posts
 from bridge.reader import Reader
+from bridge.reload import Built, Reloaded, Reloader, lease_seconds, tokens_of
 from bridge.sources.imap.folder import Cursors
 from bridge.sources.imap.lease import LeasedSource
 from bridge.sources.imap.mailbox import OpenMailbox
@@ -49,8 +53,6 @@ from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import Gauges, Health, WebServer
 
-# A lease outlives the attempt and its record, so that no other bridge sends an in-flight delivery.
-_LEASE_MARGIN: Final = 30.0
 _THREADS: Final = 4  # for decoding large mails, and files
 # Mail servers retry for days, but mail that is deferred silently in a mailbox goes unnoticed.
 _DNS_PATIENCE: Final = 3600.0
@@ -66,10 +68,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, load: Callable[[], ConfigFile]) -> int:
     """Run the daemon until SIGTERM or SIGINT; return the exit code.
 
-    Raises BridgeError if it can't start or continue.
+    `load` reads the config again, at SIGHUP. Raises BridgeError if it can't start or continue.
     """
     logs.configure(settings.log)
     sockets = systemd.listen_sockets()
@@ -78,10 +80,10 @@ def run(settings: Settings) -> int:
     gc.collect()
     gc.freeze()
     try:
-        loop.run(_run(settings, sockets))
+        loop.run(_run(settings, load, sockets))
     except BaseExceptionGroup as group:
         # Any other exception is a bug and keeps its traceback for the log.
-        expected = _first_bridge_error(group)
+        expected = first_bridge_error(group)
         if expected is None:
             raise
         raise expected from None
@@ -109,8 +111,7 @@ class _Dependencies:
 class _Standalone(NamedTuple):
     """Functions that build what needs the config only, before the store is open.
 
-    Both `run` and `check` call all of these and of _Dependent, so `check` accepts nothing that
-    `run` refuses. Each raises ConfigError.
+    `run` and `check` call all of these and of _Dependent; each raises ConfigError.
     """
 
     store: Sequence[Callable[[], object]]
@@ -219,11 +220,10 @@ def _smtp(settings: Settings, dependencies: _Dependencies) -> Source:
 
 
 def _posts(settings: Settings, dependencies: _Dependencies) -> Source:
-    tokens = {each.name: each.post.all_tokens for each in settings.providers if each.post}
     return PostSource(
         settings.posts,
         posts_of(settings),
-        tokens,
+        tokens_of(settings),
         dependencies.accept,
         dependencies.sockets,
         clock=now,
@@ -260,7 +260,7 @@ def mails_of(settings: Settings) -> Sequence[Provider]:
     return _build(_Standalone.of(settings).providers)
 
 
-def posts_of(settings: Settings) -> Mapping[str, Posts]:
+def posts_of(settings: Settings) -> dict[str, Posts]:
     """Build the posts of every provider that has some; raises ConfigError."""
     return {each.name: each for each in _build(_Standalone.of(settings).posts)}
 
@@ -293,10 +293,15 @@ async def survey_mailbox(settings: ImapSettings) -> Survey:
     return await survey(settings, tokens_for(settings, client_context()), now().date())
 
 
-async def _run(settings: Settings, sockets: Sockets) -> None:
+def _built(settings: Settings) -> Built:
+    return Built(
+        reader_of(settings, patience=_DNS_PATIENCE), endpoints_of(settings), posts_of(settings)
+    )
+
+
+async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sockets) -> None:
     _build(_Standalone.of(settings).store)
-    reader = reader_of(settings, patience=_DNS_PATIENCE)
-    endpoints = endpoints_of(settings)
+    reader, endpoints, _ = built = _built(settings)
     # Not for host names: the loop resolves them itself, so that a look-up that hangs blocks no one.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "worker"))
     health = Health()
@@ -304,7 +309,7 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
     store = await Store.open(
         settings.store,
         owner=owner,
-        lease_seconds=max((each.timeout for each in endpoints), default=0.0) + _LEASE_MARGIN,
+        lease_seconds=lease_seconds(endpoints),
         endpoints=[each.name for each in endpoints],
         clock=now,
     )
@@ -328,17 +333,18 @@ async def _run(settings: Settings, sockets: Sockets) -> None:
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
+        grace = settings.delivery.grace
+        replayer = Replayer(store, endpoints, now)
+        reloader = Reloader(
+            settings, built, load, _built,
+            Reloaded(store, intake, dispatcher, replayer, sources, health, names, now),
+        )  # fmt: skip
+        endless = Retention(store, settings.retention.ages, now).run, replayer.run, reloader.run
         await serve(
-            Parts(store, dispatcher, sources, web, health, settings.delivery.grace, names, now)
+            Parts(store, dispatcher, sources, web, health, grace, names, now, endless),
+            reloader.request,
         )
     finally:
         await mailboxes.step_down()
         await store.close()
         trust.close()
-
-
-def _first_bridge_error(error: BaseException) -> BridgeError | None:
-    if isinstance(error, BaseExceptionGroup):
-        found = (_first_bridge_error(inner) for inner in error.exceptions)
-        return next((each for each in found if each is not None), None)
-    return error if isinstance(error, BridgeError) else None

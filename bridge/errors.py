@@ -100,3 +100,11 @@ class TokenRefused(BridgeError):
 
 class TrustUnavailable(BridgeError):
     """Evidence cannot be looked for now (the DNS does not answer): nothing was taken, try again."""
+
+
+def first_bridge_error(error: BaseException) -> BridgeError | None:
+    """Return the first BridgeError in a group of exceptions, however deep; None without one."""
+    if isinstance(error, BaseExceptionGroup):
+        found = (first_bridge_error(inner) for inner in error.exceptions)
+        return next((each for each in found if each is not None), None)
+    return error if isinstance(error, BridgeError) else None

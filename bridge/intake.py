@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from bridge import logs, metrics
+from bridge import formats, logs, metrics
 from bridge.errors import StoreUnavailable
 from bridge.model import (
     Arrival,
@@ -24,7 +24,7 @@ from bridge.model import (
     PlannedDelivery,
     Receipt,
 )
-from bridge.reader import Reader, Reading, Result
+from bridge.reader import Reader, Reading, ReadMessage, Result
 from bridge.store import Ingest, PlannedMessage
 
 log = logs.logger("intake")
@@ -70,6 +70,10 @@ class Intake:
         self._deliveries = deliveries
         self._deadline = deadline
         self._clock = clock
+
+    def use(self, reader: Reader) -> None:
+        """Read with another config from now on."""
+        self._reader = reader
 
     async def accept(self, arrival: Arrival) -> Receipt:
         """Read and store an arrival; return the receipt once it's committed.
@@ -117,12 +121,15 @@ class Intake:
         return receipt
 
     def _plan(self, reading: Reading) -> tuple[PlannedMessage, ...]:
-        return tuple(
-            PlannedMessage(
-                each.message, each.identity, each.events, self._deliveries.plan(each.message)
-            )
-            for each in reading.messages
-        )
+        return tuple(self._planned(each) for each in reading.messages)
+
+    def _planned(self, read: ReadMessage) -> PlannedMessage:
+        planned = self._deliveries.plan(read.message)
+        # The config may have been reloaded since it was read, with formats that nobody wanted.
+        known = {event.format for event in read.events}
+        missing = dict.fromkeys(each.format for each in planned if each.format not in known)
+        events = (*read.events, *formats.events(read.message, missing))
+        return PlannedMessage(read.message, read.identity, events, planned)
 
 
 def _not_started(

@@ -160,6 +160,18 @@ QUARANTINE_REFUSED: Final = Counter(
     ("limit",),
     registry=REGISTRY,
 )
+REPLAYED: Final = Counter(
+    "smsbridge_replayed",
+    "Deliveries that replays ordered, by endpoint.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
+PURGED: Final = Counter(
+    "smsbridge_purged",
+    "Rows that retention emptied: quarantine, raw, bodies, attempts or messages.",
+    ("kind",),
+    registry=REGISTRY,
+)
 for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 

@@ -57,6 +57,26 @@ def normalise(raw: str, region: str | None) -> Number:
     )
 
 
+def national_digits(number: str) -> str:
+    """Return the digits of a number in E.164 behind its country code; raises ValueError."""
+    parsed = _parse(number, None) if number.startswith("+") else None
+    if parsed is None or not _possible(parsed):
+        raise ValueError("not a number in E.164")
+    return phonenumbers.national_significant_number(parsed)
+
+
+def pattern_of(number: str) -> re.Pattern[bytes]:
+    """Return what finds a number in E.164 in raw bytes, with or without country code and spacing.
+
+    Raises ValueError for anything else.
+    """
+    national = national_digits(number)
+    country = number.removeprefix("+").removesuffix(national)
+    gap = r"[ ().\-/]{0,2}"
+    code = f"(?:(?:00)?{gap.join(country)}{gap})?"
+    return re.compile(f"(?<![0-9]){code}0?{gap}{gap.join(national)}(?![0-9])".encode())
+
+
 def _e164_without_plus(digits: str, region: str | None) -> Number | None:
     national = _parse(digits, region) if region else None
     international = None

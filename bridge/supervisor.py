@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,23 +64,33 @@ class Parts:
     grace: float  # seconds for in-flight deliveries to finish on shutdown
     endpoints: Sequence[str]
     clock: Callable[[], datetime]
+    housekeeping: Sequence[Callable[[], Coroutine[None, None, None]]]  # run until cancelled
 
 
-async def serve(parts: Parts) -> None:
+async def serve(parts: Parts, reload: Callable[[], None]) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+
+    SIGHUP reloads the certificates and calls `reload`.
 
     Raises ListenError if an address is in use, and whatever a part raises.
     """
     stop = asyncio.Event()
     for source in parts.sources:
         parts.health.show(source.name, source.report)
-    with _signals(stop, lambda: _reload(parts.sources)):
+
+    def hang_up() -> None:
+        _reload(parts.sources)
+        reload()
+
+    with _signals(stop, hang_up):
         await parts.web.start()
         try:
-            async with asyncio.TaskGroup() as probing:
-                probes = probing.create_task(_probe(parts), name="probes")
+            async with asyncio.TaskGroup() as beside:
+                endless = [_probe(parts), *(each() for each in parts.housekeeping)]
+                tasks = [beside.create_task(each, name="housekeeping") for each in endless]
                 await _deliver(parts, stop)
-                probes.cancel()
+                for task in tasks:
+                    task.cancel()
         finally:
             await parts.web.stop()
     log.info("stopped")

@@ -17,6 +17,8 @@ LABELS = {
     "smsbridge_commit_seconds": (),
     "smsbridge_commit_batch": (),
     "smsbridge_accept_seconds": ("source",),
+    "smsbridge_replayed": ("endpoint",),
+    "smsbridge_purged": ("kind",),
     "smsbridge_smtp_connections": (),
     "smsbridge_smtp_rejected": ("code",),
     "smsbridge_posts_refused": ("provider", "status"),

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -29,7 +30,7 @@ from bridge.web import Health
 from tests.conftest import Line
 from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
-from tests.store.making import Clock, attempt, opened, plan, sms, sqlite_settings
+from tests.store.making import Clock, arrival, attempt, opened, plan, sms, sqlite_settings
 
 
 class _Probed:
@@ -161,6 +162,27 @@ async def test_a_reader_that_hangs_holds_up_no_watchdog(monkeypatch: pytest.Monk
     parts = SimpleNamespace(store=SimpleNamespace(read=hang), health=health, endpoints=["crm"])
     await _check_deliveries(cast("Parts", parts))
     assert health.problems == ()
+
+
+@pytest.mark.processes
+async def test_the_daemon_removes_what_is_old_enough(tmp_path: Path) -> None:
+    """`[retention]` acts on a running daemon, is logged and counted, and ends with it."""
+    clock = Clock()
+    clock.now = datetime(2020, 1, 1, tzinfo=UTC)
+    async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=clock) as store:
+        await store.ingest(sms(arrived=arrival(received_at=clock())))
+        (claim,) = await store.claim("crm", 1)
+        await store.record(attempt(claim))
+    extra = {"retention": ['bodies = "30d"']}
+    config = Config({"crm": "http://127.0.0.1:1/"}, generate_secret(), extra=extra)
+    with Daemon(config.write(tmp_path)) as daemon:
+        daemon.start()
+        daemon.wait_for("retention.done")
+        (line,) = daemon.log("retention.done")
+        assert line["removed"] == "1 raw, 1 bodies"
+        assert 'smsbridge_purged_total{kind="bodies"} 1.0' in daemon.page("/metrics")[1]
+        assert daemon.command("audit").returncode == 0
+        assert daemon.stop() == 0
 
 
 def test_a_reload_is_logged_once(lines: list[Line]) -> None:

@@ -39,8 +39,8 @@ def list_(
     """List deliveries, newest first.
 
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
-    "under_way", "created_at", "changed_at", "last_error"}; "last_error" is why the last attempt
-    failed, or null.
+    "under_way", "created_at", "changed_at", "last_error", "replay"}; "last_error" is why the last
+    attempt failed, or null, "replay" the replay that ordered it, or null.
     """
     wanted = DeliveryState(state) if state else None
     documents = run(

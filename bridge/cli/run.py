@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -12,6 +13,7 @@ import click
 
 from bridge import logs
 from bridge.cli.options import require_config, with_config
+from bridge.config.load import load_file
 from bridge.errors import BridgeError, ConfigError
 
 log = logs.logger("app")
@@ -23,7 +25,8 @@ def run(config: Path | None) -> int:
     """Run the bridge until it receives SIGTERM.
 
     SIGTERM or Ctrl-C shuts it down gracefully: in-flight mails and deliveries are finished. A
-    second one exits at once. SIGHUP reloads the TLS certificates.
+    second one exits at once. SIGHUP reloads the TLS certificates and, from the config, providers,
+    endpoints, secrets and the log level.
     """
     # Until the supervisor handles it: a certificate renewed during a database migration must not
     # kill the daemon. The new certificate is loaded later anyway.
@@ -33,7 +36,7 @@ def run(config: Path | None) -> int:
     from bridge import app
 
     try:
-        return app.run(file.settings)
+        return app.run(file.settings, partial(load_file, file.path.absolute()))
     except ConfigError as error:
         raise file.locate(error) from None
     except BridgeError:

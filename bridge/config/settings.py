@@ -31,6 +31,7 @@ from bridge.config.folder import anchored
 from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
 from bridge.config.posts import PostSettings, PostsSettings
+from bridge.config.retention import RetentionSettings
 from bridge.config.secret import read_secret
 from bridge.config.strict import Strict
 from bridge.config.template import LabelSettings, TemplateSettings
@@ -226,6 +227,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSettings = RetentionSettings()
     providers: tuple[ProviderSettings, ...] = ()
     endpoints: tuple[EndpointSettings, ...] = ()
 

@@ -33,6 +33,7 @@ _DOMAIN: Final = re.compile(
 )
 _MAX_LABEL: Final = 100
 MAX_SECONDS: Final = 366 * 86400.0
+_MAX_AGE: Final = 100 * MAX_SECONDS
 
 
 def _seconds(value: object) -> object:
@@ -143,6 +144,7 @@ def _form(word: str) -> str:
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=MAX_SECONDS)]
 PositiveSeconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=MAX_SECONDS)]
+Age = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=_MAX_AGE)]
 Size = Annotated[ByteSize, BeforeValidator(_size)]
 PositiveSize = Annotated[ByteSize, BeforeValidator(_size), AfterValidator(_not_zero)]
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]

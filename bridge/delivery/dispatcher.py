@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import httpx
@@ -40,18 +43,17 @@ class Dispatcher:
         rng: Callable[[], float],
         failing: Collection[str] = (),
     ) -> None:
-        self._lanes = {
-            endpoint.name: Lane(
-                endpoint,
-                settings,
-                outbox,
-                open_transport,
-                clock,
-                rng,
-                failing=endpoint.name in failing,
-            )
-            for endpoint in endpoints
-        }
+
+        def lane(endpoint: Endpoint, failing: Collection[str]) -> Lane:
+            failed = endpoint.name in failing
+            return Lane(endpoint, settings, outbox, open_transport, clock, rng, failing=failed)
+
+        self._new_lane = lane
+        self._lanes = {each.name: lane(each, failing) for each in endpoints}
+        self._reserved: Counter[Lane] = Counter()  # slots for deliveries that are being written
+        self._retired: defaultdict[str, list[Lane]] = defaultdict(list)  # with reserved slots
+        self._alive: set[Lane] = set()
+        self._tasks: asyncio.TaskGroup | None = None
         self._draining = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()  # until `run` begins
@@ -62,7 +64,10 @@ class Dispatcher:
         A pending one is `claimed` if its lane has a free slot, which stays reserved until `start`
         or `release`.
         """
-        return tuple(lane.endpoint.plan(message, lane.reserve) for lane in self._lanes.values())
+        return tuple(
+            lane.endpoint.plan(message, partial(self._reserve, lane))
+            for lane in self._lanes.values()
+        )
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         """Free the slots of planned deliveries that were not written as leased to us.
@@ -72,14 +77,68 @@ class Dispatcher:
         """
         for delivery in planned:
             if delivery.claimed:
-                self._lanes[delivery.endpoint].release()
+                with self._reserving(delivery.endpoint) as lane:
+                    lane.release()
             elif delivery.state is DeliveryState.PENDING:
-                self._lanes[delivery.endpoint].kick()
+                self.kick(delivery.endpoint)
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Start deliveries that were written as leased to us."""
         for claim in claims:
-            self._lanes[claim.endpoint].start(claim)
+            with self._reserving(claim.endpoint) as lane:
+                lane.start(claim)
+
+    def change(self, endpoints: Sequence[Endpoint], failing: Collection[str]) -> None:
+        """Deliver to these endpoints from now on; those that are the same objects go on.
+
+        The lane of any other one ends when the deliveries that are being written have their slots
+        and its attempts in flight are recorded; a new lane is beside it from now on.
+        """
+        if self._draining.is_set():
+            return
+        old = self._lanes
+        kept = {id(lane.endpoint): lane for lane in old.values()}
+        self._lanes = {
+            each.name: kept.get(id(each)) or self._new_lane(each, failing) for each in endpoints
+        }
+        for name, lane in old.items():
+            if self._lanes.get(name) is not lane:
+                self._retired[name].append(lane)
+                self._retire(name, lane)
+        for lane in self._lanes.values():
+            self._launch(lane)
+
+    def _reserve(self, lane: Lane) -> bool:
+        reserved = lane.reserve()
+        self._reserved[lane] += reserved
+        return reserved
+
+    @contextmanager
+    def _reserving(self, endpoint: str) -> Iterator[Lane]:
+        """Yield the lane that has a reserved slot of an endpoint, which is used up by that."""
+        lane = next(iter(self._retired[endpoint]), None) or self._lanes[endpoint]
+        self._reserved[lane] -= 1
+        yield lane
+        if lane in self._retired[endpoint]:
+            self._retire(endpoint, lane)
+
+    def _retire(self, endpoint: str, lane: Lane) -> None:
+        """Stop a replaced lane, unless a delivery that is being written needs its slot."""
+        if not self._reserved[lane]:
+            self._retired[endpoint].remove(lane)
+            del self._reserved[lane]
+            lane.stop()
+
+    def _launch(self, lane: Lane) -> None:
+        if self._tasks is not None and lane not in self._alive:
+            self._alive.add(lane)
+            self._tasks.create_task(self._run_lane(lane))
+
+    async def _run_lane(self, lane: Lane) -> None:
+        try:
+            await lane.run()
+        finally:
+            self._alive.discard(lane)
 
     def kick(self, endpoint: str | None = None) -> None:
         """Look for due rows of one endpoint, or of all, now instead of at the next poll."""
@@ -91,13 +150,14 @@ class Dispatcher:
         """Deliver until drained; raises a lane's bug, which ends the daemon."""
         self._ended.clear()
         try:
-            async with asyncio.TaskGroup() as lanes:
+            async with asyncio.TaskGroup() as self._tasks:
                 for lane in self._lanes.values():
-                    lanes.create_task(lane.run())
+                    self._launch(lane)
                 await self._draining.wait()
-                for lane in self._lanes.values():
+                for lane in self._alive:
                     lane.stop()
         finally:
+            self._tasks = None
             self._ended.set()
 
     async def drain(self, grace_seconds: float) -> None:
@@ -106,12 +166,12 @@ class Dispatcher:
         Returns when `run` has ended. A cancelled delivery stays leased until the lease expires or
         the next start frees it, and is then sent again with the same id.
         """
-        for lane in self._lanes.values():
+        for lane in {*self._lanes.values(), *self._alive}:
             lane.stop()
         self._draining.set()
         if await self._ends_within(grace_seconds):
             return
-        for lane in self._lanes.values():
+        for lane in self._alive:
             lane.abort()
         log.warning("delivery.cut_off", grace=grace_seconds)
         await self._ends_within(_ABORT_SECONDS)

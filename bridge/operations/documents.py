@@ -59,6 +59,7 @@ def delivery_document(row: DeliveryRow) -> Document:
         "created_at": when(row.created_at),
         "changed_at": when(row.changed_at),
         "last_error": row.last_error,
+        "replay": row.replay or None,
     }
 
 

@@ -12,12 +12,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
 from bridge.store.endpoints import PENDING
-from bridge.store.tables import arrivals, attempts, deliveries, events, messages
+from bridge.store.retention import UNDELIVERED
+from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 
 _EXAMPLES: Final = 5
 _ROWS_AT_ONCE: Final = 500
@@ -137,7 +150,7 @@ def _deliveries_not_planned() -> Select[object]:
     written = (
         select(func.count())
         .select_from(deliveries)
-        .where(deliveries.c.event_id == events.c.id)
+        .where(deliveries.c.event_id == events.c.id, deliveries.c.replay == 0)
         .scalar_subquery()
     )
     return select(events.c.id).where(written != events.c.planned)
@@ -146,8 +159,19 @@ def _deliveries_not_planned() -> Select[object]:
 def _delivered_twice() -> Select[object]:
     return (
         select(deliveries.c.event_id)
-        .group_by(deliveries.c.event_id, deliveries.c.endpoint)
+        .group_by(deliveries.c.event_id, deliveries.c.endpoint, deliveries.c.replay)
         .having(func.count() > 1)
+    )
+
+
+def _replay_miscounted() -> Select[object]:
+    written = select(func.count()).where(deliveries.c.replay == replays.c.id).scalar_subquery()
+    return select(replays.c.id).where(written != replays.c.written)
+
+
+def _replayed_by_none() -> Select[object]:
+    return select(deliveries.c.id).where(
+        deliveries.c.replay != 0, ~exists().where(replays.c.id == deliveries.c.replay)
     )
 
 
@@ -202,6 +226,29 @@ def _attempt_without_delivery() -> Select[object]:
     return select(attempts.c.id).where(~exists().where(deliveries.c.id == attempts.c.delivery_id))
 
 
+def _purged_but_there() -> Select[object]:
+    sent = exists().where(events.c.message_id == messages.c.id, func.length(events.c.body) > 0)
+    texts = select(messages.c.id.label("id")).where(
+        messages.c.purged_at.is_not(None), or_(messages.c.body.is_not(None), sent)
+    )
+    raw = select(cast(arrivals.c.id, Text)).where(
+        arrivals.c.purged_at.is_not(None), func.length(arrivals.c.raw) > 0
+    )
+    return select(union_all(texts, raw).subquery().c.id)
+
+
+def _purged_undelivered() -> Select[object]:
+    return (
+        select(deliveries.c.id)
+        .join(events, events.c.id == deliveries.c.event_id)
+        .join(messages, messages.c.id == events.c.message_id)
+        .where(
+            messages.c.purged_at.is_not(None),
+            deliveries.c.state.in_(UNDELIVERED),
+        )
+    )
+
+
 # The name says what is so when the check is good; the query finds what breaks it.
 _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "every arrival has an outcome": _unknown_outcome,
@@ -215,6 +262,8 @@ _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "no message has two events of one format": _event_twice,
     "every event has all its deliveries": _deliveries_not_planned,
     "no event goes to an endpoint twice": _delivered_twice,
+    "every replay has all its deliveries": _replay_miscounted,
+    "every replayed delivery has its replay": _replayed_by_none,
     "every delivery has its event": _delivery_without_event,
     "every delivery is in a known state": _unknown_state,
     "only pending deliveries are leased": _lease_at_rest,
@@ -223,6 +272,8 @@ _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "every attempt was counted before it was made": _attempts_not_counted,
     "no attempt is there twice": _attempt_twice,
     "every attempt has its delivery": _attempt_without_delivery,
+    "nothing is left of what was purged": _purged_but_there,
+    "nothing was purged before it was delivered": _purged_undelivered,
 }
 
 

@@ -15,6 +15,7 @@ from bridge.store import postgres, schema, sqlite
 from bridge.store.faults import translated
 from bridge.store.schema import Schema
 from bridge.store.sqlite import SqliteFile
+from bridge.store.tables import metadata
 
 
 class Database:
@@ -23,10 +24,13 @@ class Database:
     May be used by several threads, and beside a running daemon.
     """
 
-    def __init__(self, engine: Engine, name: str, file: SqliteFile | None, min_free: int) -> None:
+    def __init__(
+        self, engine: Engine, name: str, file: SqliteFile | None, settings: StoreSettings
+    ) -> None:
         self.name = name  # as an operator's sentence calls it, without a password
         self.file = file  # None on PostgreSQL
-        self._min_free = min_free
+        self._min_free = settings.min_free
+        self._busy_timeout = settings.busy_timeout
         self._engine = engine
         self._kept: Connection | None = None
         if file is not None:
@@ -64,11 +68,9 @@ class Database:
             except BaseException:
                 file.unlock()
                 raise
-            opened = cls(
-                sqlite.engine(file, settings.busy_timeout), file.name, file, settings.min_free
-            )
+            opened = cls(sqlite.engine(file, settings.busy_timeout), file.name, file, settings)
         else:
-            opened = cls(postgres.engine(url), postgres.name(url), None, settings.min_free)
+            opened = cls(postgres.engine(url), postgres.name(url), None, settings)
         try:
             opened._check(migrate=migrate)
         except BaseException:
@@ -126,6 +128,19 @@ class Database:
         """Yield a connection in a read transaction: one snapshot, waiting for no writer."""
         with translated(self.name), self._reading.connect() as connection, connection.begin():
             yield connection
+
+    def rewrite(self) -> None:
+        """Rewrite the database's files without what was removed; others wait meanwhile.
+
+        Raises StoreFull and StoreUnavailable.
+        """
+        with translated(self.name):
+            if self.file is not None:
+                sqlite.rewrite(self.file, self._busy_timeout)
+                return
+            outside = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            with outside.connect() as connection:
+                postgres.rewrite(connection, [table.name for table in metadata.sorted_tables])
 
     def free_bytes(self) -> int | None:
         """Return the free space on the disk of an SQLite file; None on PostgreSQL."""

@@ -277,7 +277,7 @@ class _Batch:
 
 
 # Columns that no insert writes.
-_LATER: Final = {"reparsed_at", "purged_at", "discarded_because", "not_before"}
+_LATER: Final = {"reparsed_at", "purged_at", "discarded_because", "not_before", "replay"}
 _INSERTS: Final = {
     table.name: Statement(
         insert(table).values(

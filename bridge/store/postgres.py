@@ -130,3 +130,14 @@ def next_keys(connection: Connection, table: str, count: int) -> Iterable[int]:
         {"table": table, "count": count},
     )
     return drawn.scalars().all()
+
+
+def rewrite(connection: Connection, tables: Iterable[str]) -> None:
+    """Rewrite tables so that no dead row is left in their files; outside of a transaction.
+
+    Nobody can read or write a table meanwhile. The server's WAL, its archive and replicas have
+    what was removed until they are recycled.
+    """
+    connection.execute(text("SET statement_timeout TO 0"))
+    connection.execute(text(f"VACUUM (FULL) {', '.join(tables)}"))
+    connection.execute(text("RESET statement_timeout"))

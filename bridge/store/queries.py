@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -81,6 +82,7 @@ class DeliveryRow:
     leased_by: str | None
     created_at: datetime
     changed_at: datetime
+    replay: int  # the replay that ordered it; 0: none
     last_error: str | None
 
 
@@ -171,6 +173,19 @@ def list_messages(
     if before is not None:
         query = query.where(arrivals.c.id < before)
     return _messages(connection, query)
+
+
+def walk_messages(
+    connection: Connection,
+    conditions: Iterable[ColumnElement[bool]],
+    *,
+    after: int,
+    last: int,
+    limit: int,
+) -> list[MessageRow]:
+    """Return messages brought by the arrivals after `after` up to `last`, oldest first."""
+    query = _MESSAGE.where(*conditions, arrivals.c.id > after, arrivals.c.id <= last)
+    return _messages(connection, query.order_by(arrivals.c.id).limit(limit))
 
 
 def show_message(connection: Connection, message_id: str) -> MessageDetail:

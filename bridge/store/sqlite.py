@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,6 +23,7 @@ _MAGIC: Final = b"SQLite format 3\0"
 _PRIVATE: Final = 0o600  # the texts are private; -wal and -shm take the file's mode
 _ANY_WRITE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _FULL_CHECK: Final = 256 * 1024**2  # quick_check reads the whole file: about a second for this
+_LOG_SECONDS: Final = 30.0  # until readers have left the log
 _SPACE_SECONDS: Final = 1.0  # how long an answer of statvfs is good for
 
 
@@ -252,3 +254,28 @@ def check_damage(connection: Connection, file: SqliteFile, *, current: bool) -> 
         for table in metadata.sorted_tables:
             last = [column.desc() for column in table.primary_key]
             connection.execute(select(table).order_by(*last).limit(1)).all()
+
+
+def rewrite(file: SqliteFile, busy_timeout: float) -> None:
+    """Rewrite the file and empty its log, so that no byte of what was removed is left in either.
+
+    Pages keep what was deleted from them until they are used again, and so does the log. Nobody
+    else can write meanwhile. Raises StoreFull without room for a copy, StoreUnavailable if somebody
+    keeps the file or its log in use.
+    """
+    size = file.path.stat().st_size
+    if file.free_bytes() < 2 * size:
+        raise StoreFull(
+            f"{file.name}: rewriting it needs {2 * size // 1024**2} MiB of free disk space; "
+            "free some and do it again"
+        )
+    connection = sqlite3.connect(file.path, timeout=busy_timeout, isolation_level=None)
+    with closing(connection):
+        connection.execute("VACUUM")
+        end = time.monotonic() + _LOG_SECONDS
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > end:
+                raise StoreUnavailable(
+                    f"{file.name}: another process keeps its log in use, which still has what was "
+                    "removed; do it again when no backup and no long command runs"
+                )

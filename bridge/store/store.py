@@ -123,6 +123,10 @@ class Store:
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self._database.close)
 
+    def lease_for(self, seconds: float) -> None:
+        """Lease deliveries for so long from now on."""
+        self._lease = timedelta(seconds=seconds)
+
     @property
     def shared(self) -> bool:
         """Whether other bridges may work on the same database; never so on SQLite."""
@@ -213,6 +217,13 @@ class Store:
         write. Below the low-water mark this goes on, since most changes free something.
         """
         return await self._writer.submit(ChangeWork(change))
+
+    async def rewrite(self) -> None:
+        """Rewrite the database's files, so that nothing that was removed is left in them.
+
+        Nobody can write meanwhile; mail is deferred. Raises StoreFull and StoreUnavailable.
+        """
+        await asyncio.to_thread(self._database.rewrite)
 
     async def _in_reader(self, run: Callable[[], T]) -> T:
         if self._closed:

@@ -162,7 +162,8 @@ deliveries: Final = Table(
     Column("leased_by", SafeText),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
-    Index("deliveries_event", "event_id", "endpoint", unique=True),
+    Column("replay", Integer, nullable=False, server_default=text("0")),  # 0: of the message itself
+    Index("deliveries_event", "event_id", "endpoint", "replay", unique=True),
     Index(
         "deliveries_due",
         "endpoint",
@@ -186,6 +187,23 @@ deliveries: Final = Table(
         sqlite_where=text("state IN ('pending', 'held')"),
         postgresql_where=text("state IN ('pending', 'held')"),
     ),
+)
+
+# Orders to deliver messages once more. One that runs goes on where it stopped.
+replays: Final = Table(
+    "replays",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("endpoint", SafeText, nullable=False),
+    Column("selection", SafeText, nullable=False),  # which messages, as JSON
+    Column("rate", Double, nullable=False),  # deliveries a second
+    Column("position", BigInteger, nullable=False),  # arrivals up to this id are done
+    Column("last", BigInteger, nullable=False),  # the newest arrival when it was ordered
+    Column("written", Integer, nullable=False),  # deliveries
+    Column("skipped", Integer, nullable=False),  # messages that match and were not replayed
+    Column("state", SafeText, nullable=False),  # running, done or cancelled
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
 )
 
 attempts: Final = Table(

@@ -35,7 +35,7 @@ BAD = [
         "_cli_parse_args = 'x'",
         (
             "line 1: _cli_parse_args: unknown key '_cli_parse_args': known here are "
-            "store, smtp, imap, posts, http, log, delivery, providers, endpoints"
+            "store, smtp, imap, posts, http, log, delivery, retention, providers, endpoints"
         ),
     ),
     ("smtp = 3", "line 1: smtp: must be a table"),

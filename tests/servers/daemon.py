@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -49,6 +49,7 @@ class Config:
             ("[http]", f'listen = "127.0.0.1:{self.http_port}"'),
             ("[log]", 'format = "json"'),
             ("[delivery]", *self.extra.get("delivery", ())),
+            ("[retention]", *self.extra.get("retention", ())),
             ("[[providers]]", 'name = "agile"', 'time_zone = "Europe/Rome"', 'region = "IT"'),
             ("[providers.trust]", f'recipients = ["{MAILBOX}"]', *self.extra.get("trust", ())),
             ("[[providers]]", 'name = "url_networks"', 'senders = ["sms@pbx.example"]'),
@@ -136,6 +137,14 @@ class Daemon:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 said = "\n".join(json.dumps(line) for line in self.log()[-10:])
                 raise AssertionError(f"{events} not logged (exit {self.process.poll()}):\n{said}")
+
+    def wait_until(self, met: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        """Wait until something is so, which the log may show."""
+        deadline = time.monotonic() + seconds
+        while not met():
+            assert time.monotonic() < deadline, self.log()[-10:]
+            with self._told:
+                self._told.wait(0.1)
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

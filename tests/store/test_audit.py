@@ -118,6 +118,13 @@ TAMPERED = {
         "DROP INDEX deliveries_event",
         "UPDATE deliveries SET endpoint = 'crm'",
     ],
+    "every replay has all its deliveries": [
+        "INSERT INTO replays VALUES (1, 'crm', '{}', 1, 0, 0, 1, 0, 'done', 0, 0)"
+    ],
+    "every replayed delivery has its replay": [
+        "UPDATE deliveries SET replay = 7",
+        "UPDATE events SET planned = 0",
+    ],
     "every delivery has its event": [f"DELETE FROM events WHERE id = {ANY.format('events')}"],
     "every delivery is in a known state": [
         f"UPDATE deliveries SET state = 'lost' WHERE id = {DELIVERED}"
@@ -137,6 +144,14 @@ TAMPERED = {
         f"UPDATE attempts SET number = 1, delivery_id = {DELIVERED}",
     ],
     "every attempt has its delivery": [f"DELETE FROM deliveries WHERE id = {DELIVERED}"],
+    "nothing is left of what was purged": [
+        "UPDATE messages SET purged_at = 1",
+        "UPDATE deliveries SET state = 'filtered' WHERE state <> 'delivered'",
+    ],
+    "nothing was purged before it was delivered": [
+        "UPDATE messages SET purged_at = 1, body = NULL",
+        "UPDATE events SET body = ''",
+    ],
     "every event's body names its own id": [
         f"UPDATE events SET body = {OTHER} WHERE id = {ANY.format('events')}"
     ],

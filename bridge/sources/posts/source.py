@@ -97,6 +97,10 @@ class PostSource:
         """Make `run` end."""
         self._stopping.set()
 
+    def use(self, providers: Mapping[str, Posts], tokens: Mapping[str, Sequence[str]]) -> None:
+        """Take the posts of these providers from now on."""
+        self._providers, self._tokens = providers, tokens
+
     def reload_tls(self) -> None:
         """Read the certificate again; ConfigError if it cannot be used."""
         certificate, key = self._settings.tls_certificate, self._settings.tls_key

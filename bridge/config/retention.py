@@ -1,0 +1,37 @@
+"""`[retention]`: for how long what was stored is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge.config.strict import Strict
+from bridge.config.values import Age
+
+
+class RetentionSettings(Strict):
+    """`[retention]`: ages at which stored data is removed; without one it is kept for ever.
+
+    What goes later includes what goes earlier: a message without its text has no raw mail either.
+    """
+
+    raw: Age | None = None  # raw mails and posts, and their envelopes
+    bodies: Age | None = None  # texts: of messages, and of the events that were sent
+    attempts: Age | None = None  # the endpoints' answers, and attempts that failed
+    messages: Age | None = None  # numbers and all else: what is left tells a repeated mail
+    quarantine: Age | None = None  # quarantined mail that nobody read is discarded
+
+    @property
+    def ages(self) -> Mapping[str, float]:
+        """The ages that apply, in seconds."""
+        ages = {
+            "raw": _least(self.raw, self.bodies, self.messages),
+            "bodies": _least(self.bodies, self.messages),
+            "attempts": _least(self.attempts, self.messages),
+            "messages": self.messages,
+            "quarantine": self.quarantine,
+        }
+        return {name: age for name, age in ages.items() if age is not None}
+
+
+def _least(*ages: float | None) -> float | None:
+    return min((age for age in ages if age is not None), default=None)

@@ -1,0 +1,96 @@
+"""Removes what was kept for as long as `[retention]` says, while the daemon runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from bridge import logs, metrics
+from bridge.errors import StoreError
+from bridge.store import Store
+from bridge.store.retention import IDS_AT_ONCE, STAGES, Stage, last_id, look
+
+log = logs.logger("retention")
+
+_INTERVAL: Final = 3600.0  # seconds between two sweeps
+_FROM_THE_START: Final = 24  # so many sweeps: what was reparsed meanwhile has an old id
+_AT_ONCE: Final = 20  # rows in one transaction: others wait for no longer than for a mail or two
+_REST: Final = 9.0  # the writer is ours for a tenth of the time at most
+
+
+class Retention:
+    """Sweeps the store, in pieces that the writer does between everything else.
+
+    A sweep begins where the last one found the first row that waits: young, or undelivered.
+    The first one of a day begins at the first row.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ages: Mapping[str, float],
+        clock: Callable[[], datetime],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._ages = {name: timedelta(seconds=age) for name, age in ages.items()}
+        self._clock = clock
+        self._pause = pause
+        self._sweeps = 0
+        self._done: dict[str, int] = {}  # up to which id nothing is left
+
+    async def run(self) -> None:
+        """Sweep now and at intervals, until cancelled; a store that is away is tried again."""
+        while self._ages:
+            try:
+                removed = await self.sweep()
+            except StoreError as error:
+                log.warning("retention.failed", detail=str(error))
+            else:
+                if removed:
+                    counts = ", ".join(f"{count} {kind}" for kind, count in removed.items())
+                    log.info("retention.done", removed=counts)
+            await self._pause(_INTERVAL)
+
+    async def sweep(self) -> Mapping[str, int]:
+        """Remove everything that is due; return how many rows, by stage. Raises StoreError."""
+        if self._sweeps % _FROM_THE_START == 0:
+            self._done.clear()
+        self._sweeps += 1
+        removed: Counter[str] = Counter()
+        for name, stage in STAGES.items():
+            age = self._ages.get(name)
+            if age and (count := await self._sweep(stage, self._clock() - age)):
+                removed[name] = count
+        return removed
+
+    async def _sweep(self, stage: Stage, before: datetime) -> int:
+        last = await self._store.read(partial(last_id, stage=stage))
+        after = self._done.get(stage.name, 0)
+        waiting: int | None = None
+        removed = 0
+        while after < last:
+            part = await self._store.read(
+                partial(look, stage=stage, after=after, before=before, most=_AT_ONCE)
+            )
+            waiting = part.waiting if waiting is None else waiting
+            if part.due:
+                removed += await self._purge(stage, part.due)
+            elif not part.old and part.waiting is not None:
+                break  # in the order of arrival: what follows is younger
+            after = part.due[-1] if len(part.due) == _AT_ONCE else after + IDS_AT_ONCE
+        self._done[stage.name] = min(last, after) if waiting is None else waiting - 1
+        return removed
+
+    async def _purge(self, stage: Stage, ids: Sequence[int]) -> int:
+        began = time.perf_counter()
+        now = self._clock()
+        purged = await self._store.change(lambda connection: stage.purge(connection, ids, now))
+        metrics.PURGED.labels(stage.name).inc(purged)
+        await self._pause(_REST * (time.perf_counter() - began))
+        return purged

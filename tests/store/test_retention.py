@@ -1,0 +1,258 @@
+"""Retention removes what is old enough and delivered, in pieces, and the ledger still adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridge.config.retention import RetentionSettings
+from bridge.config.settings import StoreSettings
+from bridge.errors import NotPossible
+from bridge.model import (
+    Arrival,
+    ArrivalOutcome,
+    DeliveryState,
+    Envelope,
+    Hold,
+    MailFile,
+    RetryAt,
+)
+from bridge.operations import quarantine
+from bridge.operations.retention import Retention
+from bridge.store import Ingest, Store, queries
+from tests.store.making import (
+    GIVE_UP,
+    START,
+    Clock,
+    attempt,
+    audited,
+    identity,
+    ignored,
+    opened,
+    plan,
+    sms,
+    unreadable,
+)
+
+DAY = 86400.0
+ALL = {"raw": DAY, "bodies": DAY, "attempts": DAY, "messages": DAY, "quarantine": DAY}
+TEXT = "the one-time password is 4711"
+ENVELOPE = Envelope("192.0.2.1", "sender@example.com", ("secret@example.org",))
+
+
+async def pause(_: float) -> None:
+    """Rest for no time."""
+
+
+def retention(store: Store, ages: Mapping[str, float], clock: Clock) -> Retention:
+    return Retention(store, ages, clock, pause)
+
+
+def message(name: str, *endpoints: str, clock: Clock) -> Ingest:
+    arrived = Arrival(ENVELOPE, "x", f"Subject: SMS\r\n\r\n{TEXT} {name}".encode(), clock())
+    return sms(identity(name, email=name), plan(*endpoints or ("crm",)), body=TEXT, arrived=arrived)
+
+
+async def deliver(store: Store, endpoint: str = "crm") -> None:
+    for claim in await store.claim(endpoint, 100):
+        await store.record(attempt(claim))
+
+
+async def test_each_kind_goes_at_its_age(settings: StoreSettings) -> None:
+    """Raw mail first, then the text, then everything but what a repeat is recognised by."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        receipt = await store.ingest(message("a", clock=clock))
+        await deliver(store)
+        ages = {"raw": DAY, "bodies": 2 * DAY, "attempts": 3 * DAY, "messages": 4 * DAY}
+        sweeper = retention(store, ages, clock)
+        assert await sweeper.sweep() == {}
+        clock.forward(DAY + 1)
+        assert await sweeper.sweep() == {"raw": 1}
+        shown = await store.read(lambda c: queries.show_message(c, str(receipt.message_id)))
+        assert shown.row.message.sms.body == TEXT
+        assert (shown.arrivals[0].size, shown.arrivals[0].purged_at) == (0, clock())
+        assert shown.arrivals[0].origin == Envelope(None, "", ())
+        clock.forward(DAY)
+        assert await sweeper.sweep() == {"bodies": 1}
+        shown = await store.read(lambda c: queries.show_message(c, str(receipt.message_id)))
+        sms_ = shown.row.message.sms
+        assert (sms_.body, sms_.sender, shown.row.purged_at) == ("", "+393301234567", clock())
+        delivery = await store.read(lambda c: queries.show_delivery(c, shown.deliveries[0].id))
+        assert delivery.event.body == b""
+        assert delivery.attempts[0].answer
+        clock.forward(DAY)
+        assert await sweeper.sweep() == {"attempts": 1}
+        clock.forward(DAY)
+        assert await sweeper.sweep() == {"messages": 1}
+        shown = await store.read(lambda c: queries.show_message(c, str(receipt.message_id)))
+        sms_ = shown.row.message.sms
+        assert (sms_.sender, sms_.recipient, sms_.raw.sender) == ("", "", "")
+        delivery = await store.read(lambda c: queries.show_delivery(c, shown.deliveries[0].id))
+        assert (delivery.attempts[0].answer, delivery.attempts[0].status) == (b"", 200)
+        assert await sweeper.sweep() == {}
+    assert audited(settings, clock()).ok
+
+
+async def test_a_purged_message_is_still_recognised(settings: StoreSettings) -> None:
+    """The provider sends it again after a year: a duplicate, and no second webhook."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        first = await store.ingest(message("a", clock=clock))
+        await deliver(store)
+        clock.forward(2 * DAY)
+        await retention(store, ALL, clock).sweep()
+        again = await store.ingest(message("a", clock=clock))
+        assert (again.outcome, again.message_id) == (ArrivalOutcome.DUPLICATE, first.message_id)
+        assert await store.claim("crm", 10) == []
+        # The repeat has an age of its own.
+        assert await retention(store, ALL, clock).sweep() == {}
+        clock.forward(2 * DAY)
+        assert await retention(store, ALL, clock).sweep() == {"raw": 1}
+    assert audited(settings, clock()).ok
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [None, RetryAt(START + timedelta(days=9), 1), Hold("no"), GIVE_UP],
+    ids=["pending", "retry", "held", "dead"],
+)
+async def test_nothing_undelivered_is_touched(
+    settings: StoreSettings, decision: RetryAt | Hold | None
+) -> None:
+    """Also a message of which only one endpoint of two has had its webhook."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        receipt = await store.ingest(message("a", "crm", "erp", clock=clock))
+        await deliver(store, "erp")
+        if decision:
+            (claim,) = await store.claim("crm", 1)
+            await store.record(attempt(claim, decision))
+        clock.forward(2 * DAY)
+        swept = await retention(store, ALL, clock).sweep()
+        assert swept == {"attempts": 1}  # erp's answer, which that endpoint needs no more
+        shown = await store.read(lambda c: queries.show_message(c, str(receipt.message_id)))
+        assert shown.row.message.sms.body == TEXT
+        assert shown.arrivals[0].size > 0
+    assert audited(settings, clock()).ok
+
+
+async def test_what_was_waiting_goes_once_it_is_delivered(settings: StoreSettings) -> None:
+    """One that waits among many is found by a later sweep of the same process."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        for number in range(130):
+            await store.ingest(message(f"{number}", "erp" if number == 7 else "crm", clock=clock))
+        for _ in range(2):
+            await deliver(store)
+        clock.forward(2 * DAY)
+        sweeper = retention(store, {"bodies": DAY}, clock)
+        assert await sweeper.sweep() == {"bodies": 129}
+        assert await sweeper.sweep() == {}
+        await deliver(store, "erp")
+        assert await sweeper.sweep() == {"bodies": 1}
+    assert audited(settings, clock()).ok
+
+
+async def test_failed_attempts_go_and_the_proof_stays(settings: StoreSettings) -> None:
+    """What failed before the delivery is deleted; the delivery still says how many there were."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(message("a", clock=clock))
+        (claim,) = await store.claim("crm", 1)
+        await store.record(attempt(claim, RetryAt(START, 1)))
+        await deliver(store)
+        clock.forward(2 * DAY)
+        assert await retention(store, {"attempts": DAY}, clock).sweep() == {"attempts": 2}
+        shown = await store.read(lambda c: queries.show_delivery(c, claim.delivery_id))
+        assert [each.number for each in shown.attempts] == [2]
+        assert (shown.delivery.attempts, shown.delivery.state) == (2, DeliveryState.DELIVERED)
+        assert shown.event.body
+    assert audited(settings, clock()).ok
+
+
+async def test_quarantine_waits_for_its_own_age(settings: StoreSettings) -> None:
+    """Without one it stays, whatever else goes; with one it is discarded, and says so."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        kept = await store.ingest(unreadable())
+        await store.ingest(ignored())
+        clock.forward(2 * DAY)
+        ages = {name: age for name, age in ALL.items() if name != "quarantine"}
+        assert await retention(store, ages, clock).sweep() == {"raw": 1}
+        assert await quarantine.raw_arrival(store, kept.arrival_id) == b"?"
+        assert await retention(store, ALL, clock).sweep() == {"quarantine": 1, "raw": 1}
+        shown = await quarantine.show_arrival(store, kept.arrival_id)
+        assert (shown["outcome"], shown["discarded_because"]) == (
+            "discarded",
+            "its age, by [retention] quarantine",
+        )
+        with pytest.raises(NotPossible, match="purged"):
+            await quarantine.raw_arrival(store, kept.arrival_id)
+    assert audited(settings, clock()).ok
+
+
+async def test_a_reparsed_arrival_ages_too(settings: StoreSettings) -> None:
+    """Its id lies below what was swept already; the first sweep of a day begins at the start."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        early = await store.ingest(unreadable())
+        await store.ingest(message("a", clock=clock))
+        await deliver(store)
+        clock.forward(2 * DAY)
+        sweeper = retention(store, {"raw": DAY}, clock)
+        assert await sweeper.sweep() == {"raw": 1}
+        item = message("b", clock=clock)
+        await store.ingest(replace(item, reparse_of=early.arrival_id))
+        await deliver(store)
+        swept = [await sweeper.sweep() for _ in range(24)]
+        assert [each for each in swept if each] == [{"raw": 1}]
+    assert audited(settings, clock()).ok
+
+
+async def test_a_file_name_goes_with_the_mail(settings: StoreSettings) -> None:
+    """It may be named after its sender."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        arrived = Arrival(MailFile(), "/mails/+393301234567.eml", b"x", clock())
+        receipt = await store.ingest(sms(arrived=arrived))
+        await deliver(store)
+        clock.forward(2 * DAY)
+        await retention(store, {"raw": DAY}, clock).sweep()
+        shown = await quarantine.show_arrival(store, receipt.arrival_id)
+        assert shown["source_name"] == ""
+
+
+async def test_the_writer_is_shared(settings: StoreSettings) -> None:
+    """After each piece retention rests, and no piece is larger than a few mails."""
+    clock = Clock()
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    async with opened(settings, clock=clock) as store:
+        for number in range(120):
+            await store.ingest(message(f"{number}", clock=clock))
+        for _ in range(2):
+            await deliver(store)
+        clock.forward(2 * DAY)
+        assert await Retention(store, {"raw": DAY}, clock, rest).sweep() == {"raw": 120}
+    assert len(rests) == 6
+    assert all(each > 0 for each in rests)
+
+
+def test_a_later_stage_includes_the_earlier() -> None:
+    """An operator who wants texts gone after 30 days has them in no raw mail either."""
+    assert RetentionSettings().ages == {}
+    assert RetentionSettings(bodies="30d").ages == {"raw": 30 * DAY, "bodies": 30 * DAY}
+    assert RetentionSettings(raw="90d", messages="60d").ages == {
+        "raw": 60 * DAY,
+        "bodies": 60 * DAY,
+        "attempts": 60 * DAY,
+        "messages": 60 * DAY,
+    }
+    assert RetentionSettings(quarantine="1095d").ages == {"quarantine": 1095 * DAY}
