@@ -319,3 +319,16 @@ def test_nonsense_is_a_value(name: str, body: bytes) -> None:
             if isinstance(read, SmsMessage):
                 read.sender.encode()
             provider.answer(post)
+
+
+def test_a_signature_is_written_in_one_way() -> None:
+    """Base64 that leaves bits over decodes to the same bytes, and is another text."""
+    provider, post = for_case("telnyx"), signed("telnyx")
+    given = post.headers["telnyx-signature-ed25519"]
+    assert given.endswith("==")
+    last = given[-3]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = given[:-3] + alphabet[alphabet.index(last) ^ 1] + "=="
+    for wrong in (other, given[:-2], f" {given}", given.replace("=", "")):
+        refused = judge(provider, with_headers(post, {"telnyx-signature-ed25519": wrong}))
+        assert isinstance(refused, str), wrong
