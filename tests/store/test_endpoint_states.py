@@ -119,6 +119,13 @@ async def test_a_hold_of_an_earlier_revision_has_its_state(
     async with opened(settings):
         pass
     with writing(settings) as connection:
+        for statement in (
+            "DROP TABLE replays",
+            "DROP INDEX deliveries_event",
+            "ALTER TABLE deliveries DROP COLUMN replay",
+            "CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, endpoint)",
+        ):
+            connection.execute(text(statement))
         connection.execute(text("ALTER TABLE deliveries DROP COLUMN not_before"))
         connection.execute(text("ALTER TABLE endpoints DROP COLUMN held_by"))
         connection.execute(text("ALTER TABLE endpoints DROP COLUMN failing_since"))
