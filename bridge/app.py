@@ -256,6 +256,11 @@ def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
     return _build(_Standalone.of(settings).endpoints)
 
 
+def mails_of(settings: Settings) -> Sequence[Provider]:
+    """Build every provider whose mails are read; raises ConfigError."""
+    return _build(_Standalone.of(settings).providers)
+
+
 def posts_of(settings: Settings) -> dict[str, Posts]:
     """Build the posts of every provider that has some; raises ConfigError."""
     return {each.name: each for each in _build(_Standalone.of(settings).posts)}
@@ -267,7 +272,7 @@ def reader_of(settings: Settings, vouched: Trust | None = None, patience: float 
     `vouched` replaces all evidence. `patience`: for how many seconds of DNS failure a mail is
     deferred; 0 for commands, which don't retry. Raises ConfigError.
     """
-    known = _build(_Standalone.of(settings).providers)
+    known = mails_of(settings)
     policies = {each.name: each.trust for each in settings.providers if each.reads_mails}
     names = None if vouched else trust.names_for(policies.values(), patience)
     wanted = formats.wanted(settings.endpoints)
@@ -331,15 +336,11 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
         replayer = Replayer(store, endpoints, now)
-        reloader = Reloader(
-            settings, built, load, _built,
-            Reloaded(store, intake, dispatcher, replayer, sources, health, names, now),
-        )  # fmt: skip
+        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, names, now)
+        reloader = Reloader(settings, built, load, _built, taking)
         endless = Retention(store, settings.retention.ages, now).run, replayer.run, reloader.run
-        await serve(
-            Parts(store, dispatcher, sources, web, health, grace, names, now, endless),
-            reloader.request,
-        )
+        parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
+        await serve(parts, reloader.request)
     finally:
         await mailboxes.step_down()
         await store.close()

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from bridge.model import Post, Reason, Unreadable
 
 PREFIX: Final = "/in/"
+FORM: Final = "application/x-www-form-urlencoded"
 MAX_PARAMETERS: Final = 200
 MAX_JSON_DEPTH: Final = 20
 _START: Final = re.compile(rb"(GET|POST) (/in/[^ ?]*)(?:\?([^ ]*))? HTTP/1\.1\r\n")
@@ -27,14 +29,40 @@ _NOT_KEPT: Final = re.compile(r"x-(?:forwarded|real|client|original|envoy|amzn|r
 _JSON_MARK: Final = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
-def kept(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the headers that belong to a post, by lower-case name."""
+def lower_case(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name; the values of a repeated one are joined by ", "."""
     found: dict[str, str] = {}
     for name, value in headers:
         lower = name.lower()
-        if _KEPT.fullmatch(lower) and not _NOT_KEPT.fullmatch(lower):
-            found[lower] = f"{found[lower]}, {value}" if lower in found else value
+        found[lower] = f"{found[lower]}, {value}" if lower in found else value
     return found
+
+
+def stored(post: Post, more: Collection[str] = (), secret: Collection[str] = ()) -> Post:
+    """Return what is stored of a request: its body, and the headers that belong to a post.
+
+    `more` names further headers, in lower case. `secret` names headers and parameters that hold
+    the caller's secret: they are left out.
+    """
+    headers = {
+        name: value
+        for name, value in post.headers.items()
+        if name not in secret
+        and (name in more or (_KEPT.fullmatch(name) and not _NOT_KEPT.fullmatch(name)))
+    }
+    query, body = post.query, post.body
+    if secret:
+        query = _without(query, secret)
+        if content_type(post) == FORM:
+            text = body.decode("utf-8", "surrogateescape")
+            body = _without(text, secret).encode("utf-8", "surrogateescape")
+    return replace(post, query=query, headers=headers, body=body)
+
+
+def _without(form: str, names: Collection[str]) -> str:
+    """Drop parameters from a form or query, and leave the others as they were written."""
+    pairs = form.split("&")
+    return "&".join(each for each in pairs if unquote_plus(each.partition("=")[0]) not in names)
 
 
 def encode(post: Post) -> bytes:
@@ -83,18 +111,35 @@ def content_type(post: Post) -> str:
     return post.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def is_form(post: Post) -> bool:
+    """Return whether the body is a form, and not empty."""
+    return bool(post.body) and content_type(post) == FORM
+
+
 def parameters(post: Post) -> list[tuple[str, str]] | str:
     """Return the parameters of the query, then of a form in the body; or why they can't be read.
 
     Bytes that are not UTF-8 become U+FFFD.
     """
-    is_form = content_type(post) == "application/x-www-form-urlencoded"
-    form = post.body.decode("utf-8", "replace") if is_form else ""
+    in_query, in_form = query(post), form(post)
+    if isinstance(in_query, str) or isinstance(in_form, str):
+        return f"the post has more than {MAX_PARAMETERS} parameters"
+    return [*in_query, *in_form]
+
+
+def query(post: Post) -> list[tuple[str, str]] | str:
+    """Return the parameters of the query, in order; or why they can't be read."""
+    return _pairs(post.query)
+
+
+def form(post: Post) -> list[tuple[str, str]] | str:
+    """Return the parameters of a form in the body, in order; or why they can't be read."""
+    return _pairs(post.body.decode("utf-8", "replace")) if content_type(post) == FORM else []
+
+
+def _pairs(text: str) -> list[tuple[str, str]] | str:
     try:
-        return [
-            *parse_qsl(post.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS),
-            *parse_qsl(form, keep_blank_values=True, max_num_fields=MAX_PARAMETERS),
-        ]
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
         return f"the post has more than {MAX_PARAMETERS} parameters"
 
@@ -111,7 +156,14 @@ def once(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str] | str:
 def document(post: Post) -> object:
     """Return the JSON in the body, or None if it is none, or nested too deep to be read safely."""
     try:
-        text = post.body.decode("utf-8")
+        return json_of(post.body.decode("utf-8"))
+    except UnicodeDecodeError:
+        return None
+
+
+def json_of(text: str) -> object:
+    """Return what a JSON text holds, or None if it is none, or nested too deep."""
+    try:
         return json.loads(text) if _depth(text) <= MAX_JSON_DEPTH else None
     except (ValueError, RecursionError):
         return None

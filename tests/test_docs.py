@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bridge import providers
+from bridge import app, providers
 from bridge.cli.root import smsbridge
 from bridge.config.settings import Settings
 from bridge.signing import standard_webhooks
@@ -259,7 +259,10 @@ class TestExamples:
             secret.write_text(standard_webhooks.generate_secret())
 
         settings = Settings(**tomllib.loads(config))
-        assert len(providers.build(settings.providers)) == len(settings.providers)
+        mails = [each for each in settings.providers if each.reads_mails]
+        assert len(providers.build(mails)) == len(mails)
+        read = app.posts_of(settings)
+        assert all(each.reads_mails or each.name in read for each in settings.providers)
 
     def test_the_webhook_has_the_fields_of_the_schema(self) -> None:
         """The README's webhook shows exactly the fields that the schema has."""

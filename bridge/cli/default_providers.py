@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from bridge import providers
+from bridge import app, providers
 from bridge.config.load import find_config, load_file
 from bridge.config.settings import ProviderSettings, TrustSettings
 from bridge.errors import ConfigError
 from bridge.providers.base import Provider
+from bridge.providers.posts import Posts
 
 TRUST_NOTE: Final = "evidence was not checked: a file has no sender"
 
@@ -27,14 +28,22 @@ _NOTE: Final = (
 )
 
 
-def known_providers(config: Path | None) -> tuple[Sequence[Provider], Sequence[str]]:
+class Known(NamedTuple):
+    """The providers whose mails and posts are parsed, and notes for the operator about them."""
+
+    mails: Sequence[Provider]
+    posts: Mapping[str, Posts]
+    notes: Sequence[str]
+
+
+def known_providers(config: Path | None) -> Known:
     """Return the config's providers, or default ones with a note about them."""
     path = find_config(config)
     if path is not None:
         file = load_file(path)
         if file.settings.providers:
             try:
-                return providers.build(file.settings.providers), ()
+                return Known(app.mails_of(file.settings), app.posts_of(file.settings), ())
             except ConfigError as error:
                 raise file.locate(error) from None
-    return providers.build(_DEFAULTS), (_NOTE,)
+    return Known(providers.build(_DEFAULTS), {}, (_NOTE,))

@@ -28,7 +28,7 @@ from bridge.reader import Reader, Reading
 @with_config
 @with_json
 def parse(file: Path, config: Path | None, as_json: bool) -> int:
-    """Parse a mail file and show the result, with an explanation.
+    """Parse a mail file, or a saved post, and show the result, with an explanation.
 
     FILE - is standard input.
 
@@ -40,10 +40,10 @@ def parse(file: Path, config: Path | None, as_json: bool) -> int:
     {"outcome": "quarantine" | "ignored", "reason", "detail"}; in each "explain": {"provider",
     "matched", "found", "missing", "charset", "from_html", "warnings", "mail", "webhook"}.
     """
-    known, notes = known_providers(config)
+    known, posts, notes = known_providers(config)
     raw = read_mail(file)
     arrival = Arrival(MailFile(), str(file), raw, now())
-    result = asyncio.run(Reader(known, None, now).read(arrival))
+    result = asyncio.run(Reader(known, None, now, posts=posts).read(arrival))
     document = result_document(result)
     explained = explain_mail(known, raw, result)
     if as_json:

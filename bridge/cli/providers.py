@@ -13,6 +13,7 @@ from bridge.cli.providers_try import try_
 from bridge.errors import NotPossible
 from bridge.operations.documents import Document
 from bridge.providers import PRESETS, plugins, presets
+from bridge.providers.posts import presets as post_presets
 from bridge.providers.posts import url_of
 
 
@@ -29,10 +30,11 @@ providers.add_command(try_)
 def list_(as_json: bool) -> None:
     """List the built-in formats and those of installed packages.
 
-    A config selects one by name: preset = "didww". JSON: a list of {"name", "kind", "reads",
-    "package"}; kind is "toml", "python" or "package".
+    A config selects one by name: preset = "didww". What reads HTTP posts is marked "posts:". JSON:
+    a list of {"name", "kind", "reads", "package"}; kind is "toml", "python" or "package".
     """
     documents = [_built_in(name) for name in sorted(PRESETS)]
+    documents += [_posts_of(name) for name in post_presets.DECLARED]
     documents += [_from_package(each) for each in plugins.installed()]
     if as_json:
         as_document(documents)
@@ -48,10 +50,11 @@ def show(name: str, as_json: bool) -> None:
 
     JSON: {"name", "kind", "reads", "package", "toml"}.
     """
-    if name in PRESETS:
-        text = presets.text(name)
+    if name in PRESETS or name in post_presets.DECLARED:
+        mails = name in PRESETS
+        text = presets.text(name) if mails else post_presets.text(name)
         if as_json:
-            as_document({**_built_in(name), "toml": text})
+            as_document({**(_built_in(name) if mails else _posts_of(name)), "toml": text})
         else:
             click.echo(text, nl=False)
         return
@@ -60,7 +63,7 @@ def show(name: str, as_json: bool) -> None:
         raise NotPossible(
             f"{name} comes from a package: its documentation shows how to configure it"
         )
-    near = difflib.get_close_matches(name, PRESETS, n=1)
+    near = difflib.get_close_matches(name, [*PRESETS, *post_presets.DECLARED], n=1)
     meant = f"did you mean {near[0]!r}?" if near else "`smsbridge providers list` names them"
     raise NotPossible(f"no provider {name!r} is known, {meant}")
 
@@ -97,6 +100,11 @@ def url(name: str, config: Path | None, as_json: bool) -> None:
 def _built_in(name: str) -> Document:
     kind = "toml" if name in presets.DECLARED else "python"
     return {"name": name, "kind": kind, "reads": presets.summary(name), "package": None}
+
+
+def _posts_of(name: str) -> Document:
+    reads = f"posts: {post_presets.summary(name)}"
+    return {"name": name, "kind": "toml", "reads": reads, "package": None}
 
 
 def _from_package(plugin: plugins.Plugin) -> Document:

@@ -32,7 +32,7 @@ def try_(files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
     "message_id", "reason", "detail"}], "totals": {"message", "duplicate", "ignored",
     "quarantine"}}.
     """
-    known, notes = known_providers(config)
+    known, _, notes = known_providers(config)
     found = find_files(files)
     trial = Trial(Reader(known, None, now), now)
     with progress_bar(total_size(found), "reading") as progress:

@@ -6,8 +6,9 @@ import re
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ByteSize, SecretStr, model_validator
+from pydantic import AfterValidator, ByteSize, Field, SecretStr, model_validator
 
+from bridge.config.post_template import PostTemplateSettings
 from bridge.config.strict import Strict
 from bridge.config.values import ConfigPath, Count, Listen, Network, PositiveSize, Secret
 
@@ -64,13 +65,18 @@ class PostsSettings(Strict):
 
 
 class PostSettings(Strict):
-    """`[providers.post]`: the token in the address that the provider calls, and its secrets."""
+    """`[providers.post]`: the token in the URL that the provider calls, and its secrets."""
 
     token: Token | None = None
     tokens: tuple[Token, ...] = ()  # [new, old] while changing it
     secret: Secret | None = None  # what the provider signs with, if it does
     secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+    username: str | None = Field(None, min_length=1)  # beside the password, for basic auth
+    password: Secret | None = None  # what the provider shows, if it logs in
+    passwords: tuple[Secret, ...] = ()  # [new, old] while changing it
     to: str | None = None  # our number, where the provider's posts don't name it
+    networks: tuple[Network, ...] = ()  # the only ones that may call; default: any
+    template: PostTemplateSettings | None = None  # how its posts are read, or what differs
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -78,6 +84,8 @@ class PostSettings(Strict):
             raise ValueError("set token, or tokens = [new, old] while changing it, and not both")
         if self.secret is not None and self.secrets:
             raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        if self.password is not None and self.passwords:
+            raise ValueError("set password, or passwords = [new, old], and not both")
         return self
 
     @property
@@ -90,3 +98,9 @@ class PostSettings(Strict):
     def signing_secrets(self) -> tuple[SecretStr, ...]:
         """The provider's signing secrets, newest first."""
         return self.secrets or ((self.secret,) if self.secret else ())
+
+    @property
+    def all_passwords(self) -> tuple[str, ...]:
+        """The passwords, newest first."""
+        found = self.passwords or ((self.password,) if self.password else ())
+        return tuple(each.get_secret_value() for each in found)

@@ -14,16 +14,17 @@ import re2
 
 # What matches one character, written in several; in a compiled pattern it counts as several too.
 _CHARACTER: Final = re.compile(
-    r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+\]|\\[pP](?:\{[^}]*\}|.)|\\x(?:\{[^}]*\}|..)"
+    r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+(?:\]|\\?\Z)"
+    r"|\\[pP](?:\{[^}\\]*+\}|.)|\\x(?:\{[^}\\]*+\}|..)"
     r"|\\[dDsSwW]|\.|[^\x00-\x7f]|(?P<kept>\\Q.*?(?:\\E|\Z)|\\.)",
     re.DOTALL,
 )
 
 
 def repeated(pattern: str) -> int:
-    """Return by how many characters to match a pattern is longer than it is written.
+    """Return about how many characters a pattern's counts make of those that are written.
 
-    `a{3}` is 3 long, `(?:ab){2,5}` 10. The pattern must be valid.
+    1000 for `.{1000}`, 0 without counts. The pattern must be valid.
     """
     options = re2.Options()
     options.log_errors = False

@@ -204,7 +204,7 @@ class ProviderSettings(Strict):
         """Require evidence unless only posts are read: those have a token."""
         if trust is not None:
             return check(trust)
-        if info.data.get("post") is None:
+        if info.data.get("post", ...) is None:  # a wrong table is not in there at all
             raise PydanticCustomError("missing", "Field required")
         return TrustSettings.model_construct()
 

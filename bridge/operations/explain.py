@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bridge import mail, providers
+from bridge import mail, posts, providers
 from bridge.formats import sms_received
 from bridge.model import Email, Unreadable
 from bridge.operations.documents import Document, when
@@ -38,9 +38,17 @@ def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Expla
     "missing", "charset": {"used", "declared"}, "from_html", "warnings", "mail": {"from",
     "subject", "date", "message_id"}, "webhook": {"id", "type", "timestamp", "size"}}.
     """
+    nothing: Document = dict.fromkeys(_KEYS) | {"found": [], "missing": [], "warnings": []}
+    if posts.is_post(raw):  # its places are in its declaration
+        post = posts.decode(raw)
+        name = None if isinstance(post, Unreadable) else posts.provider_of(post)
+        webhook = _webhook(result) if isinstance(result, Reading) else None
+        return Explained(
+            {**nothing, "provider": name, "warnings": list(_warnings(result)), "webhook": webhook}
+        )
     email = mail.decode(raw)
     if isinstance(email, Unreadable):
-        return Explained(dict.fromkeys(_KEYS) | {"found": [], "missing": [], "warnings": []})
+        return Explained(nothing)
     provider, explained = _explained(known, email)
     found = explained.found if explained else ()
     document = {

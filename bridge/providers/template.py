@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from bridge.config.settings import ProviderSettings
@@ -38,7 +40,7 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
             'senders = ["sms@example.com"], or subject, or the template\'s recipient or headers',
         )
     places = _places(template, settings, key)
-    _require_readable_times(template, zone, key)
+    require_readable_times(template, zone, key, "template")
     labels = {
         field: [name for each in found for name in each.label or ()]
         for field, found in places.items()
@@ -93,10 +95,26 @@ def _places(
     return found
 
 
-def _require_readable_times(template: TemplateSettings, zone: str | None, key: str) -> None:
+class Dated(Protocol):
+    """A declaration that may have times."""
+
+    @property
+    def date(self) -> object:
+        """Where the time is; None for nowhere."""
+
+    @property
+    def date_format(self) -> Sequence[str]:
+        """How it is written."""
+
+
+def require_readable_times(template: Dated, zone: str | None, key: str, table: str) -> None:
+    """Refuse a time without a format, and a local time without a zone; raises ConfigError.
+
+    `key` is the provider's path in the config, and `table` the declaration's below it.
+    """
     if template.date and not template.date_format:
         raise ConfigError(
-            f"{key}.template.date_format",
+            f"{key}.{table}.date_format",
             'is missing: say how the time at date is written, like "%Y-%m-%d %H:%M:%S", "epoch", '
             '"epoch_ms", "rfc2822" or "iso8601"',
         )

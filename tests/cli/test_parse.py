@@ -12,6 +12,7 @@ import pytest
 
 from bridge.cli.annotated_mail import _pieces
 from tests.cli.conftest import NUMBER, Ran, mail
+from tests.documents import PROJECT, blocks
 
 Smsbridge = Callable[..., Ran]
 
@@ -132,3 +133,26 @@ def test_what_was_found_is_cut_out_of_its_line() -> None:
     assert pieces == [("From: ", False), ("+39", True), (" x", False)]
     assert _pieces("body", 14, spans) == [("body", True)]
     assert _pieces("", 40, spans) == []
+
+
+def test_a_saved_post_is_parsed(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """With a config whose provider has posts only; as docs/posts.md declares one."""
+    page = (PROJECT / "docs" / "posts.md").read_text(encoding="utf-8")
+    config = tmp_path / "posts.toml"
+    config.write_text(blocks(page, "toml")[-1])
+    config.chmod(0o600)
+    shown = next(line for line in page.splitlines() if '{"type": "inbound"' in line)
+    item = page.partition(shown)[2].splitlines()[1]
+    body = f"{shown.strip()}{item.strip()}"
+    saved = tmp_path / "post.http"
+    head = "POST /in/acme HTTP/1.1\r\ncontent-type: application/json\r\n\r\n"
+    saved.write_bytes(f"{head}{body}".encode())
+    ran = smsbridge("parse", saved, "-c", config, "--json")
+    assert ran.code == 0, ran.err
+    data = ran.document["data"]
+    assert (data["from"], data["to"], data["body"]) == ("+4915112345678", "+4930123456", "Hi")
+    assert data["provider_message_id"] == "A-7"
+    assert ran.document["explain"]["provider"] == "acme"
+    assert smsbridge("parse", saved, "-c", config).code == 0
+    saved.write_bytes(saved.read_bytes().replace(b'"text"', b'"txt"'))
+    assert "body (@.text) is missing" in smsbridge("parse", saved, "-c", config, "--json").out

@@ -36,6 +36,17 @@ def test_a_shown_format_can_be_copied_into_a_config(smsbridge: Smsbridge, tmp_pa
     assert smsbridge("providers", "show", "didww", "--json").document["toml"] == shown.out
 
 
+def test_formats_of_posts_are_listed_and_shown(smsbridge: Smsbridge) -> None:
+    """Beside those of mails."""
+    listed = {each["name"]: each for each in smsbridge("providers", "list", "--json").document}
+    assert listed["telnyx"]["kind"] == "toml"
+    assert listed["telnyx"]["reads"].startswith("posts: Telnyx")
+    shown = smsbridge("providers", "show", "telnyx")
+    assert "[providers.post.template.signature]" in shown.out
+    assert smsbridge("providers", "show", "telnyx", "--json").document["toml"] == shown.out
+    assert "did you mean 'telnyx'" in smsbridge("providers", "show", "telnix").err
+
+
 def test_a_format_that_is_not_known_is_told(smsbridge: Smsbridge) -> None:
     """With the nearest one that is."""
     ran = smsbridge("providers", "show", "diddww")

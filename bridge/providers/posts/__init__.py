@@ -1,8 +1,16 @@
-"""The providers whose posts are read: one file a company, and one line here."""
+"""The providers whose posts are read.
+
+A new company is one file in `presets/` and one line there; or, if it needs more than finding
+values, one file here with `build`, and one line below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
 from typing import Final
 
@@ -11,10 +19,13 @@ from bridge.config.posts import PostsSettings
 from bridge.config.settings import ProviderSettings
 from bridge.config.values import nearest
 from bridge.errors import ConfigError
+from bridge.model import Post
 from bridge.providers.posts import (
     agile,
     capcom6,
+    declared,
     mobile_api_connect,
+    presets,
     standard_webhooks,
     twilio,
     url_networks,
@@ -23,27 +34,76 @@ from bridge.providers.posts.base import Answer, Build, Context, Posts
 
 __all__ = ["FORMATS", "Answer", "Posts", "build_one", "url_of"]
 
-FORMATS: Final[Mapping[str, Build]] = MappingProxyType({
+
+def _declared(name: str, context: Context) -> Posts:
+    return declared.build(context, presets.preset(name))
+
+
+_WRITTEN: Final[Mapping[str, Build]] = {
     "agile": agile.build,
     "url_networks": url_networks.build,
     "twilio": twilio.build,
     "mobile_api_connect": mobile_api_connect.build,
     "capcom6": capcom6.build,
     "standard_webhooks": standard_webhooks.build,
-})  # fmt: skip
+}  # fmt: skip
+FORMATS: Final[Mapping[str, Build]] = MappingProxyType(
+    {**_WRITTEN, **{name: partial(_declared, name) for name in presets.DECLARED}}
+)
 
 
 def build_one(provider: ProviderSettings, key: str, settings: PostsSettings) -> Posts:
     """Build the posts of one provider; `key` is its path in the config. Raises ConfigError."""
     assert provider.post is not None
+    urls = [url_of(settings, provider.name, token) for token in provider.post.all_tokens]
+    known = [each for each in urls if each is not None]
+    context = Context(provider, provider.post, key, known)
+    return _only_from(provider.post.networks, _build(context))
+
+
+def _build(context: Context) -> Posts:
+    provider, template = context.settings, context.post.template
     wanted = provider.preset or provider.name
+    if template is not None and provider.preset is None:
+        try:
+            return declared.build(context)
+        except ConfigError as error:
+            if wanted not in presets.DECLARED:
+                raise
+            # An operator who only meant to adapt a built-in format needs this hint.
+            hint = f'to lay it over the built-in format, write preset = "{wanted}" above'
+            raise ConfigError(error.key, f"{error.problem}; {hint}") from None
     if wanted not in FORMATS:
         near = nearest(wanted, list(FORMATS))
         hint = f"did you mean {near!r}?" if near else f"known are {', '.join(sorted(FORMATS))}"
-        raise ConfigError(f"{key}.post", f"no posts of {wanted!r} are known here, {hint}")
-    urls = [url_of(settings, provider.name, token) for token in provider.post.all_tokens]
-    known = [each for each in urls if each is not None]
-    return FORMATS[wanted](Context(provider, provider.post, key, known))
+        raise ConfigError(
+            f"{context.key}.post",
+            f"no posts of {wanted!r} are known here, {hint} (a [providers.post.template] "
+            "declares others)",
+        )
+    if template is not None and wanted not in presets.DECLARED:
+        raise ConfigError(
+            f"{context.key}.post.template",
+            f"the posts of {wanted} are read in Python and can't be changed: drop the template, "
+            "or drop preset and declare them completely",
+        )
+    if wanted not in presets.DECLARED:
+        context.without_password()
+    return FORMATS[wanted](context)
+
+
+def _only_from(networks: Sequence[IPv4Network | IPv6Network], built: Posts) -> Posts:
+    """Admit only callers of these networks, if there are any."""
+    if not networks:
+        return built
+
+    def admit(post: Post, peer: str | None, at: datetime) -> str | None:
+        address = ip_address(peer) if peer is not None else None
+        if address is None or not any(address in network for network in networks):
+            return "the client's address is in none of the networks"
+        return built.admit(post, peer, at)
+
+    return replace(built, admit=admit)
 
 
 def url_of(settings: PostsSettings, provider: str, token: str) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+from urllib.parse import quote
 
-from bridge import numbers
+from bridge import numbers, posts
 from bridge.config.posts import PostSettings
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
@@ -18,8 +19,12 @@ from bridge.providers.base import MAX_BODY, MAX_FIELD, number_warnings, own_id
 from bridge.providers.times import Moment, ReadTime
 
 TOLERANCE: Final = timedelta(minutes=5)  # of a signed time, as Standard Webhooks has it
+_LONGEST_TIME: Final = 15
 TIME_FROM_ARRIVAL: Final = "time_from_arrival"
 BY_TOKEN: Final = Trust("token", "the address that was called; the body is not signed")
+# What an id may hold that is repeated as it is, whatever the type of the answer; the rest is
+# percent-encoded.
+_ECHOED: Final = "+=:@~,"
 
 Read = SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored
 
@@ -33,13 +38,23 @@ class Answer:
     content_type: str | None = None
 
 
+def anyone(_post: Post, _peer: str | None, _at: datetime) -> str | None:
+    """Admit any caller."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Posts:
     """One configured provider's posts: pure functions, which never raise.
 
-    `verify` returns why a post is believed, or why it is not; it is given when the post came in.
-    `read` is given that time too, for a post without one of its own. `failure` has the body and
-    type of every other answer; its status is replaced.
+    `admit` returns why a caller is refused, or None. It is given the request with all its headers,
+    the client's address and the time, and is asked once, when the post comes in: what it checks
+    (passwords, tokens, the address) is not stored. `stored` returns the part of the request that
+    is. From that alone, `verify` returns why the post is believed, or a sentence why it isn't, and
+    `read` what it says; both get the time of arrival, and are asked again for a reparse.
+
+    `answer` returns the success of a post. `failure` has the body and type of every other answer;
+    its status is replaced.
     """
 
     name: str
@@ -48,6 +63,16 @@ class Posts:
     success: Answer = Answer()
     failure: Answer = Answer(503)
     methods: frozenset[str] = field(default=frozenset({"POST"}))
+    admit: Callable[[Post, str | None, datetime], str | None] = anyone
+    stored: Callable[[Post], Post] = posts.stored
+    echo: Callable[[Post], str] | None = None  # the id that the success repeats at {id}
+
+    def answer(self, post: Post) -> Answer:
+        """Return the success answer to a post."""
+        if self.echo is None:
+            return self.success
+        written = quote(self.echo(post), safe=_ECHOED).encode()
+        return replace(self.success, body=self.success.body.replace(b"{id}", written))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +98,25 @@ class Context:
                 f"{self.name} signs its posts: name the secret that its console shows",
             )
         return found
+
+    def passwords(self) -> tuple[str, ...]:
+        """Return the provider's passwords, newest first; ConfigError if there is none."""
+        found = self.post.all_passwords
+        if not found:
+            raise ConfigError(
+                f"{self.key}.post.password",
+                f"{self.name} shows a password: set the one that its console has",
+            )
+        return found
+
+    def without_password(self) -> None:
+        """Refuse a password or a user name where none is shown."""
+        for name in ("username", "password", "passwords"):
+            if getattr(self.post, name):
+                raise ConfigError(
+                    f"{self.key}.post.{name}",
+                    f"{self.name} shows none: a [providers.post.template.login] declares one",
+                )
 
     def without_secret(self) -> None:
         """Refuse a secret where nothing is signed."""
@@ -106,11 +150,11 @@ def matches(computed: Sequence[str], given: str) -> bool:
     return sum(hmac.compare_digest(each.encode(), text) for each in computed) > 0
 
 
-def fresh(written: str, at: datetime) -> bool:
-    """Return whether a signed time in Unix seconds is within the tolerance."""
-    if not (written.isascii() and written.isdecimal() and len(written) <= 12):
+def fresh(written: str, at: datetime, tolerance: timedelta = TOLERANCE, unit: float = 1.0) -> bool:
+    """Return whether a signed Unix time is within the tolerance; `unit` is its unit in seconds."""
+    if not (written.isascii() and written.isdecimal() and len(written) <= _LONGEST_TIME):
         return False
-    return abs(int(written) - at.timestamp()) <= TOLERANCE.total_seconds()
+    return abs(int(written) * unit - at.timestamp()) <= tolerance.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +170,9 @@ class Fields:
     body_optional: bool = False
 
 
-def message(context: Context, values: Mapping[str, str], fields: Fields, at: datetime) -> Read:
+def message(
+    context: Context, values: Mapping[str, str], fields: Fields, at: datetime
+) -> SmsMessage | Unreadable:
     """Make the message from values by name, or say what is missing or malformed."""
     name = context.name
 

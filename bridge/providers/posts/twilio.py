@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -59,8 +58,8 @@ def build(context: Context) -> Posts:
 
 def _signed_parameters(post: Post) -> Sequence[tuple[str, str]] | str:
     """Return what is signed with the URL: a form's parameters; of other bodies it has the hash."""
-    if posts.content_type(post) == "application/x-www-form-urlencoded":
-        return posts.parameters(replace(post, query=""))
+    if posts.content_type(post) == posts.FORM:
+        return posts.form(post)
     if post.body:
         stated = parse_qs(post.query).get("bodySHA256", [""])[0]
         if not matches([hashlib.sha256(post.body).hexdigest()], stated.lower()):

@@ -29,7 +29,7 @@ _MEMORY: Final = 32 * 1024**2  # bytes of posts that are being read and stored
 _NOT_FOUND: Final = Answer(404)
 # Compared with where there is no provider of that name, so that it takes as long.
 _NO_TOKENS: Final = ("-" * 32,)
-_CONTENT_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "application/json", ""})
+_CONTENT_TYPES: Final = frozenset({posts.FORM, "application/json", ""})
 
 
 class PostSource:
@@ -119,15 +119,13 @@ class PostSource:
         if provider is None or not right:
             self._throttled.warning("posts.wrong_token", peer=self._peer(request))
             return _response(_NOT_FOUND)
-        answer = await self._take(provider, request, token)
-        if answer is not provider.success:
-            metrics.POSTS_REFUSED.labels(name, str(answer.status)).inc()
-        return _response(answer)
+        return _response(await self._take(provider, request))
 
-    async def _take(self, provider: Posts, request: web.Request, token: str) -> Answer:
+    async def _take(self, provider: Posts, request: web.Request) -> Answer:
         """Return the provider's success if and only if the post is stored."""
 
         def refuse(status: int) -> Answer:
+            metrics.POSTS_REFUSED.labels(provider.name, str(status)).inc()
             return Answer(status, provider.failure.body, provider.failure.content_type)
 
         if request.method not in provider.methods:
@@ -144,11 +142,12 @@ class PostSource:
                 body = await request.read()
             except web.HTTPRequestEntityTooLarge:
                 return refuse(413)
-            post = _post(request, provider.name, body)
-            if posts.content_type(post) not in _CONTENT_TYPES:
+            whole = _post(request, provider.name, body)
+            if posts.content_type(whole) not in _CONTENT_TYPES:
                 return refuse(415)
             now = self._clock()
-            verdict = provider.verify(post, now)
+            post = provider.stored(whole)
+            verdict = provider.admit(whole, self._peer(request), now) or provider.verify(post, now)
             if isinstance(verdict, str):
                 self._throttled.warning(
                     "posts.refused", provider=provider.name, peer=self._peer(request),
@@ -156,7 +155,7 @@ class PostSource:
                 )  # fmt: skip
                 return refuse(401)
             arrival = Arrival(Caller(self._peer(request)), "posts", posts.encode(post), now)
-            return provider.success if await self._store(arrival) else refuse(503)
+            return provider.answer(post) if await self._store(arrival) else refuse(503)
         finally:
             share.close()
 
@@ -190,7 +189,7 @@ class PostSource:
 
 def _post(request: web.Request, provider: str, body: bytes) -> Post:
     query = request.rel_url.raw_query_string
-    headers = posts.kept(request.headers.items())
+    headers = posts.lower_case(request.headers.items())
     return Post(request.method, posts.PREFIX + provider, query, headers, body)
 
 

@@ -1,0 +1,85 @@
+"""Finds values in a post at the places that a declaration names. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridge import posts
+from bridge.config.json_path import JsonPath
+from bridge.config.post_template import PostPlaceSettings
+from bridge.model import Post
+
+# Half a surrogate pair, as a JSON escape may be, and NUL: databases store neither.
+_LONE: Final = re.compile("[\ud800-\udfff\0]")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A post, opened: its parameters by name, the JSON in it, and one item of that."""
+
+    post: Post
+    parameters: Mapping[str, str]
+    document: object
+    item: object = None
+
+    def at(self, path: JsonPath) -> Sequence[object]:
+        """Return the values at a path, in order."""
+        return path.find(self.item if path.in_item else self.document)
+
+    def has_list(self, path: JsonPath) -> bool:
+        """Return whether there is a list, if only an empty one, at the last `[*]` of a path."""
+        return any(isinstance(each, list) for each in path.before_items.find(self.document))
+
+    def find(self, places: Sequence[PostPlaceSettings]) -> str | None:
+        """Return the value at the first of these places that has one."""
+        found = (self._value(place) for place in places)
+        return next((value for value in found if value is not None), None)
+
+    def _value(self, place: PostPlaceSettings) -> str | None:
+        if place.value is not None:
+            return place.value
+        if place.parameter is not None:
+            value = self.parameters.get(place.parameter)
+        elif place.header is not None:
+            value = self.post.headers.get(place.header)
+        else:
+            value = self._json(place)
+        if value is None:
+            return None
+        value = _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
+        if place.pattern is None:
+            return value
+        match = place.pattern.search(value)
+        return match.value if match else None
+
+    def _json(self, place: PostPlaceSettings) -> str | None:
+        assert place.path is not None
+        found = self.at(place.path)
+        if place.inner is not None:
+            text = text_of(found[0]) if found else None
+            found = [] if text is None else place.inner.find(posts.json_of(text))
+        return text_of(found[0]) if found else None
+
+
+def open_post(post: Post) -> Sheet | str:
+    """Open a post, or return why its parameters can't be read.
+
+    The parameters are the form's; where the body is no form, the query's.
+    """
+    is_form = posts.is_form(post)
+    pairs = posts.form(post) if is_form else posts.query(post)
+    found = pairs if isinstance(pairs, str) else posts.once(pairs)
+    if isinstance(found, str):
+        return found
+    return Sheet(post, found, None if is_form else posts.document(post))
+
+
+def text_of(value: object) -> str | None:
+    """Return a JSON text or number as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return value if isinstance(value, str) else json.dumps(value)

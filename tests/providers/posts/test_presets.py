@@ -1,0 +1,321 @@
+"""Every declared provider reads its fixtures, believes what is genuine, and nothing forged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bridge import posts
+from bridge.config.posts import PostsSettings
+from bridge.config.settings import ProviderSettings
+from bridge.errors import ConfigError
+from bridge.model import Ignored, Post, SmsMessage, Trust
+from bridge.providers.posts import Posts, build_one, presets
+from tests.providers.posts.signers import (
+    HOST,
+    HS256,
+    NOW,
+    OTHER,
+    SECRET,
+    SIGNERS,
+    TOKEN,
+    Keys,
+    jwt,
+    with_headers,
+)
+
+FIXTURES = Path(__file__).parent / "fixtures"
+CASES = sorted(each.stem for each in FIXTURES.glob("*.http"))
+PROVEN = [name for name, (sign, _) in SIGNERS.items() if sign.__name__ != "unsigned"]
+LOGINS = ("46elks", "bandwidth", "smseagle")
+
+
+def built(name: str, *secrets: str, **more: object) -> Posts:
+    post: dict[str, object] = {"token": TOKEN, "to": "+393331234333", **more}
+    if name in LOGINS:
+        post |= {"passwords": secrets, **({} if name == "smseagle" else {"username": "smsbridge"})}
+    else:
+        post["secrets"] = secrets
+    settings = ProviderSettings.model_validate({"name": name, "post": post})
+    return build_one(settings, "providers.0", PostsSettings(public_url=HOST))
+
+
+def provider_of(case: str) -> str:
+    return case.partition(".")[0]
+
+
+def for_case(case: str) -> Posts:
+    name = provider_of(case)
+    return built(name, Keys().configured(name)) if name in PROVEN else built(name)
+
+
+def fixture(case: str) -> Post:
+    head, _, body = (FIXTURES / f"{case}.http").read_bytes().partition(b"\n\n")
+    post = posts.decode(head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body)
+    assert isinstance(post, Post)
+    return post
+
+
+def signed(case: str, keys: Keys | None = None, at: datetime = NOW) -> Post:
+    return SIGNERS[provider_of(case)][0](fixture(case), keys or Keys(), at)
+
+
+def judge(provider: Posts, post: Post, at: datetime = NOW) -> Trust | str:
+    """Judge a request as the listener does, and then as a reparse does."""
+    refused = provider.admit(post, "192.0.2.1", at)
+    if refused is not None:
+        return refused
+    stored = posts.decode(posts.encode(provider.stored(post)))
+    assert isinstance(stored, Post)
+    return provider.verify(stored, at)
+
+
+def test_every_provider_has_fixtures_and_a_proof() -> None:
+    """A preset without them is not done."""
+    assert set(SIGNERS) == set(presets.DECLARED)
+    assert {provider_of(case) for case in CASES} == set(presets.DECLARED)
+    assert set(presets.DECLARED) == {
+        each.stem for each in Path(presets.__file__).parent.glob("*.toml")
+    }
+
+
+@pytest.mark.parametrize("name", presets.DECLARED)
+def test_a_preset_is_a_table_that_can_be_copied(name: str) -> None:
+    """It has the name, says in a line what it reads, and holds no secret of its own."""
+    (table,) = tomllib.loads(presets.text(name))["providers"]
+    assert table["name"] == name
+    assert len(presets.summary(name)) > 10
+    post = table["post"]
+    assert post["token"].keys() == {"credential"}
+    for secret in {"secret", "password"} & post.keys():
+        assert post[secret].keys() == {"credential"}
+        post[secret] = Keys().configured(name)
+    post["token"] = TOKEN
+    settings = ProviderSettings.model_validate({**table, "preset": None})
+    build_one(settings, "providers.0", PostsSettings(public_url=HOST))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_fixture_is_read(case: str) -> None:
+    """As its JSON beside it says: messages in order, or why it is none."""
+    expected = json.loads((FIXTURES / f"{case}.json").read_text(encoding="utf-8"))
+    provider = for_case(case)
+    found = provider.read(provider.stored(signed(case)), NOW)
+    if isinstance(expected, str):
+        assert isinstance(found, Ignored), found
+        assert found.detail == expected
+        return
+    messages = (found,) if isinstance(found, SmsMessage) else found
+    assert isinstance(messages, tuple), messages
+    assert [
+        {
+            "from": each.sender, "to": each.recipient, "body": each.body,
+            "received_at": each.received_at.isoformat(), "id": each.provider_message_id,
+        }
+        for each in messages
+    ] == expected  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_genuine_post_is_believed(case: str) -> None:
+    """With the new and the old secret while rotating; the trust says whether the body is signed."""
+    name = provider_of(case)
+    _, whole = SIGNERS[name]
+    rotating = [for_case(case)]
+    if name in PROVEN:
+        new = Keys(OTHER).configured(name)
+        rotating.append(built(name, new, Keys().configured(name)))
+    for provider in rotating:
+        verdict = judge(provider, signed(case))
+        assert isinstance(verdict, Trust), verdict
+        assert verdict.by == ("signature" if whole else "token")
+        assert whole or "the body is not signed" in verdict.detail
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if provider_of(case) in PROVEN])
+def test_a_forged_post_is_not(case: str) -> None:
+    """Each header that proves it is wrong once; another key; no proof at all."""
+    provider, genuine, plain = for_case(case), signed(case), fixture(case)
+    assert isinstance(judge(provider, genuine), Trust)
+    forged = [plain, signed(case, Keys(OTHER))]
+    for name, value in genuine.headers.items():
+        if name in {"content-type", "x-sinch-webhook-signature-algorithm"}:
+            continue
+        without = {key: each for key, each in genuine.headers.items() if key != name}
+        forged.append(replace(genuine, headers=without))
+        changed = ["", value[:-2], f"{value}0", value.swapcase(), "\udcff", value[::-1]]
+        forged += [with_headers(genuine, {name: each}) for each in changed if each != value]
+    for each in forged:
+        assert isinstance(judge(provider, each), str), (each.headers, each.query)
+
+
+def tampered(post: Post) -> Iterator[Post]:
+    """Change what is said: the body, and each of its parameters, and the query."""
+    yield replace(post, body=post.body + b" ")
+    yield replace(post, body=post.body.replace(b"1", b"7"))
+    if posts.is_form(post):
+        pairs = post.body.split(b"&")
+        yield replace(post, body=post.body + b"&added=1")
+        yield replace(post, body=post.body + b"&" + pairs[0])
+        yield replace(post, body=b"&".join(pairs[1:]))
+        yield replace(post, body=b"&".join([pairs[0] + b"0", *pairs[1:]]))
+    if post.method == "GET":
+        pairs_ = post.query.split("&")
+        yield replace(post, query=f"{post.query}&added=1")
+        yield replace(post, query="&".join(pairs_[1:]))
+        yield replace(post, query=post.query.replace("1", "7"))
+    else:
+        yield replace(post, query="added=1") if posts.is_form(post) else replace(post, body=b"")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if SIGNERS[provider_of(case)][1]])
+def test_a_signed_body_cannot_be_changed(case: str) -> None:
+    """Not by a byte, a parameter, or an addition to the URL."""
+    provider = for_case(case)
+    for each in tampered(signed(case)):
+        if each != signed(case):
+            assert isinstance(judge(provider, each), str), (each.body, each.query)
+
+
+@pytest.mark.parametrize("name", ["plivo", "vonage_sms.form"])
+def test_the_order_of_parameters_is_not_signed(name: str) -> None:
+    """They are sorted before they are signed, so another order says the same."""
+    post = signed(name)
+    turned = replace(post, body=b"&".join(reversed(post.body.split(b"&"))))
+    assert isinstance(judge(for_case(name), turned), Trust)
+
+
+@pytest.mark.parametrize("name", ["telnyx", "sinch", "vonage_messages", "vonage_sms", "httpsms"])
+@pytest.mark.parametrize("seconds", [-1, 1])
+def test_a_stale_post_is_refused(name: str, seconds: int) -> None:
+    """One that was recorded cannot be sent again later."""
+    allowed = 900 if name == "httpsms" and seconds < 0 else 300
+    provider = for_case(name)
+    stale = signed(name, at=NOW + seconds * timedelta(seconds=allowed + 301))
+    assert isinstance(judge(provider, stale), str)
+    almost = signed(name, at=NOW + seconds * timedelta(seconds=allowed - 10))
+    assert isinstance(judge(provider, almost), Trust)
+
+
+def test_bird_may_try_again_hours_later() -> None:
+    """Its retries carry the time of the first try; refusing them would lose the SMS."""
+    provider = for_case("bird")
+    assert isinstance(judge(provider, signed("bird", at=NOW - timedelta(hours=23))), Trust)
+    assert isinstance(judge(provider, signed("bird", at=NOW - timedelta(hours=26))), str)
+
+
+def test_the_algorithm_of_a_token_is_not_its_own_choice() -> None:
+    """No `none`, no other hash, and no critical extension that we don't know."""
+    provider, post = for_case("vonage_messages"), fixture("vonage_messages")
+    claims = json.loads('{"iat": 0, "payload_hash": ""}')
+    claims["iat"] = int(NOW.timestamp())
+    claims["payload_hash"] = hashlib.sha256(post.body).hexdigest()
+
+    def judged(header: dict[str, object], claims: dict[str, object]) -> Trust | str:
+        token = jwt(claims, Keys(), header)
+        return judge(provider, with_headers(post, {"authorization": f"Bearer {token}"}))
+
+    assert isinstance(judged(dict(HS256), claims), Trust)
+    assert isinstance(judged({"alg": "HS256"}, {**claims, "exp": claims["iat"] + 1}), Trust)
+    for header in (
+        {"alg": "none"}, {"alg": "hs256"}, {"alg": "HS512"}, {}, {"alg": "HS256", "crit": ["b64"]},
+    ):  # fmt: skip
+        assert isinstance(judged(header, claims), str), header
+    for wrong in (
+        {"payload_hash": None}, {"payload_hash": "0" * 64}, {"iat": None}, {"iat": "soon"},
+        {"iat": True}, {"exp": claims["iat"] - 301}, {"nbf": claims["iat"] + 301},
+    ):  # fmt: skip
+        kept = {key: value for key, value in {**claims, **wrong}.items() if value is not None}
+        assert isinstance(judged(dict(HS256), kept), str), wrong
+    token = jwt(claims, Keys(), HS256)
+    unsigned = with_headers(post, {"authorization": f"Bearer {token.rpartition('.')[0]}."})
+    assert isinstance(judge(provider, unsigned), str)
+
+
+def test_another_urls_signature_is_refused() -> None:
+    """What was signed for another receiver, or another token, is not for us."""
+    for name in ("plivo", "signalwire", "bird", "httpsms"):
+        post = signed(name)
+        elsewhere = build_one(
+            ProviderSettings.model_validate(
+                {"name": name, "post": {"token": f"{TOKEN}2", "secret": SECRET, "to": "+1"}}
+            ),
+            "providers.0",
+            PostsSettings(public_url=HOST),
+        )
+        assert isinstance(judge(elsewhere, post), str), name
+
+
+@pytest.mark.parametrize("name", ["46elks", "bandwidth", "smseagle", "smseagle.post", "httpsms"])
+def test_a_callers_secret_is_not_stored(name: str) -> None:
+    """Neither in a header nor in a parameter; the rest is stored as it was sent."""
+    provider, post = for_case(name), signed(name)
+    stored = provider.stored(post)
+    assert stored == replace(fixture(name), headers=stored.headers)
+    assert "authorization" not in stored.headers
+    assert provider.admit(stored, None, NOW) is not None
+
+
+def test_what_is_needed_to_check_again_is_stored() -> None:
+    """A token that covers the body is a signature."""
+    stored = for_case("vonage_messages").stored(signed("vonage_messages"))
+    assert stored.headers["authorization"].startswith("Bearer ")
+    assert "telnyx-timestamp" in for_case("telnyx").stored(signed("telnyx")).headers
+
+
+def test_an_optional_signature() -> None:
+    """Without a secret the token alone counts, and the trust says so."""
+    for name in ("vonage_sms", "sinch", "httpsms"):
+        verdict = judge(built(name), fixture(name))
+        assert isinstance(verdict, Trust)
+        assert verdict.by == "token"
+    with pytest.raises(ConfigError, match="signs its posts"):
+        built("telnyx")
+
+
+def test_only_named_networks_may_call() -> None:
+    """Of a declared provider and of one in Python."""
+    for name, secrets in (("infobip", ()), ("twilio", (SECRET,))):
+        provider = built(name, *secrets, networks=["192.0.2.0/24"])
+        post = fixture("infobip")
+        assert provider.admit(post, "192.0.2.77", NOW) is None
+        assert provider.admit(post, "198.51.100.1", NOW) is not None
+        assert provider.admit(post, None, NOW) is not None
+
+
+def test_what_answers() -> None:
+    """46elks would send an answer's body as an SMS; SignalWire wants XML."""
+    elks = for_case("46elks")
+    assert (elks.success.status, elks.success.body) == (204, b"")
+    wire = for_case("signalwire")
+    assert (wire.success.body, wire.success.content_type) == (b"<Response></Response>", "text/xml")
+
+
+@pytest.mark.parametrize("name", presets.DECLARED)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"{}", b"null", b"\xff\xfe", b"[" * 50_000, b"a=1&" * 500, b"%ff=%00&a",
+        b'{"data": [], "results": 7, "event": {}, "type": 1}', b'[[], 1, {"type": []}]',
+        b'{"type": "mo_text", "from": "\\ud800", "to": "\\u0000", "body": 1e999, "id": "x"}',
+    ],
+)  # fmt: skip
+def test_nonsense_is_a_value(name: str, body: bytes) -> None:
+    """Whatever comes with a right token is judged and read without an exception."""
+    provider = built(name, Keys().configured(name)) if name in PROVEN else built(name)
+    for kind in (posts.FORM, "application/json", ""):
+        for query in ("", "a=1&a=2", "%zz=%ff&sig=%00"):
+            post = Post("POST", f"/in/{name}", query, {"content-type": kind}, body)
+            judge(provider, post)
+            read = provider.read(provider.stored(post), NOW)
+            assert not isinstance(read, tuple)
+            if isinstance(read, SmsMessage):
+                read.sender.encode()
+            provider.answer(post)
