@@ -335,15 +335,11 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
         replayer = Replayer(store, endpoints, now)
-        reloader = Reloader(
-            settings, built, load, _built,
-            Reloaded(store, intake, dispatcher, replayer, sources, health, names, now),
-        )  # fmt: skip
+        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, names, now)
+        reloader = Reloader(settings, built, load, _built, taking)
         endless = Retention(store, settings.retention.ages, now).run, replayer.run, reloader.run
-        await serve(
-            Parts(store, dispatcher, sources, web, health, grace, names, now, endless),
-            reloader.request,
-        )
+        parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
+        await serve(parts, reloader.request)
     finally:
         await mailboxes.step_down()
         await store.close()

@@ -12,6 +12,7 @@ import pytest
 from bridge.config.settings import StoreSettings
 from bridge.delivery.endpoint import Endpoint
 from bridge.errors import NotFound, NotPossible
+from bridge.event import event_id
 from bridge.model import Arrival, Claim, DeliveryState, Hold
 from bridge.operations import purge, replay
 from bridge.operations.replay import Replayer
@@ -234,3 +235,24 @@ async def test_a_held_endpoint_and_one_that_is_gone(settings: StoreSettings) -> 
     report = audited(settings, clock())
     assert report.ok
     assert report.totals["deliveries.held"] == 1
+
+
+async def test_an_endpoint_with_another_format_gets_an_event_of_its_own(
+    settings: StoreSettings,
+) -> None:
+    """Made from the stored message, once, with the id that it would have had at first."""
+    clock = Clock()
+    target = endpoint("new", format="cloudevents")
+    async with opened(settings, clock=clock, endpoints=["crm", "new"]) as store:
+        receipt = await store.ingest(message(1, clock))
+        await deliver(store)
+        for _ in range(2):
+            await replay.start(store, target, Selection((str(receipt.message_id),)), clock)
+            await carry_out(store, clock, [target], steps=3)
+            (claim,) = await deliver(store, "new")
+            wanted = event_id(str(receipt.message_id), "cloudevents")
+            assert (claim.event.id, claim.event.format) == (wanted, "cloudevents")
+            assert b"News ON" in claim.event.body
+    report = audited(settings, clock())
+    assert report.ok, report
+    assert report.totals["events"] == 2
