@@ -111,8 +111,7 @@ class _Dependencies:
 class _Standalone(NamedTuple):
     """Functions that build what needs the config only, before the store is open.
 
-    Both `run` and `check` call all of these and of _Dependent, so `check` accepts nothing that
-    `run` refuses. Each raises ConfigError.
+    `run` and `check` call all of these and of _Dependent; each raises ConfigError.
     """
 
     store: Sequence[Callable[[], object]]

@@ -55,6 +55,7 @@ def test_endpoints_and_secrets_change(tmp_path: Path) -> None:
             hang_up(daemon)
             send(daemon, "5")
             assert new.wait_for_ids(3)
+            assert more.wait_for_ids(4)
             assert (old.count(), new.count(), more.count()) == (1, 3, 4)
             for receiver in (old, new, more):
                 receiver.assert_honest()

@@ -28,9 +28,9 @@ from bridge.reader import Reader, Reading
 @with_config
 @with_json
 def parse(file: Path, config: Path | None, as_json: bool) -> int:
-    """Parse a mail file, or a saved post, and show the result, with an explanation.
+    """Parse a mail file and show the result, with an explanation.
 
-    FILE - is standard input.
+    FILE - is standard input. A saved post of a provider is parsed too; it has no explanation.
 
     Shows the provider that matched, where each value was found, what is missing, the charset,
     repairs, and the webhook's data with full numbers and texts. Needs no store and stores nothing.

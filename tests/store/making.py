@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, make_url
 
 from bridge.config.settings import StoreSettings
 from bridge.event import event_id
@@ -38,7 +40,7 @@ from bridge.model import (
     Trust,
     Unreadable,
 )
-from bridge.store import AuditReport, Database, Ingest, PlannedMessage, Store, audit
+from bridge.store import AuditReport, Database, Ingest, PlannedMessage, Store, audit, migrations
 
 START = datetime(2026, 4, 8, 12, 30, 52, tzinfo=UTC)
 SMS_TIME = datetime(2026, 4, 8, 14, 30, 52, tzinfo=UTC)
@@ -82,6 +84,22 @@ async def opened(
         yield store
     finally:
         await store.close()
+
+
+@contextmanager
+def at_revision(settings: StoreSettings, revision: str) -> Iterator[Connection]:
+    """Make the database as an earlier revision left it, and give a transaction on it."""
+    url = make_url(settings.url)
+    driver = "sqlite" if url.get_backend_name() == "sqlite" else "postgresql+psycopg"
+    engine = create_engine(url.set(drivername=driver))
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        yield connection
+    engine.dispose()
 
 
 def audited(settings: StoreSettings, now: datetime = START) -> AuditReport:

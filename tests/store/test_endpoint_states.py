@@ -19,6 +19,7 @@ from bridge.store import (
 from tests.store.making import (
     START,
     Clock,
+    at_revision,
     attempt,
     identity,
     later,
@@ -26,7 +27,6 @@ from tests.store.making import (
     opened,
     plan,
     sms,
-    writing,
 )
 
 PAUSED, REFUSED, FAILING = EndpointState.PAUSED, EndpointState.REFUSED, EndpointState.FAILING
@@ -116,23 +116,10 @@ async def test_a_hold_of_an_earlier_revision_has_its_state(
     settings: StoreSettings, reason: str, state: EndpointState
 ) -> None:
     """The migration tells refusals from pauses by the reason that was stored."""
-    async with opened(settings):
-        pass
-    with writing(settings) as connection:
-        for statement in (
-            "DROP TABLE replays",
-            "DROP INDEX deliveries_event",
-            "ALTER TABLE deliveries DROP COLUMN replay",
-            "CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, endpoint)",
-        ):
-            connection.execute(text(statement))
-        connection.execute(text("ALTER TABLE deliveries DROP COLUMN not_before"))
-        connection.execute(text("ALTER TABLE endpoints DROP COLUMN held_by"))
-        connection.execute(text("ALTER TABLE endpoints DROP COLUMN failing_since"))
+    with at_revision(settings, "0004") as connection:
         connection.execute(
             text("INSERT INTO endpoints (name, held_reason, held_at) VALUES ('crm', :reason, :at)"),
             {"reason": reason, "at": int(START.timestamp() * 1_000_000)},
         )
-        connection.execute(text("UPDATE smsbridge_revision SET version_num = '0004'"))
     async with opened(settings) as store:
         assert await status(store) == EndpointStatus(state, START, reason)

@@ -26,7 +26,7 @@ async def test_a_full_disk_is_unhealthy_with_min_free_0(tmp_path: Path) -> None:
     Database.open(settings, migrate=True).close()
     file = _FullDisk(make_url(settings.url))
     file.prepare(create=False)
-    database = Database(sqlite.engine(file, 1.0), file.name, file, min_free=0)
+    database = Database(sqlite.engine(file, 1.0), file.name, file, settings)
     store = Store(database, owner="us", lease_seconds=1.0, clock=Clock())
     try:
         with pytest.raises(StoreFull, match="free space on the disk"):

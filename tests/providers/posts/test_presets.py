@@ -34,6 +34,7 @@ from tests.providers.posts.signers import (
 FIXTURES = Path(__file__).parent / "fixtures"
 CASES = sorted(each.stem for each in FIXTURES.glob("*.http"))
 PROVEN = [name for name, (sign, _) in SIGNERS.items() if sign.__name__ != "unsigned"]
+ZONES = {"smseagle": "Europe/Warsaw"}  # only the operator knows it
 LOGINS = ("46elks", "bandwidth", "smseagle")
 
 
@@ -43,7 +44,9 @@ def built(name: str, *secrets: str, **more: object) -> Posts:
         post |= {"passwords": secrets, **({} if name == "smseagle" else {"username": "smsbridge"})}
     else:
         post["secrets"] = secrets
-    settings = ProviderSettings.model_validate({"name": name, "post": post})
+    settings = ProviderSettings.model_validate(
+        {"name": name, "post": post, "time_zone": ZONES.get(name)}
+    )
     return build_one(settings, "providers.0", PostsSettings(public_url=HOST))
 
 
@@ -98,7 +101,8 @@ def test_a_preset_is_a_table_that_can_be_copied(name: str) -> None:
         assert post[secret].keys() == {"credential"}
         post[secret] = Keys().configured(name)
     post["token"] = TOKEN
-    settings = ProviderSettings.model_validate({**table, "preset": None})
+    zone = table.get("time_zone") or ZONES.get(name)
+    settings = ProviderSettings.model_validate({**table, "time_zone": zone})
     build_one(settings, "providers.0", PostsSettings(public_url=HOST))
 
 
@@ -290,6 +294,14 @@ def test_only_named_networks_may_call() -> None:
         assert provider.admit(post, None, NOW) is not None
 
 
+def test_a_zone_is_never_guessed() -> None:
+    """SMSEagle sends the local time of an appliance."""
+    post = {"token": TOKEN, "to": "+1", "password": SECRET}
+    settings = ProviderSettings.model_validate({"name": "smseagle", "post": post})
+    with pytest.raises(ConfigError, match="carry no zone"):
+        build_one(settings, "providers.0", PostsSettings())
+
+
 def test_what_answers() -> None:
     """46elks would send an answer's body as an SMS; SignalWire wants XML."""
     elks = for_case("46elks")
@@ -319,3 +331,16 @@ def test_nonsense_is_a_value(name: str, body: bytes) -> None:
             if isinstance(read, SmsMessage):
                 read.sender.encode()
             provider.answer(post)
+
+
+def test_a_signature_is_written_in_one_way() -> None:
+    """Base64 that leaves bits over decodes to the same bytes, and is another text."""
+    provider, post = for_case("telnyx"), signed("telnyx")
+    given = post.headers["telnyx-signature-ed25519"]
+    assert given.endswith("==")
+    last = given[-3]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = given[:-3] + alphabet[alphabet.index(last) ^ 1] + "=="
+    for wrong in (other, given[:-2], f" {given}", given.replace("=", "")):
+        refused = judge(provider, with_headers(post, {"telnyx-signature-ed25519": wrong}))
+        assert isinstance(refused, str), wrong
