@@ -25,17 +25,12 @@ class Database:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        name: str,
-        file: SqliteFile | None,
-        min_free: int,
-        busy_timeout: float = 5.0,
+        self, engine: Engine, name: str, file: SqliteFile | None, settings: StoreSettings
     ) -> None:
         self.name = name  # as an operator's sentence calls it, without a password
         self.file = file  # None on PostgreSQL
-        self._min_free = min_free
-        self._busy_timeout = busy_timeout
+        self._min_free = settings.min_free
+        self._busy_timeout = settings.busy_timeout
         self._engine = engine
         self._kept: Connection | None = None
         if file is not None:
@@ -73,10 +68,9 @@ class Database:
             except BaseException:
                 file.unlock()
                 raise
-            made = sqlite.engine(file, settings.busy_timeout)
-            opened = cls(made, file.name, file, settings.min_free, settings.busy_timeout)
+            opened = cls(sqlite.engine(file, settings.busy_timeout), file.name, file, settings)
         else:
-            opened = cls(postgres.engine(url), postgres.name(url), None, settings.min_free)
+            opened = cls(postgres.engine(url), postgres.name(url), None, settings)
         try:
             opened._check(migrate=migrate)
         except BaseException:

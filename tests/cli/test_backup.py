@@ -164,6 +164,13 @@ def test_a_restore_into_an_empty_place(
     change(
         saved,
         "UPDATE smsbridge_revision SET version_num = '0003'",
+        "DROP TABLE replays",
+        "DROP INDEX deliveries_event",
+        "ALTER TABLE deliveries DROP COLUMN replay",
+        "CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, endpoint)",
+        "ALTER TABLE deliveries DROP COLUMN not_before",
+        "ALTER TABLE endpoints DROP COLUMN held_by",
+        "ALTER TABLE endpoints DROP COLUMN failing_since",
         "ALTER TABLE arrivals DROP COLUMN discarded_because",
         "DROP INDEX deliveries_undelivered",
     )
