@@ -192,6 +192,7 @@ def test_nothing_is_lost_or_doubled_under_load(tmp_path: Path) -> None:
                 send(daemon, *(f"{turn}-{number}" for number in range(20)))
                 daemon.wait_until(lambda at=before: len(daemon.log("reload.config")) > at)
             left.wait(lambda got: len(got) + right.count() >= 120)
+            daemon.wait_until(lambda: len(daemon.log("delivery.attempt")) >= 120)
             assert left.by_id().keys() | right.by_id().keys() == {
                 each["webhook_id"] for each in daemon.log("delivery.attempt")
             }

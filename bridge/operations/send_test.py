@@ -20,7 +20,7 @@ from bridge.delivery.attempt import attempt
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport
 from bridge.errors import NotPossible
-from bridge.model import ArrivalOutcome, Claim, DeliveryState, Event
+from bridge.model import SMS_RECEIVED, ArrivalOutcome, Claim, DeliveryState, Event
 from bridge.operations.documents import (
     Document,
     arrival_document,
@@ -161,11 +161,16 @@ async def ping(
     """Send one signed ping to an endpoint; nothing is stored and nothing is retried.
 
     Returns {"ok", "endpoint", "webhook_id", "status", "error", "detail", "seconds", "answer"}; "ok"
-    for a 2xx.
+    for a 2xx. Raises NotPossible for an endpoint that takes another format than sms.received.
     """
+    if endpoint.format != SMS_RECEIVED:
+        raise NotPossible(
+            f"endpoint {endpoint.name} takes the format {endpoint.format}, which has no ping: send "
+            "a test mail instead"
+        )
     now = clock()
     body = json.dumps({"type": PING, "timestamp": when(now), "data": {}}).encode()
-    event = Event(f"ping_{token}", PING, PING, body)
+    event = Event(f"ping_{token}", SMS_RECEIVED, PING, body)
     claim = Claim(0, endpoint.name, event, attempt=1, step=0, schedule_from=now, lease="")
     transport = open_transport(endpoint, tls)
     try:

@@ -19,6 +19,7 @@ import pytest
 from pydantic import BaseModel
 
 import bridge
+from bridge import numbers
 from bridge.config.pattern import SearchPattern, compile_pattern
 from bridge.providers import presets
 from bridge.providers.base import MAX_TEXT
@@ -130,6 +131,7 @@ def test_the_walk_finds_them_all() -> None:
         "config/pattern.py:compile_pattern",  # test_operators_patterns_are_linear
         "config/repeats.py:repeated",  # RE2, and never run on a text
         "mail/mime.py:_markers",  # test_boundaries_are_linear
+        "numbers.py:pattern_of",  # test_the_search_for_a_number_is_linear
         "providers/labels.py:__init__",  # test_labels_are_linear
     }
 
@@ -208,6 +210,12 @@ def test_boundaries_are_linear() -> None:
         words = re.split(r"[ \t]+", f"--{boundary}")
         marker = re.compile(r"[ \t]++".join(map(re.escape, words)).encode())
         assert slow(marker, frozenset({"match"})) == []
+
+
+def test_the_search_for_a_number_is_linear() -> None:
+    """Whatever raw mails hold, a person's number is looked for in linear time."""
+    for number in ("+393301234567", "+14155550123"):
+        assert slow(numbers.pattern_of(number), frozenset({"search", "finditer"})) == []
 
 
 LABELS: Final = {

@@ -142,7 +142,7 @@ async def test_a_text_that_nobody_signed_is_not_hashed(
 ):
     """A stranger who names the provider in a big mail makes us read its headers and no more."""
 
-    def hashed(body: bytes, canon: str) -> bytes:
+    def hashed(body: bytes, canon: str, line_end: bytes) -> bytes:
         raise AssertionError
 
     monkeypatch.setattr(verify, "body_digest", hashed)

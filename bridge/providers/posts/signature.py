@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from bridge import posts
 from bridge.config.post_template import SignatureSettings
 from bridge.config.signed_text import URL, SignedText
@@ -176,6 +173,10 @@ def _bytes(text: str) -> bytes:
 
 
 def _ed25519(key: bytes, text: bytes, signature: bytes) -> bool:
+    # Only for those who need it: it takes memory.
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, text)
     except (InvalidSignature, ValueError):
