@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from bridge.mail.iso2022 import to_shift_jis
@@ -38,7 +39,6 @@ _CODECS: Final = {
     "windows-874": "cp874", "windows-31j": "cp932", "windows-949": "cp949", "windows-950": "cp950",
     "x-mac-cyrillic": "mac_cyrillic", "euc-jp-2004": "euc_jis_2004",
 }  # fmt: skip
-_CANONICAL: Final = {codecs.lookup(_CODECS.get(name, name)).name: name for name in _NAMES}
 # The labels of the standard and of mail programs that Python does not know, or means otherwise.
 _LABELS: Final = {
     label: name
@@ -108,12 +108,20 @@ def known(declared: str) -> str | None:
     label = declared.strip().lower()
     if _LOOKS_LIKE_A_LABEL.fullmatch(label) is None:
         return None
+    if label in _NAMES:
+        return label
     if (name := _LABELS.get(label.replace("_", "-"))) is not None:
         return name
     try:
-        return _CANONICAL.get(codecs.lookup(_CODECS.get(label, label)).name)
+        return _canonical().get(codecs.lookup(_CODECS.get(label, label)).name)
     except (LookupError, ValueError):
         return None
+
+
+@cache
+def _canonical() -> Mapping[str, str]:
+    """Map Python's names to ours; this loads every codec, and the tables of some take memory."""
+    return {codecs.lookup(_CODECS.get(name, name)).name: name for name in _NAMES}
 
 
 def decode(data: bytes, declared: str | None) -> Decoded:

@@ -207,7 +207,7 @@ class SmtpSource:
         """Return the reply to an arrival: 250 if and only if it is stored.
 
         It names the id of our Received header, which tells a stranger nothing: the number of an
-        arrival would tell how much comes in. The log has both.
+        arrival would tell how much comes in. `smsbridge messages show` finds a mail by that id.
         """
         try:
             receipt = await self._accept(arrival)
@@ -225,7 +225,7 @@ class SmtpSource:
             return "451 4.3.0 Not stored, try again later"
         if receipt.outcome is ArrivalOutcome.MESSAGE:
             self._shared.limiter.remember(network_of(arrival.peer))
-        log.info("smtp.stored", id=mail_id, arrival=receipt.arrival_id)
+        log.debug("smtp.stored", id=mail_id, arrival=receipt.arrival_id)
         return f"250 2.0.0 Stored as {mail_id}"
 
     def _close_servers(self) -> None:
