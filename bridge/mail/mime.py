@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +19,7 @@ from bridge.mail.limits import (
     NotReadError,
 )
 from bridge.mail.repairs import Repair
+from bridge.remembered import remembered
 
 _TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+", re.ASCII)
 # A name, the number of its piece and whether it is percent-encoded (RFC 2231), and its value.
@@ -80,8 +82,9 @@ class Splitter:
         if self._parts > MAX_PARTS:
             raise NotReadError(f"the mail has more than {MAX_PARTS} parts")
         for name in _STRUCTURED:
-            if any(len(value) > MAX_STRUCTURED for value in block.fields.get(name, ())):
-                raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
+            for value in block.fields.get(name, ()):
+                if len(value) > MAX_STRUCTURED:
+                    raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
         if block.first("content-disposition").lower().startswith(b"attachment"):
             return []
         kind, parameters = self._content_type(block.first("content-type"), default)
@@ -182,13 +185,21 @@ class Splitter:
     def _content_type(self, raw: bytes, default: str) -> tuple[str, Mapping[str, str]]:
         if not raw:
             return default, {}
-        text = _without_comments(raw.decode("utf-8", "surrogateescape"))
-        kind, semicolon, rest = text.partition(";")
-        kind = kind.strip().lower()
-        if _TYPE.fullmatch(kind) is None:
+        kind, parameters = _content_type(raw)
+        if kind is None:
             self.repairs.append(Repair.CONTENT_TYPE_INVALID)
             kind = "text/plain"  # RFC 2045, 5.2
-        return kind, _parameters(semicolon + rest)
+        return kind, parameters
+
+
+@remembered(entries=256, longest=256)
+def _content_type(raw: bytes) -> tuple[str | None, Mapping[str, str]]:
+    """Read a Content-Type: the type, None if it is none, and its parameters."""
+    text = _without_comments(raw.decode("utf-8", "surrogateescape"))
+    kind, semicolon, rest = text.partition(";")
+    kind = kind.strip().lower()
+    parameters = MappingProxyType(_parameters(semicolon + rest))
+    return (kind if _TYPE.fullmatch(kind) else None), parameters
 
 
 def _without_comments(text: str) -> str:
