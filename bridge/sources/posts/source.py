@@ -118,6 +118,8 @@ class PostSource:
         right = _same(token, self._tokens.get(name, _NO_TOKENS))
         if provider is None or not right:
             self._throttled.warning("posts.wrong_token", peer=self._peer(request))
+            if provider is not None:  # a name that somebody made up would be a series for ever
+                metrics.POSTS_REFUSED.labels(name, "404").inc()
             return _response(_NOT_FOUND)
         return _response(await self._take(provider, request))
 
