@@ -119,6 +119,8 @@ class PostSource:
         peer = self._peer(request)
         if provider is None or not right:
             self._throttled.warning("posts.wrong_token", peer=peer)
+            if provider is not None:  # a name that somebody made up would be a series for ever
+                metrics.POSTS_REFUSED.labels(name, "404").inc()
             return _response(_NOT_FOUND)
         return _response(await self._take(provider, request, peer))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridge import app
+from bridge import app, metrics
 from bridge.config.load import load
 from bridge.config.settings import Settings
 from bridge.errors import StoreFull, StoreUnavailable
@@ -225,6 +225,23 @@ async def test_what_is_wrong_is_refused_and_not_stored(tmp_path: Path) -> None:
             assert unsigned.content == b"<Response></Response>"
             assert unsigned.headers["content-type"] == "text/xml"
         assert await line.arrivals() == []
+
+
+async def test_posts_with_a_wrong_token_are_counted_for_providers_that_exist(
+    tmp_path: Path,
+) -> None:
+    """A token rotated on one side only is seen; names that somebody tries are no series."""
+
+    def counted(provider: str) -> float | None:
+        labels = {"provider": provider, "status": "404"}
+        return metrics.REGISTRY.get_sample_value("smsbridge_posts_refused_total", labels)
+
+    before = counted("agile") or 0.0
+    async with running(tmp_path) as line:
+        assert (await line.post("/in/agile/no-longer-the-token")).status_code == 404
+        assert (await line.post("/in/made-up/no-longer-the-token")).status_code == 404
+    assert counted("agile") == before + 1
+    assert counted("made-up") is None
 
 
 async def test_authentic_and_unreadable_is_quarantine_and_acknowledged(tmp_path: Path) -> None:
