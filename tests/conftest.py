@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import pytest
 
 from bridge import logs
@@ -19,8 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start no processes in the quick run."""
+    """Start no processes in the quick run; no example is judged by how long it took."""
     quick.configure(config)
+    hypothesis.settings.register_profile("unhurried", deadline=None)
+    hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(optionalhook=True)
