@@ -118,6 +118,6 @@ def test_a_mail_is_read_the_same_after_any_other() -> None:
 
 def test_a_result_cannot_be_changed() -> None:
     """The next mail gets the same object."""
-    _, parameters = mime._content_type(b"text/plain; charset=utf-8")
+    _, parameters, _ = mime._content_type(b"text/plain; charset=utf-8")
     with pytest.raises(TypeError):
         parameters["charset"] = "utf-7"  # type: ignore[index]

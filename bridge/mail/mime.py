@@ -22,12 +22,17 @@ from bridge.mail.repairs import Repair
 from bridge.remembered import remembered
 
 _TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+", re.ASCII)
+# Invalid, and what is meant is plain: in quotes, no subtype, or no semicolon behind it.
+_LIKE_A_TYPE: Final = re.compile(
+    r"\s*\"?(multipart(?:/[\w.+*-]+)?|text/(?:plain|html))\"?(?:[\s,;](.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
 # A name, the number of its piece and whether it is percent-encoded (RFC 2231), and its value.
 _PARAMETER: Final = re.compile(
     r';\s*([^\s=;*"]+)(?:\*([0-9]{1,2}))?(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)'
 )
 _COMMENT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\((?:[^()\\]|\\.)*+\)')
-_BEHIND_TOKEN: Final = re.compile(r"[\s;(]")
+_BEHIND_TOKEN: Final = re.compile(r"[\s;,(\"']")
 _BLANKS: Final = re.compile(rb"[ \t]+")
 _AFTER_BOUNDARY: Final = re.compile(rb"(--)?+[ \t\r]*+")
 _CR: Final = 0x0D
@@ -88,7 +93,7 @@ class Splitter:
         if block.first("content-disposition").lower().startswith(b"attachment"):
             return []
         kind, parameters = self._content_type(block.first("content-type"), default)
-        if kind.startswith("multipart/"):
+        if kind.partition("/")[0] == "multipart":
             return self._children(block, kind, parameters, (start, end), depth)
         if kind not in {"text/plain", "text/html"}:
             return []
@@ -104,7 +109,11 @@ class Splitter:
     ) -> list[Group]:
         if depth >= MAX_DEPTH:
             raise NotReadError(f"multiparts are nested more than {MAX_DEPTH} deep")
-        children = self._pieces(span, parameters.get("boundary", ""))
+        boundary = parameters.get("boundary", "")
+        bare = boundary.strip("'\"")  # quotes of the wrong kind, or only one
+        children = self._pieces(span, boundary) or (
+            self._pieces(span, bare) if bare != boundary else []
+        )
         if not children:  # some programs say multipart and send plain text
             self.repairs.append(Repair.MULTIPART_BROKEN)
             return [[_leaf(block, "text/plain", parameters, span)]]
@@ -185,21 +194,24 @@ class Splitter:
     def _content_type(self, raw: bytes, default: str) -> tuple[str, Mapping[str, str]]:
         if not raw:
             return default, {}
-        kind, parameters = _content_type(raw)
-        if kind is None:
+        kind, parameters, valid = _content_type(raw)
+        if not valid:
             self.repairs.append(Repair.CONTENT_TYPE_INVALID)
-            kind = "text/plain"  # RFC 2045, 5.2
         return kind, parameters
 
 
 @remembered(entries=256, longest=256)
-def _content_type(raw: bytes) -> tuple[str | None, Mapping[str, str]]:
-    """Read a Content-Type: the type, None if it is none, and its parameters."""
+def _content_type(raw: bytes) -> tuple[str, Mapping[str, str], bool]:
+    """Read a Content-Type: the type that is meant, its parameters, and whether it is valid."""
     text = _without_comments(raw.decode("utf-8", "surrogateescape"))
-    kind, semicolon, rest = text.partition(";")
-    kind = kind.strip().lower()
-    parameters = MappingProxyType(_parameters(semicolon + rest))
-    return (kind if _TYPE.fullmatch(kind) else None), parameters
+    kind, _, rest = text.partition(";")
+    valid = _TYPE.fullmatch(kind.strip()) is not None
+    if not valid:
+        if (meant := _LIKE_A_TYPE.fullmatch(text)) is not None:
+            kind, rest = meant[1], meant[2] or ""
+        else:
+            kind = "text/plain"  # RFC 2045, 5.2
+    return kind.strip().lower(), MappingProxyType(_parameters(";" + rest)), valid
 
 
 def _without_comments(text: str) -> str:
@@ -215,7 +227,7 @@ def _parameters(text: str) -> dict[str, str]:
     """Read the parameters of a header, the pieces of RFC 2231 put together in their order."""
     pieces: dict[str, dict[int, str]] = {}
     for name, number, extended, value in _PARAMETER.findall(text):
-        if value.startswith('"'):
+        if value.startswith('"') and value.endswith('"', 1):
             plain = re.sub(r"\\(.)", r"\1", value[1:-1])
         elif extended:  # charset'language'percent-encoded, the first two in the first piece
             quoted = value.rpartition("'")[2].strip().encode("utf-8", "surrogateescape")
@@ -227,7 +239,7 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], span: Span) -> Leaf:
-    encoding = block.first("content-transfer-encoding").decode("ascii", "replace")
+    encoding = block.first("content-transfer-encoding").decode("ascii", "replace").lower()
     charset = parameters.get("charset")
     if charset is not None and not charset.isascii():  # a byte that is no text, and no name
         charset = charset.encode("ascii", "replace").decode("ascii")
@@ -236,6 +248,6 @@ def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], span: Sp
         charset=charset,
         flowed=parameters.get("format", "").lower() == "flowed",
         delsp=parameters.get("delsp", "").lower() == "yes",
-        encoding=_BEHIND_TOKEN.split(encoding.strip().lower(), maxsplit=1)[0],
+        encoding=_BEHIND_TOKEN.split(_without_comments(encoding).strip(" \t\"'"), maxsplit=1)[0],
         span=span,
     )
