@@ -25,6 +25,9 @@ STOPPED: Final[ColumnElement[bool]] = deliveries.c.state.in_(
 )
 HELD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'held'"))
 DEAD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'dead'"))
+WAITING_OR_HELD: Final[ColumnElement[bool]] = deliveries.c.state.in_(
+    [literal_column("'pending'"), literal_column("'held'")]
+)
 UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
 
 _NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
 from bridge.store import rows, search
-from bridge.store.endpoints import DEAD, HELD, PENDING
+from bridge.store.endpoints import DEAD, HELD, PENDING, WAITING_OR_HELD
 from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
@@ -153,6 +153,7 @@ _DELIVERY: Final = select(
     events.c.message_id,
     *(column for column in deliveries.c if column.name not in {"event_id", "not_before"}),
 ).join(events, events.c.id == deliveries.c.event_id)
+_QUARANTINED: Final = arrivals.c.outcome == literal_column("'quarantine'")
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {
     DeliveryState.PENDING: PENDING,
@@ -216,6 +217,9 @@ def list_deliveries(
         query = query.where(deliveries.c.id < before)
     if endpoint is not None:
         query = query.where(deliveries.c.endpoint == endpoint)
+    if state is DeliveryState.PENDING:
+        # It says nothing new, but lets an index be used that is in the order of the ids.
+        query = query.where(WAITING_OR_HELD)
     if state is not None:
         query = query.where(_STATES.get(state, deliveries.c.state == state))
     return _deliveries(connection, query)
@@ -252,11 +256,14 @@ def list_quarantine(
     reason: str | None = None,
 ) -> list[ArrivalRow]:
     """List the arrivals in quarantine, newest first; `before` is the id to go on from."""
-    query = _quarantined(_ARRIVAL).limit(limit)
+    # Ordered by the id as it is, SQLite would go through all arrivals to find those in quarantine.
+    order = arrivals.c.id if reason is not None else arrivals.c.id + 0
+    newest = select(arrivals.c.id).where(_QUARANTINED).order_by(order.desc()).limit(limit)
     if before is not None:
-        query = query.where(arrivals.c.id < before)
+        newest = newest.where(arrivals.c.id < before)
     if reason is not None:
-        query = query.where(arrivals.c.reason == reason)
+        newest = newest.where(arrivals.c.reason == reason)
+    query = _ARRIVAL.where(arrivals.c.id.in_(newest)).order_by(arrivals.c.id.desc())
     return [_arrival(row) for row in connection.execute(query).mappings()]
 
 
@@ -271,8 +278,8 @@ def show_arrival(connection: Connection, arrival_id: int) -> ArrivalDetail:
 
 def quarantined_ids(connection: Connection) -> list[int]:
     """Return the ids of all in quarantine that have their raw bytes, oldest first."""
-    found = _quarantined(select(arrivals.c.id)).where(arrivals.c.purged_at.is_(None))
-    return list(connection.execute(found.order_by(None).order_by(arrivals.c.id)).scalars())
+    found = select(arrivals.c.id).where(_QUARANTINED, arrivals.c.purged_at.is_(None))
+    return list(connection.execute(found.order_by(arrivals.c.id)).scalars())
 
 
 def require_raw(connection: Connection, arrival_id: int) -> None:
@@ -291,11 +298,6 @@ def require_delivery(connection: Connection, delivery_id: int) -> None:
     wanted = select(deliveries.c.id).where(deliveries.c.id == delivery_id)
     if connection.execute(wanted).first() is None:
         raise NotFound(f"there is no delivery {delivery_id}")
-
-
-def _quarantined(query: Select[*tuple[object, ...]]) -> Select[*tuple[object, ...]]:
-    quarantine: ColumnElement[bool] = arrivals.c.outcome == literal_column("'quarantine'")
-    return query.where(quarantine).order_by(arrivals.c.id.desc())
 
 
 def _messages(connection: Connection, query: Select[Any]) -> list[MessageRow]:

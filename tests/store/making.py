@@ -103,10 +103,13 @@ def at_revision(settings: StoreSettings, revision: str) -> Iterator[Connection]:
 
 
 def audited(settings: StoreSettings, now: datetime = START) -> AuditReport:
+    """Audit a ledger, as a whole and in the smallest parts: both find the same."""
     database = Database.open(settings)
     try:
         with database.read() as connection:
-            return audit(connection, now)
+            report = audit(connection, now)
+            assert audit(connection, now, rows=2) == report
+            return report
     finally:
         database.close()
 
