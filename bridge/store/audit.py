@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
 from bridge.store.counting import count_open
 from bridge.store.endpoints import PENDING
-from bridge.store.rules import RULES
+from bridge.store.rules import RULES, Rule
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 from bridge.store.tallies import read_counts
 
@@ -124,13 +124,14 @@ class Audit:
         rows = self._count(connection, table, part)
         for rule in RULES:
             if rule.table is table:
-                self._ask(connection, rule.name, rule.breaks.where(*part.of(table.c.id)))
+                self._ask(connection, rule, part)
         if table is arrivals:
-            # One that names no message would be in no part of the messages.
+            # One that names no message is in no part of the messages.
             unnamed = arrivals.c.message_id.is_(None)
             self._count_brought(connection, unnamed, *part.of(arrivals.c.id))
         elif table is messages:
-            self._count_brought(connection, *part.of(arrivals.c.message_id))
+            named = arrivals.c.message_id.is_not(None)
+            self._count_brought(connection, named, *part.of(arrivals.c.message_id))
         elif table is events:
             self._read_bodies(connection, part)
         elif table is deliveries:
@@ -161,11 +162,13 @@ class Audit:
     def _add(self, name: str, count: int) -> None:
         self.totals[name] = self.totals.get(name, 0) + count
 
-    def _ask(self, connection: Connection, name: str, breaks: Select[Any]) -> None:
+    def _ask(self, connection: Connection, rule: Rule, part: _Part) -> None:
+        breaks = rule.breaks.where(*part.of(rule.table.c.id))
         count = connection.execute(select(func.count()).select_from(breaks.subquery())).scalar_one()
         if count:
-            some = connection.execute(breaks.limit(_EXAMPLES)).scalars().all()
-            self._found(name, count, [str(each) for each in some])
+            first = breaks.order_by(rule.table.c.id).limit(_EXAMPLES)
+            some = connection.execute(first).scalars().all()
+            self._found(rule.name, count, [str(each) for each in some])
 
     def _found(self, name: str, count: int, some: list[str]) -> None:
         broken = self.broken.setdefault(name, Broken())
@@ -190,7 +193,7 @@ class Audit:
                 *part.of(events.c.id),
             )
         )
-        for event_id, message_id, body in connection.execute(query):
+        for event_id, message_id, body in connection.execute(query.order_by(events.c.id)):
             if _id_of(body) != message_id:
                 self._found(_BODIES, 1, [event_id])
 

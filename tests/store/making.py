@@ -108,7 +108,8 @@ def audited(settings: StoreSettings, now: datetime = START) -> AuditReport:
     try:
         with database.read() as connection:
             report = audit(connection, now)
-            assert audit(connection, now, rows=2) == report
+            in_parts = audit(connection, now, rows=2)
+            assert in_parts == report, (in_parts, report)
             return report
     finally:
         database.close()
