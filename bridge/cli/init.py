@@ -44,7 +44,7 @@ _TRUST: Final = {
 @click.option("--to", help="Your own number, for formats whose mails don't name it.")
 @click.option(
     "--trust", multiple=True, metavar="KIND=VALUE",
-    help="Evidence, as networks=127.0.0.0/8 or recipients=sms-7f3a@example.com.",
+    help="Evidence, as networks=127.0.0.0/8 or recipients=sms-5d41402abc4b2a76b9719d91@example.com.",
 )  # fmt: skip
 @click.option("--endpoint", default="crm", show_default=True, help="Your name for the receiver.")
 @click.option("--url", help="Where webhooks are sent.")
