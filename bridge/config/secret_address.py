@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
@@ -15,6 +16,7 @@ from pydantic import AfterValidator
 from bridge.config.values import FullAddress
 
 _ENOUGH: Final = 80  # bits; no number of guesses that a server answers gets near
+_RANDOM_BYTES: Final = 12
 _SEPARATORS: Final = re.compile(r"[-_.+=]")
 _DIGITS: Final = frozenset("0123456789")
 _ALPHABETS: Final = (  # lower case: a guess may be in any case
@@ -23,6 +25,11 @@ _ALPHABETS: Final = (  # lower case: a guess may be in any case
     frozenset("abcdefghijklmnopqrstuvwxyz"),
     _DIGITS | frozenset("abcdefghijklmnopqrstuvwxyz"),
 )
+
+
+def random_address(domain: str) -> str:
+    """Make a secret address in a domain that is written with its @."""
+    return f"sms-{secrets.token_hex(_RANDOM_BYTES)}{domain}"
 
 
 def bits(address: str) -> float:
@@ -45,8 +52,9 @@ def _secret(address: str) -> str:
     if found < _ENOUGH:
         raise ValueError(
             f"can be guessed, since what stands before its @ has at most {found:.0f} random bits, "
-            f"and whoever guesses it is believed: use at least {_ENOUGH}, such as 16 random letters "
-            'and digits (python3 -c "import secrets; print(secrets.token_hex(10))" prints 80 bits)'
+            f"and whoever guesses it is believed: use at least {_ENOUGH}, such as 16 random "
+            'letters and digits (python3 -c "import secrets; print(secrets.token_hex(10))" makes '
+            "them)"
         )
     return address
 

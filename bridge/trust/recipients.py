@@ -48,7 +48,7 @@ def _who(_secrets: Sequence[str]) -> str:
 
 def _guards(_secrets: Sequence[str]) -> Iterator[str]:
     yield "the address stands in the envelope; a To header doesn't count"
-    yield "it has at least 80 random bits, and is compared in constant time"
+    yield "it is long enough for 80 random bits, and is compared in constant time"
 
 
 KIND: Final[Kind[Sequence[str]]] = Kind(

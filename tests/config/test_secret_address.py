@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from bridge.config.secret_address import bits
+from bridge.config.secret_address import bits, random_address
 from bridge.config.settings import TrustSettings
 
 
@@ -41,3 +41,11 @@ def test_a_random_recipient_is_fine(local: str) -> None:
     address = f"{local}@in.example.com"
     assert bits(address) >= 80
     assert TrustSettings.model_validate({"recipients": [address]}).recipients == (address,)
+
+
+def test_one_that_is_made_is_fine_and_no_other_is_like_it() -> None:
+    """What `smsbridge init` writes passes its own check, and is new each time."""
+    made = {random_address("@in.example.com") for _ in range(100)}
+    assert len(made) == 100
+    assert all(bits(address) >= 80 for address in made)
+    TrustSettings.model_validate({"recipients": sorted(made)})

@@ -72,7 +72,7 @@ async def test_any_other_peer_is_not(more: dict[str, Any], says: str):
     "recipients",
     [
         (SECRET,),
-        ("SMS-K3Y9X2@In.Example.Com",),
+        ("SMS-K3Y9X2W8M4P7T1Z6Q5@In.Example.Com",),
         ("other@in.example.com", SECRET),
         (SECRET, "other@in.example.com"),
         ("\udce8@x", SECRET),
