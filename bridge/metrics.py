@@ -6,6 +6,7 @@ from the store at each scrape (`bridge.web` asks for a refresh first).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -105,9 +106,10 @@ SMTP_REJECTED: Final = Counter(
     ("code",),
     registry=REGISTRY,
 )
+POST_REFUSALS: Final = (401, 404, 405, 413, 415, 503)
 POSTS_REFUSED: Final = Counter(
     "smsbridge_posts_refused",
-    "Providers' posts that were not stored, by provider and HTTP status.",
+    "Posts to a provider's address that were not stored, by provider and HTTP status.",
     ("provider", "status"),
     registry=REGISTRY,
 )
@@ -174,6 +176,12 @@ PURGED: Final = Counter(
 )
 for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
+PROBLEMS: Final = Gauge(
+    "smsbridge_problems",
+    "Problems that /healthz reports, by kind: store, source, progress or delivery.",
+    ("kind",),
+    registry=REGISTRY,
+)
 
 # Read from the store at each scrape.
 DELIVERIES: Final = Gauge(
@@ -202,9 +210,10 @@ OLDEST_UNDELIVERED_SECONDS: Final = Gauge(
 )
 FREE_BYTES: Final = Gauge(
     "smsbridge_free_bytes",
-    "Free space on the disk that holds the store.",
+    "Free space on the disk that holds the store; NaN if that is on another machine.",
     registry=REGISTRY,
 )
+FREE_BYTES.set(math.nan)  # 0 would be a full disk: a PostgreSQL server's is not ours to see
 QUARANTINED: Final = Gauge(
     "smsbridge_quarantined",
     "Arrivals in quarantine, by reason.",
@@ -226,3 +235,5 @@ def start_at_zero(providers: Sequence[str]) -> None:
                 QUARANTINE.labels(reason.value, provider)
     for provider in providers:
         UNWANTED.labels(provider)
+        for status in POST_REFUSALS:
+            POSTS_REFUSED.labels(provider, str(status))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -33,6 +37,7 @@ LABELS = {
     "smsbridge_endpoint_state": ("endpoint", "state"),
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_oldest_undelivered_seconds": ("endpoint",),
+    "smsbridge_problems": ("kind",),
     "smsbridge_free_bytes": (),
     "smsbridge_quarantined": ("reason",),
     "smsbridge_store_up": (),
@@ -57,3 +62,12 @@ def test_the_registry_is_ours_and_tells_of_the_process() -> None:
     names = {family.name for family in text_string_to_metric_families(page)}
     assert {"smsbridge_arrivals", "process_open_fds", "process_resident_memory_bytes"} <= names
     assert "_created" not in page
+
+
+@pytest.mark.processes
+def test_free_space_that_nobody_has_measured_is_no_full_disk() -> None:
+    """With PostgreSQL it is never measured, and an alert on little space must stay silent."""
+    asked = "from bridge.metrics import REGISTRY; print(REGISTRY.get_sample_value({!r}))"
+    command = [sys.executable, "-c", asked.format("smsbridge_free_bytes")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "nan\n"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from bridge.model import Details, Report
 
 # The store accepts a write; a source takes mail in; a source has not stalled; an endpoint takes
 # what it is due.
 Condition = Literal["store", "source", "progress", "delivery"]
+CONDITIONS: Final[tuple[Condition, ...]] = get_args(Condition)
 
 
 class Health:
@@ -52,6 +54,11 @@ class Health:
     def problems(self) -> tuple[str, ...]:
         """What is wrong, one sentence each; empty means healthy."""
         return tuple(f"{condition}: {problem}" for (condition, _), problem in self._bad.items())
+
+    def count(self) -> Mapping[Condition, int]:
+        """Count the problems of each kind."""
+        counted = Counter(condition for condition, _ in self._bad)
+        return {condition: counted[condition] for condition in CONDITIONS}
 
     @property
     def reports(self) -> Mapping[str, Details]:

@@ -55,6 +55,8 @@ class Pages:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         metrics.STORE_UP.set(1 if await self._up_to_date() else 0)
+        for kind, problems in self._health.count().items():
+            metrics.PROBLEMS.labels(kind).set(problems)
         page = generate_latest(metrics.REGISTRY)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -28,6 +28,8 @@ PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
         "pg_dump": "postgresql-client",
         "pg_restore": "postgresql-client",
         "postfix": "postfix",
+        "prometheus": "prometheus",
+        "promtool": "prometheus",
         "swaks": "swaks",
         "systemd-analyze": "systemd",
         "systemd-socket-activate": "systemd",

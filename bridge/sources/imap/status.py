@@ -54,6 +54,7 @@ class MailboxStatus:
         self.lag: float | None = None  # seconds from the last mail's INTERNALDATE to its commit
         self.open = 0  # mails found and not finished
         self.problem: str | None = None
+        metrics.IMAP_CONNECTED.labels(settings.name).set(0)  # never reached is not connected
         for alarm in Alarm:
             # Alerts look for an increase, and a series that begins at 1 shows none.
             metrics.IMAP_ALARMS.labels(settings.name, alarm)
