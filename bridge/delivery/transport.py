@@ -90,18 +90,19 @@ class EndpointTransport(httpx.AsyncBaseTransport):
         """Send a request whose body is read already; return when the answer's head is here."""
         sent = self._wire_bytes(request)
         connection = await self._pool.connect(self._where, [], _NO_TIMEOUT)
+        protocol = cast("_Protocol", connection.protocol)
         try:
-            protocol = cast("_Protocol", connection.protocol)
             message, payload = await protocol.exchange(sent)
+            return httpx.Response(
+                message.code,
+                headers=message.raw_headers,
+                stream=_Body(payload, connection),
+                request=request,
+            )
         except BaseException:
+            protocol.abort()  # else it would stay until a peer that doesn't read has read all
             connection.close()
             raise
-        return httpx.Response(
-            message.code,
-            headers=message.raw_headers,
-            stream=_Body(payload, connection),
-            request=request,
-        )
 
     async def aclose(self) -> None:
         """Close the pool and all its connections."""
@@ -144,8 +145,12 @@ class _Body(httpx.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        """Return the connection to the pool; it is closed if there is more to read."""
-        self._connection.release()
+        """Return the connection to the pool; it is closed if there is more to read or to send."""
+        transport = self._connection.transport
+        if transport is not None and transport.get_write_buffer_size():
+            self._connection.close()  # answered early: the next request would wait behind this one
+        else:
+            self._connection.release()
 
 
 def failure_of(error: Exception) -> Failure | None:
@@ -209,6 +214,8 @@ class _Protocol(AiohttpProtocol):
         transport = self.transport
         if transport is None:
             raise aiohttp.ServerDisconnectedError
+        if self.should_close:
+            raise _not_asked_for()  # it would be taken for the answer to this request
         self.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -229,21 +236,25 @@ class _Protocol(AiohttpProtocol):
     ) -> None:
         """Take one parsed answer."""
         if not self._asked:
-            self._refuse("an answer without a request")
+            self._refuse(_not_asked_for())
             return
         if _is_interim(data[0]):
             self._interim += 1
             if self._interim > MAX_INTERIM:
-                self._refuse("too many 1xx answers")
+                self._refuse(HttpProcessingError(code=400, message="too many 1xx answers"))
                 return
         else:
             self._asked = False
         super().feed_data(data, size)
 
-    def _refuse(self, problem: str) -> None:
+    def _refuse(self, problem: HttpProcessingError) -> None:
         if self.transport is not None:
             self.transport.abort()
-        self.set_exception(HttpProcessingError(code=400, message=problem))
+        self.set_exception(problem)
+
+
+def _not_asked_for() -> HttpProcessingError:
+    return HttpProcessingError(code=400, message="an answer without a request")
 
 
 def _is_interim(message: RawResponseMessage) -> bool:

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import httpx
 import pytest
+from aiohttp.connector import Connection
 
 from bridge.delivery.attempt import attempt, build_request
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport
-from bridge.model import Claim
+from bridge.model import Claim, Event
 from tests.certificates import self_signed
 from tests.delivery.servers import Request, receiver, says
+from tests.patience import PATIENCE
 
 Make = Callable[..., Endpoint]
 MakeClaim = Callable[..., Claim]
 
 
+MORE_THAN_THE_KERNEL_TAKES = b"x" * 20_000_000
+
+
 def now() -> datetime:
     """Tell the time."""
     return datetime.now(UTC)
+
+
+def _event(body: bytes) -> Event:
+    return Event("msg_1", "sms.received", "sms.received", body)
 
 
 @pytest.mark.unhurried
@@ -54,6 +65,97 @@ async def test_an_answer_too_many_is_not_the_next_requests(
             second = await attempt(transport, endpoint, claim_of(2), now)
         assert [first.status, second.status] == [200, 503]
         assert len(server.requests) == 2
+
+
+async def test_an_answer_before_the_request_delivers_nothing(
+    endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that says 200 to whoever connects has not got the message."""
+    connect = aiohttp.TCPConnector.connect
+
+    async def connect_and_hear(pool: aiohttp.TCPConnector, *given: Any) -> Connection:
+        connection = await connect(pool, *given)
+        assert connection.protocol is not None
+        while not connection.protocol.should_close:
+            await asyncio.sleep(0.001)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_hear)
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with _reads_late(answer) as (url, read_on, sizes):
+        endpoint = endpoint_at(url)
+        async with open_transport(endpoint, tls) as transport:
+            outcome = await attempt(transport, endpoint, claim_of(), now)
+        assert (outcome.status, outcome.error) == (None, "protocol")
+        read_on.set()
+        assert await sizes.get() == 0
+
+
+async def test_an_answer_before_the_whole_request_ends_the_connection(
+    endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """The next request doesn't wait behind one that a server answered and then reads at leisure."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    async with _reads_late(answer) as (url, read_on, sizes):
+        endpoint = endpoint_at(url)
+        async with open_transport(endpoint, tls) as transport:
+            for number in (1, 2):
+                claim = claim_of(number, event=_event(MORE_THAN_THE_KERNEL_TAKES))
+                assert (await attempt(transport, endpoint, claim, now)).status == 503
+            read_on.set()
+            async with asyncio.timeout(PATIENCE):
+                whole = len(MORE_THAN_THE_KERNEL_TAKES)
+                assert [await sizes.get(), await sizes.get()] == [whole, whole]
+
+
+async def test_an_attempt_that_broke_sends_no_more(
+    endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """A server that doesn't read keeps no connection after the deadline, and gets no rest."""
+
+    async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        return
+
+    async with _reads_late(silent) as (url, read_on, sizes):
+        endpoint = endpoint_at(url, timeout=0.2)
+        async with open_transport(endpoint, tls) as transport:
+            claim = claim_of(event=_event(MORE_THAN_THE_KERNEL_TAKES))
+            assert (await attempt(transport, endpoint, claim, now)).error == "timeout"
+            read_on.set()
+            async with asyncio.timeout(PATIENCE):
+                assert await sizes.get() < len(MORE_THAN_THE_KERNEL_TAKES)
+
+
+@asynccontextmanager
+async def _reads_late(
+    begin: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Queue[int]]]:
+    """Serve with `begin`, then wait to be told to read, and tell how much came until the end."""
+    read_on = asyncio.Event()
+    sizes: asyncio.Queue[int] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await begin(reader, writer)
+        await read_on.wait()
+        size = 0
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 20):
+                size += len(data)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        sizes.put_nowait(size)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", read_on, sizes
 
 
 async def test_a_header_with_a_line_break_is_not_sent(
