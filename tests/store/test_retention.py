@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from bridge.config.retention import RetentionSettings
 from bridge.config.settings import StoreSettings
@@ -34,6 +36,7 @@ from tests.store.making import (
     opened,
     plan,
     sms,
+    sqlite_settings,
     unreadable,
 )
 
@@ -245,6 +248,78 @@ async def test_the_writer_is_shared(settings: StoreSettings) -> None:
     assert all(each > 0 for each in rests)
 
 
+async def test_records_go_with_all_that_belongs_to_them(settings: StoreSettings) -> None:
+    """What was deleted is counted; the same mail after that is a new message."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        first = await store.ingest(message("a", clock=clock))
+        await store.ingest(ignored())
+        await store.ingest(message("waits", "erp", clock=clock))
+        await deliver(store)
+        clock.forward(DAY)
+        await store.ingest(message("a", clock=clock))  # the newest arrival, a repeat
+        sweeper = retention(store, {"records": 1.5 * DAY}, clock)
+        assert await sweeper.sweep() == {}
+        clock.forward(DAY)
+        # The message stays until its repeat is old, and what waits for as long as it waits.
+        assert (await sweeper.sweep())["records"] == 1
+        await store.ingest(unreadable())
+        clock.forward(DAY)
+        assert await sweeper.sweep() == {"raw": 1, "records": 1}
+        assert await sweeper.sweep() == {"records": 1}
+        again = await store.ingest(message("a", clock=clock))
+        assert (again.outcome, again.message_id) == (ArrivalOutcome.MESSAGE, first.message_id)
+        assert len(await store.claim("crm", 10)) == 1
+    report = audited(settings, clock())
+    assert report.ok, report
+    assert {name: count for name, count in report.totals.items() if "deleted" in name} == {
+        "deleted.arrivals": 3,
+        "deleted.messages": 1,
+        "deleted.events": 1,
+        "deleted.deliveries": 1,
+        "deleted.attempts": 1,
+    }
+    assert (report.totals["arrivals"], report.totals["messages"]) == (3, 2)
+
+
+async def test_the_newest_arrival_stays(settings: StoreSettings) -> None:
+    """SQLite would give its id once more, and ids are what lists and sweeps go by."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        for name in "ab":
+            newest = await store.ingest(message(name, clock=clock))
+        await deliver(store)
+        clock.forward(2 * DAY)
+        assert (await retention(store, {"records": DAY}, clock).sweep())["records"] == 1
+        assert (await store.ingest(message("c", clock=clock))).arrival_id > newest.arrival_id
+
+
+async def test_a_file_under_retention_does_not_grow(tmp_path: Path) -> None:
+    """As many mails each day as the day before need no page more, however small they are."""
+    settings = sqlite_settings(tmp_path / "bridge.db")
+    clock = Clock()
+    pages: list[int] = []
+    emptied = {"raw": DAY, "bodies": DAY, "attempts": DAY, "messages": DAY}
+    deleted = emptied | {"records": 2 * DAY}
+    async with opened(settings, clock=clock) as store:
+        for ages in (emptied, emptied, deleted, deleted):
+            for number in range(100):
+                raw = f"{len(pages)} {number}".encode() + bytes(2000)
+                item = message(f"{len(pages)} {number}", clock=clock)
+                await store.ingest(replace(item, arrival=replace(item.arrival, raw=raw)))
+            await deliver(store)
+            clock.forward(DAY + 1)
+            await retention(store, ages, clock).sweep()
+            pages.append(await store.read(_pages))
+    assert pages[1] - pages[0] < pages[0] / 3  # emptied rows share their pages
+    assert pages[3] <= pages[2] <= pages[1]
+    assert audited(settings, clock()).ok
+
+
+def _pages(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+
+
 def test_a_later_stage_includes_the_earlier() -> None:
     """An operator who wants texts gone after 30 days has them in no raw mail either."""
     assert RetentionSettings().ages == {}
@@ -255,4 +330,5 @@ def test_a_later_stage_includes_the_earlier() -> None:
         "attempts": 60 * DAY,
         "messages": 60 * DAY,
     }
+    assert set(RetentionSettings(messages="60d", records="30d").ages.values()) == {30 * DAY}
     assert RetentionSettings(quarantine="1095d").ages == {"quarantine": 1095 * DAY}
