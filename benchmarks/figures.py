@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -119,6 +119,32 @@ class Report:
     numbers: dict[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Waits in milliseconds."""
+
+    p50: float
+    p99: float
+    longest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Waits:
+        """Summarise them."""
+        values = sorted(values)
+        return cls(values[len(values) // 2], values[int(len(values) * 0.99)], values[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is sent: how many of it are made for a run of that name, and who sends it."""
+
+    make: Callable[[int, str], Sequence[load.Mail]]
+    sender: Callable[[load.Stream, load.Mail | None], load.Sender | load.Poster]
+
+
+MAILS: Final = Kind(load.mails, load.Sender)
+
+
 class Bench:
     """One receiver, one folder, and a way to run a round."""
 
@@ -135,13 +161,19 @@ class Bench:
         return made
 
     async def round(
-        self, name: str, program: Program, count: int, senders: int, reuse: bool
+        self,
+        name: str,
+        program: Program,
+        count: int,
+        senders: int,
+        reuse: bool,
+        kind: Kind = MAILS,
     ) -> Round:
         """Send, wait until all is done, check what came."""
-        made = load.mails(count, f"r{next(_runs)}")
+        made = kind.make(count, f"r{next(_runs)}")
         self.receiver.expect(count)
         expected = self._delivered[program] = self._delivered.get(program, 0) + count
-        stream = load.Stream(program.address, reuse)
+        stream = load.Stream(program.address, reuse, kind.sender)
         await stream.open(senders)
         try:
             with load.without_pauses():
@@ -161,9 +193,35 @@ class Bench:
         accepted = max(stream.accepted.values()) - began
         return Round(name, count, ended - began, accepted, cpu, load_cpu, stream.pipelined)
 
-    async def warm(self, program: Program, senders: int) -> None:
+    async def warm(self, program: Program, senders: int, kind: Kind = MAILS) -> None:
         """Let a program have seen some mails before it is measured."""
-        await self.round("warm", program, _WARM, senders, reuse=True)
+        await self.round("warm", program, _WARM, senders, reuse=True, kind=kind)
+
+    async def steady(self, program: Program, kind: Kind = MAILS) -> tuple[Waits, Waits]:
+        """Send 50 a second; return the waits until the success answer, and from it to the POST."""
+        made = kind.make(50 * self.size.steady_seconds, f"r{next(_runs)}")
+        self.receiver.expect(len(made))
+        stream = load.Stream(program.address, reuse=False, sender=kind.sender)
+        await stream.open(10)
+        given: dict[str, float] = {}
+        try:
+            with load.without_pauses():
+                began = time.perf_counter()
+                for number, mail in enumerate(made):
+                    await asyncio.sleep(max(0.0, began + number / 50 - time.perf_counter()))
+                    given[mail.text] = time.perf_counter()
+                    stream.put(mail)
+                await stream.finished(_LIMIT)
+                await self.receiver.all(_LIMIT)
+        finally:
+            await stream.close()
+        self.receiver.check(made, SECRET)
+        waited, answered = [], []
+        for webhook in self.receiver.webhooks:
+            text = webhook.text()
+            waited.append((webhook.at - stream.accepted[text]) * 1000)
+            answered.append((stream.accepted[text] - given[text]) * 1000)
+        return Waits.of(answered), Waits.of(waited)
 
 
 async def throughput(bench: Bench) -> Report:
@@ -280,33 +338,12 @@ async def latency(bench: Bench) -> Report:
         daemon = Daemon(bench.place("daemon"), [Endpoint("crm", bench.receiver.url)])
         stack.callback(daemon.end)
         await bench.warm(daemon, 10)
-        made = load.mails(50 * seconds, f"r{next(_runs)}")
-        bench.receiver.expect(len(made))
-        stream = load.Stream(daemon.address, reuse=False)
-        await stream.open(10)
-        given: dict[str, float] = {}
-        try:
-            with load.without_pauses():
-                began = time.perf_counter()
-                for number, mail in enumerate(made):
-                    await asyncio.sleep(max(0.0, began + number / 50 - time.perf_counter()))
-                    given[mail.text] = time.perf_counter()
-                    stream.put(mail)
-                await stream.finished(_LIMIT)
-                await bench.receiver.all(_LIMIT)
-        finally:
-            await stream.close()
-        bench.receiver.check(made, SECRET)
-    waited, answered = [], []
-    for webhook in bench.receiver.webhooks:
-        text = webhook.text()
-        waited.append((webhook.at - stream.accepted[text]) * 1000)
-        answered.append((stream.accepted[text] - given[text]) * 1000)
-    for words, values in (("from the 250 to the POST, ms", waited), ("to the 250, ms", answered)):
-        values.sort()
-        p50, p99 = values[len(values) // 2], values[int(len(values) * 0.99)]
-        report.lines.append(Line(words, f"{p50:.2f}", f"{p99:.2f}", f"{values[-1]:.2f}"))
-        report.numbers[words] = {"p50": p50, "p99": p99, "max": values[-1]}
+        answered, waited = await bench.steady(daemon)
+    for words, waits in (("from the 250 to the POST, ms", waited), ("to the 250, ms", answered)):
+        report.lines.append(
+            Line(words, f"{waits.p50:.2f}", f"{waits.p99:.2f}", f"{waits.longest:.2f}")
+        )
+        report.numbers[words] = asdict(waits)
     report.notes.append(
         "'to the 250' begins with the connect; a POST may come before its 250 is read"
     )

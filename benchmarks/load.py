@@ -1,4 +1,4 @@
-"""The two ends of the bench: SMTP senders and a webhook receiver, both cheap.
+"""The two ends of the bench: senders of mails and posts, and a webhook receiver, all cheap.
 
 They share one process and one clock, so that the time from the 250 to the POST needs no
 agreement between clocks. Each is a bare asyncio Protocol with prebuilt bytes: a few dozen
@@ -16,7 +16,7 @@ import re
 import resource
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -93,16 +93,23 @@ class Stream:
     """The mails that wait to be sent, the senders that wait for mails, and the times of the 250s.
 
     `reuse` keeps a connection for all mails of a sender; without it each mail has its own.
+    `sender` speaks the protocol: SMTP, or for posts `Poster`.
     """
 
-    def __init__(self, address: tuple[str, int], reuse: bool) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        reuse: bool,
+        sender: Callable[[Stream, Mail | None], Sender | Poster] | None = None,
+    ) -> None:
         self.address = address
         self.reuse = reuse
+        self.sender = sender or Sender
         self.accepted: dict[str, float] = {}  # text → when its 250 came
         self.pipelined = False
         self.failure: Exception | None = None
         self._waiting: deque[Mail] = deque()
-        self._idle: list[_Sender] = []
+        self._idle: list[Sender | Poster] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._transports: set[asyncio.Transport] = set()
         self._target = 0
@@ -114,7 +121,7 @@ class Stream:
             if self.reuse:
                 await self._connect(None)
             else:
-                self._idle.append(_Sender(self, None))
+                self._idle.append(self.sender(self, None))
 
     def put(self, mail: Mail) -> None:
         """Send a mail as soon as a sender is free."""
@@ -141,7 +148,7 @@ class Stream:
             transport.abort()
         await asyncio.sleep(0)
 
-    def next(self, sender: _Sender) -> Mail | None:
+    def next(self, sender: Sender | Poster) -> Mail | None:
         """Give a free sender its next mail, or let it wait for one."""
         if self._waiting:
             return self._waiting.popleft()
@@ -167,7 +174,7 @@ class Stream:
 
     async def _connect(self, mail: Mail | None) -> None:
         loop = asyncio.get_running_loop()
-        sender = _Sender(self, mail)
+        sender = self.sender(self, mail)
         try:
             transport, _ = await loop.create_connection(lambda: sender, *self.address)
         except OSError as error:
@@ -182,7 +189,74 @@ class Stream:
         self._transports.discard(transport)
 
 
-class _Sender(asyncio.Protocol):
+class Poster(asyncio.Protocol):
+    """One HTTP client, as a provider is one: a post at a time, and a 200 for each."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, stream: Stream, post: Mail | None) -> None:
+        self._stream = stream
+        self._post = post
+        self._buffer = b""
+        self._connected = self._done = False
+        self.ready = asyncio.Event()
+
+    def take(self, post: Mail) -> None:
+        """Send a post; on a connection of its own unless connections are kept."""
+        if self._connected:
+            self._post = post
+            self._transport.write(post.wire)
+        else:
+            self._stream.connect(post)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._connected = True
+        self.ready.set()
+        if self._post is not None:
+            self._transport.write(self._post.wire)
+        else:
+            self._rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, as a failure if something is under way."""
+        self._stream.lost(self._transport)
+        if not self._done and self._post is not None:
+            self._stream.failed(exc or Refused("the server hung up"))
+
+    def data_received(self, data: bytes) -> None:
+        """Read the answer."""
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n")
+        length = _LENGTH.search(self._buffer, 0, end + 2) if end >= 0 else None
+        if self._done or length is None or len(self._buffer) < end + 4 + int(length[1]):
+            return
+        if self._buffer[9:12] != b"200":
+            self._done = True
+            self._stream.failed(Refused(f"the server answered {self._buffer[:60]!r}"))
+            self._transport.abort()
+            return
+        self._buffer = b""
+        assert self._post is not None
+        self._stream.took(self._post)
+        if self._stream.reuse:
+            self._rest()
+        else:
+            self._done = True
+            self._transport.close()
+            fresh = Poster(self._stream, None)
+            post = self._stream.next(fresh)
+            if post is not None:
+                fresh.take(post)
+
+    def _rest(self) -> None:
+        self._post = self._stream.next(self)
+        if self._post is not None:
+            self._transport.write(self._post.wire)
+
+
+class Sender(asyncio.Protocol):
     """One SMTP client, as Postfix would speak: it pipelines only where that is offered."""
 
     _transport: asyncio.Transport
@@ -207,15 +281,18 @@ class _Sender(asyncio.Protocol):
             self._stream.connect(mail)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
         # uvloop's transports are not of asyncio's class.
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End, as a failure if something is under way."""
         self._stream.lost(self._transport)
         if not self._quit:
             self._stream.failed(exc or Refused("the server hung up"))
 
     def data_received(self, data: bytes) -> None:
+        """Read the answer."""
         lines = (self._buffer + data).split(b"\r\n")
         self._buffer = lines.pop()
         for line in lines:
@@ -264,7 +341,7 @@ class _Sender(asyncio.Protocol):
                 self._quit = True
                 self._transport.write(_QUIT)
                 self._transport.close()
-                fresh = _Sender(self._stream, None)
+                fresh = Sender(self._stream, None)
                 mail = self._stream.next(fresh)
                 if mail is not None:
                     fresh.take(mail)

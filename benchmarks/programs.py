@@ -88,11 +88,11 @@ class _Process:
 
 
 class Plain(_Process):
-    """The plain script."""
+    """A plain script: `script` is the one for mails or posts, `more` its further arguments."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        script = str(Path(__file__).with_name("plain.py"))
-        super().__init__([script, url, SECRET], {}, folder / "plain.log")
+    def __init__(self, folder: Path, url: str, script: str = "plain.py", *more: str) -> None:
+        path = str(Path(__file__).with_name(script))
+        super().__init__([path, url, SECRET, *more], {}, folder / "plain.log")
         deadline = time.monotonic() + _PATIENCE
         while not self.lines():
             if not self.running() or time.monotonic() > deadline:
@@ -124,7 +124,10 @@ class Mailbox:
 
 
 class Daemon(_Process):
-    """`smsbridge run` on SQLite with a config that says nothing about speed."""
+    """`smsbridge run` on SQLite with a config that says nothing about speed.
+
+    `posts` are the tables of its posts, if those are measured; `address` is then their listener's.
+    """
 
     def __init__(
         self,
@@ -133,8 +136,10 @@ class Daemon(_Process):
         environment: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
         mailbox: Mailbox | None = None,
+        posts: str | None = None,
     ) -> None:
-        self.config = write_config(folder, endpoints, mailbox)
+        self.config = write_config(folder, endpoints, mailbox, posts)
+        self._source = "smtp" if posts is None else "posts"
         self._database = folder / "bridge.db"
         run = [*before, "-m", "bridge", "run", "-c", str(self.config)]
         super().__init__(run, environment or {}, folder / "daemon.log")
@@ -148,7 +153,7 @@ class Daemon(_Process):
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and self.running():
             for line in self.lines():
-                if '"smtp.listening"' in line:
+                if f'"{self._source}.listening"' in line:
                     (address, *_) = json.loads(line)["addresses"]
                     host, _, port = str(address).rpartition(":")
                     return host.strip("[]"), int(port)
@@ -209,7 +214,10 @@ def audit(config: Path) -> None:
 
 
 def write_config(
-    folder: Path, endpoints: Sequence[Endpoint], mailbox: Mailbox | None = None
+    folder: Path,
+    endpoints: Sequence[Endpoint],
+    mailbox: Mailbox | None = None,
+    posts: str | None = None,
 ) -> Path:
     """Write the daemon's config: its defaults, free ports, and this bench's two providers."""
     # What lies in a mailbox has no peer whose network could be evidence.
@@ -264,7 +272,7 @@ start = "all"
 on_message = "{mailbox.on_message}"
 """
     config = folder / "config.toml"
-    config.write_text(text)
+    config.write_text(text + (posts or ""))
     config.chmod(0o600)
     return config
 

@@ -19,12 +19,13 @@ from typing import Final
 
 import figures
 import imap
+import posts
 import programs
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-FIGURES: Final = {**figures.FIGURES, "imap": imap.imap}
+FIGURES: Final = {**figures.FIGURES, "posts": posts.posts, "imap": imap.imap}
 
 
 def show(console: Console, report: figures.Report) -> None:

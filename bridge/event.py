@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bridge.model import SMS_RECEIVED, Email, Identity, SmsMessage
+from bridge.text import without_end
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TIME_BITS: Final = 48  # milliseconds since 1970: until the year 10889
@@ -39,7 +40,8 @@ def identity(
         return prefix + _digest(message.provider, *parts).hex()[:32]
 
     written = (message.sender, message.recipient, stamp, message.body)
-    content = key("content", *written)
+    # The same SMS by post may have kept the blanks that a mail cannot carry.
+    content = key("content", *written[:-1], without_end(message.body))
     by_email = None
     if email is not None:
         place = () if ordinal == 0 else (str(ordinal),)

@@ -21,6 +21,7 @@ from bridge.errors import TrustUnavailable
 from bridge.model import (
     SMS_RECEIVED,
     Arrival,
+    Caller,
     Email,
     EmailSummary,
     Event,
@@ -134,7 +135,8 @@ class Reader:
             )
         believed = self._vouched
         if believed is None and self._policies is not None:
-            verdict = provider.verify(post, arrival.received_at)
+            known = arrival.origin.believed if isinstance(arrival.origin, Caller) else None
+            verdict = known or provider.verify(post, arrival.received_at)
             if isinstance(verdict, str):
                 return Unreadable(Reason.UNTRUSTED, verdict, name)
             if arrival.source is SourceKind.FILE and verdict.by == "token":

@@ -26,6 +26,8 @@ _OPT_IN: Final = frozenset({"START", "UNSTOP"})
 _HELP: Final = frozenset({"HELP", "INFO"})
 _LONGEST_KEYWORD: Final = 64  # a keyword with room for white space around it
 
+_END: Final = " \t\r\n\xa0"
+
 Encoding = Literal["GSM-7", "UCS-2"]
 Opt = Literal["out", "in", "help"]
 
@@ -36,6 +38,15 @@ class Segments:
 
     encoding: Encoding
     count: int
+
+
+def without_end(text: str) -> str:
+    """Return a text without the blanks and blank lines at its end.
+
+    At the end of a mail nobody can tell whose they are: programs and gateways add and cut them,
+    and no signature covers them. So they are no part of an SMS.
+    """
+    return text.rstrip(_END)
 
 
 def segments(body: str) -> Segments:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import pytest
 
 from bridge import logs
-from tests import quick
+from tests import dealing, quick
 from tests.loops import LoopFactories, one_loop
 
 Line = dict[str, Any]
@@ -19,8 +20,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start no processes in the quick run."""
+    """Start no processes in the quick run; no example is judged by how long it took."""
     quick.configure(config)
+    hypothesis.settings.register_profile("unhurried", deadline=None)
+    hypothesis.settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at a time than there are cores."""
+    return dealing.processes()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the storms first."""
+    dealing.deal(config, items)
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> LoopFactories:

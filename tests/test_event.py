@@ -62,7 +62,7 @@ def test_the_providers_id_decides() -> None:
         {"provider": "other"},
         {"sender": "+393301234568"},
         {"recipient": "+393331234334"},
-        {"body": "News ON "},
+        {"body": "News  ON"},
         {"received_at": datetime(2026, 4, 8, 14, 30, 53, tzinfo=ROME)},
     ],
 )
@@ -70,6 +70,12 @@ def test_any_difference_is_another_content(change: dict[str, object]) -> None:
     """Provider, from, to, time and body all count."""
     other = dataclasses.replace(MESSAGE, **change)  # type: ignore[arg-type]
     assert event.identity(other, None).content != event.identity(MESSAGE, None).content
+
+
+def test_blanks_at_the_end_of_a_text_make_no_other_message() -> None:
+    """A mail cannot carry them, and a post of the same SMS may: both are one message."""
+    post = dataclasses.replace(MESSAGE, body="News ON \n")
+    assert event.identity(post, None).content == event.identity(MESSAGE, EMAIL).content
 
 
 def test_the_same_instant_in_another_zone_is_the_same_message() -> None:

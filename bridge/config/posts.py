@@ -35,6 +35,7 @@ def _token(token: SecretStr) -> SecretStr:
 
 
 Token = Annotated[Secret, AfterValidator(_token)]
+CertificateName = Annotated[str, Field(min_length=1)]
 
 
 class PostsSettings(Strict):
@@ -44,6 +45,7 @@ class PostsSettings(Strict):
     tls_listen: tuple[Listen, ...] = ()
     tls_certificate: ConfigPath | None = None
     tls_key: ConfigPath | None = None
+    tls_client_ca: ConfigPath | None = None  # who signs the certificates that clients show
     public_url: Annotated[str, AfterValidator(_public_url)] | None = None
     proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     max_body: PositiveSize = ByteSize(256 * 1024)
@@ -76,6 +78,7 @@ class PostSettings(Strict):
     passwords: tuple[Secret, ...] = ()  # [new, old] while changing it
     to: str | None = None  # our number, where the provider's posts don't name it
     networks: tuple[Network, ...] = ()  # the only ones that may call; default: any
+    certificate_names: tuple[CertificateName, ...] = ()  # one must be in the client's certificate
     template: PostTemplateSettings | None = None  # how its posts are read, or what differs
 
     @model_validator(mode="after")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bridge.mail.charsets import decode as decode_charset
-from bridge.mail.html_text import to_text
+from bridge.mail.charsets import known
+from bridge.mail.html_text import named_in_page, to_text
 from bridge.mail.limits import MAX_TEXT, NotReadError
 from bridge.mail.mime import Group, Leaf
 from bridge.mail.repairs import Repair
@@ -64,7 +65,10 @@ def choose(raw: bytes, groups: Sequence[Group]) -> Body:
 def _read(leaf: Leaf, content: bytes) -> Body:
     repairs: list[Repair] = []
     data = _undo_transfer(leaf.encoding, content, repairs)
-    text, charset, repair = decode_charset(data, leaf.charset)
+    declared = leaf.charset
+    if leaf.is_html and known(declared or "us-ascii") == "us-ascii":
+        declared = named_in_page(data) or declared
+    text, charset, repair = decode_charset(data, declared)
     if repair is not None:
         repairs.append(repair)
     if text.startswith("\ufeff"):
@@ -79,7 +83,7 @@ def _read(leaf: Leaf, content: bytes) -> Body:
     if leaf.is_html:
         page = to_text(text)
         repairs += page.repairs
-        return Body(page.text, charset, True, tuple(repairs), leaf.charset, page.cells)
+        return Body(page.text, charset, True, tuple(repairs), declared, page.cells)
     if leaf.flowed:
         text = _unflow(text, delsp=leaf.delsp)
     return Body(text, charset, False, tuple(repairs), leaf.charset)

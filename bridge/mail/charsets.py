@@ -57,16 +57,18 @@ _LABELS: Final = {
             f"iso-8859-{n}": f"iso8859{n} latin-{latin}"
             for n, latin in ((2, 2), (3, 3), (4, 4), (9, 5), (10, 6), (13, 7), (14, 8), (16, 10))
         },
-        "windows-874": "dos-874 tis-620 tis620",
+        "windows-874": "dos-874 tis-620 tis620 x-windows-874",
         **{f"windows-125{n}": f"x-cp125{n} windows125{n} win-125{n}" for n in range(9)},
         "macintosh": "mac x-mac-roman csmacintosh",
         "x-mac-cyrillic": "x-mac-ukrainian",
         "koi8-r": "koi koi8 koi8r",
         "koi8-u": "koi8-ru koi8u",
         "gb2312": "csgb2312 gb-2312 gb-2312-80",
-        "gbk": "x-gbk windows-936",
+        "gbk": "x-gbk windows-936 x-mswin-936",
         "big5": "cn-big5 x-x-big5",
-        "euc-jp": "x-euc-jp cseucpkdfmtjapanese",
+        "windows-949": "x-windows-949",
+        "windows-950": "x-windows-950",
+        "euc-jp": "x-euc-jp cseucpkdfmtjapanese cp51932 eucjp-ms",
         "shift_jis": "x-sjis",
         "windows-31j": "windows-932 cswindows31j",
         "iso-2022-jp": "iso-2022-jp-ms cp50220 cp50221 cp50222",
@@ -96,6 +98,17 @@ _WINDOWS: Final = {
     "iso-8859-8": "windows-1255", "iso-8859-9": "windows-1254", "iso-8859-11": "windows-874",
     "iso-8859-13": "windows-1257",
 }  # fmt: skip
+# Elsewhere among ISO's, only these bytes are Windows's: quotes, dashes and the euro sign, which
+# stand at the same place in all its Latin charsets.
+_PUNCTUATION: Final = {
+    byte: bytes((byte,)).decode("cp1252", "replace") for byte in range(0x80, 0xA0)
+}
+_WITH_PUNCTUATION: Final = frozenset(f"iso-8859-{n}" for n in (3, 10, 14, 15, 16))
+# One byte that the standard reads as the euro sign in GBK, where no pair begins or ends.
+_LONE_EURO: Final = re.compile(
+    rb"([\x81-\xfe](?:[\x30-\x39][\x81-\xfe][\x30-\x39]|[\x40-\xfe]))|\x80"
+)
+_EURO: Final = "€".encode("gb18030")
 # What Python's cp932 makes of five bytes that are no characters.
 _NO_CHARACTERS: Final = dict.fromkeys((0x80, *range(0xF8F0, 0xF8F4)), "\N{REPLACEMENT CHARACTER}")
 _C1: Final = re.compile(rb"[\x80-\x9f]")
@@ -145,9 +158,14 @@ def decode(data: bytes, declared: str | None) -> Decoded:
             or _western(data, Repair.CHARSET_WRONG)
         )
     try:
-        return Decoded(_text(data, charset), charset)
+        text = _text(data, charset)
     except UnicodeDecodeError:
         return _mended(data, charset)
+    if charset in _WITH_PUNCTUATION and _C1.search(data):
+        return _as(data, "utf-8") or Decoded(
+            text.translate(_PUNCTUATION), charset, Repair.CHARSET_WRONG
+        )
+    return Decoded(text, charset)
 
 
 def _mended(data: bytes, charset: str) -> Decoded:
@@ -164,6 +182,8 @@ def _mended(data: bytes, charset: str) -> Decoded:
         text = _text(to_shift_jis(data), "windows-31j", "replace")
         return Decoded(text, charset, Repair.CHARSET_WRONG)
     wider = _SUPERSETS.get(charset, (charset,))
+    if wider == ("gb18030",) and b"\x80" in data:
+        data = _LONE_EURO.sub(lambda found: found[1] or _EURO, data)
     for name in ("utf-8", *wider):
         # Cut UTF-16 of plain letters is UTF-8 with NULs between them.
         if b"\0" not in data and (found := _as(data, name)) is not None:

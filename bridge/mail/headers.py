@@ -22,7 +22,11 @@ _BLANK_LINE: Final = re.compile(rb"[ \t]*\r?\n")
 _FIELD: Final = re.compile(rb"([!-9;-~]+):([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
 _JUNK: Final = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)")
 _MBOX_LINE: Final = re.compile(rb"From [^\s:]\S* [^\n]*\n")
-_ENCODED_WORD: Final = re.compile(rb"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?=")
+# A question mark inside a word is against the rule, and programs write it; but it never begins
+# another word.
+_ENCODED_WORD: Final = re.compile(
+    rb"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?((?:[^?=]|\?(?!=)|=(?!\?[^=]))*+)\?="
+)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 

@@ -24,7 +24,8 @@ _TAG: Final = re.compile(
 )
 _MARKUP: Final = re.compile(r"<(?:/?(?=[a-zA-Z])|(!--|[!?/]))")  # `<3` is text
 _REFERENCE: Final = re.compile(
-    r"&(?:#([0-9]{1,7}+)(?![0-9]);?|#[xX]([0-9a-fA-F]{1,6}+)(?![0-9a-fA-F]);?|([a-zA-Z0-9]{2,32});)"
+    r"&(?:#0*([0-9]{1,7}+)(?![0-9]);?|#[xX]0*([0-9a-fA-F]{1,6}+)(?![0-9a-fA-F]);?"
+    r"|([a-zA-Z0-9]{2,32});)"
 )
 _BREAKS: Final = re.compile(
     r"<(?:br|p|div|pre|t[dhr]|table|li|[dou]l|d[dt]|h[1-6r]|blockquote|section|article|center)\b",
@@ -42,6 +43,11 @@ _UNSEEN: Final = {
     name: re.compile(rf"</{name}(?=[ \t\n\r\f/>])", re.IGNORECASE)
     for name in ("script", "style", "title")
 }
+# Where a page itself names its charset (HTML Standard, 4.2.5.4): within its first 1024 bytes.
+_META: Final = re.compile(
+    rb"<meta\s[^>]{0,200}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE
+)
+_META_WITHIN: Final = 1024
 _MAX_DUE: Final = 64
 _HIGHEST: Final = 0x10FFFF
 
@@ -70,6 +76,20 @@ def to_text(html: str) -> Page:
     if not _walk(html, writer):
         repairs.append(Repair.HTML_UNCLOSED)
     return Page(*writer.finish(), tuple(repairs))
+
+
+def named_in_page(page: bytes) -> str | None:
+    """Return the charset that a page names in its `meta`, or None.
+
+    UTF-16 cannot be meant, since the name itself could be read; the standard takes it for UTF-8.
+    """
+    if page.isascii() and b"\x1b" not in page:
+        return None  # as in every charset, but those that switch by escape sequences
+    found = _META.search(page, 0, _META_WITHIN)
+    if found is None:
+        return None
+    name = found[1].decode("ascii")
+    return "utf-8" if name.lower().startswith("utf-16") else name
 
 
 def _walk(html: str, writer: _Writer) -> bool:

@@ -20,12 +20,17 @@ from bridge.mail.limits import (
 from bridge.mail.repairs import Repair
 
 _TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+", re.ASCII)
+# Invalid, and what is meant is plain: in quotes, no subtype, or no semicolon behind it.
+_LIKE_A_TYPE: Final = re.compile(
+    r"\s*\"?(multipart(?:/[\w.+*-]+)?|text/(?:plain|html))\"?(?:[\s,;](.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
 # A name, the number of its piece and whether it is percent-encoded (RFC 2231), and its value.
 _PARAMETER: Final = re.compile(
     r';\s*([^\s=;*"]+)(?:\*([0-9]{1,2}))?(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)'
 )
 _COMMENT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\((?:[^()\\]|\\.)*+\)')
-_BEHIND_TOKEN: Final = re.compile(r"[\s;(]")
+_BEHIND_TOKEN: Final = re.compile(r"[\s;,(\"']")
 _BLANKS: Final = re.compile(rb"[ \t]+")
 _AFTER_BOUNDARY: Final = re.compile(rb"(--)?+[ \t\r]*+")
 _CR: Final = 0x0D
@@ -85,7 +90,7 @@ class Splitter:
         if block.first("content-disposition").lower().startswith(b"attachment"):
             return []
         kind, parameters = self._content_type(block.first("content-type"), default)
-        if kind.startswith("multipart/"):
+        if kind.partition("/")[0] == "multipart":
             return self._children(block, kind, parameters, (start, end), depth)
         if kind not in {"text/plain", "text/html"}:
             return []
@@ -101,7 +106,11 @@ class Splitter:
     ) -> list[Group]:
         if depth >= MAX_DEPTH:
             raise NotReadError(f"multiparts are nested more than {MAX_DEPTH} deep")
-        children = self._pieces(span, parameters.get("boundary", ""))
+        boundary = parameters.get("boundary", "")
+        bare = boundary.strip("'\"")  # quotes of the wrong kind, or only one
+        children = self._pieces(span, boundary) or (
+            self._pieces(span, bare) if bare != boundary else []
+        )
         if not children:  # some programs say multipart and send plain text
             self.repairs.append(Repair.MULTIPART_BROKEN)
             return [[_leaf(block, "text/plain", parameters, span)]]
@@ -183,12 +192,14 @@ class Splitter:
         if not raw:
             return default, {}
         text = _without_comments(raw.decode("utf-8", "surrogateescape"))
-        kind, semicolon, rest = text.partition(";")
-        kind = kind.strip().lower()
-        if _TYPE.fullmatch(kind) is None:
+        kind, _, rest = text.partition(";")
+        if _TYPE.fullmatch(kind.strip()) is None:
             self.repairs.append(Repair.CONTENT_TYPE_INVALID)
-            kind = "text/plain"  # RFC 2045, 5.2
-        return kind, _parameters(semicolon + rest)
+            if (meant := _LIKE_A_TYPE.fullmatch(text)) is not None:
+                kind, rest = meant[1], meant[2] or ""
+            else:
+                kind = "text/plain"  # RFC 2045, 5.2
+        return kind.strip().lower(), _parameters(";" + rest)
 
 
 def _without_comments(text: str) -> str:
@@ -204,7 +215,7 @@ def _parameters(text: str) -> dict[str, str]:
     """Read the parameters of a header, the pieces of RFC 2231 put together in their order."""
     pieces: dict[str, dict[int, str]] = {}
     for name, number, extended, value in _PARAMETER.findall(text):
-        if value.startswith('"'):
+        if value.startswith('"') and value.endswith('"', 1):
             plain = re.sub(r"\\(.)", r"\1", value[1:-1])
         elif extended:  # charset'language'percent-encoded, the first two in the first piece
             quoted = value.rpartition("'")[2].strip().encode("utf-8", "surrogateescape")
@@ -216,7 +227,7 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], span: Span) -> Leaf:
-    encoding = block.first("content-transfer-encoding").decode("ascii", "replace")
+    encoding = block.first("content-transfer-encoding").decode("ascii", "replace").lower()
     charset = parameters.get("charset")
     if charset is not None and not charset.isascii():  # a byte that is no text, and no name
         charset = charset.encode("ascii", "replace").decode("ascii")
@@ -225,6 +236,6 @@ def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], span: Sp
         charset=charset,
         flowed=parameters.get("format", "").lower() == "flowed",
         delsp=parameters.get("delsp", "").lower() == "yes",
-        encoding=_BEHIND_TOKEN.split(encoding.strip().lower(), maxsplit=1)[0],
+        encoding=_BEHIND_TOKEN.split(_without_comments(encoding).strip(" \t\"'"), maxsplit=1)[0],
         span=span,
     )

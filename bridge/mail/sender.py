@@ -18,9 +18,11 @@ _ATOM: Final = rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]|{_BEYOND})++"
 _LABEL: Final = rf"(?:[A-Za-z0-9_-]|{_BEYOND})++"
 _ADDRESS: Final = rf"({_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*)"
 _COMMENT: Final = r"(?:[ \t]*\([^()\\]*\))?"
-# A display name: quoted strings and anything that means nothing to an address parser. Each
-# alternative begins with another character, so matching is linear.
-_NAME: Final = r'(?:[^\x00-\x1f\x7f"(),:;<>@\[\\\]]|"(?:[^"\\]|\\.)*")*'
+# A display name: quoted strings, comments and anything that means nothing to an address parser.
+# Each alternative begins with another character, so matching is linear.
+_NAME: Final = (
+    r'(?:[^\x00-\x1f\x7f"(),:;<>@\\]|"(?:[^"\\]|\\.)*"|\([^\x00-\x1f\x7f"(),:;<>@\\]*\))*'
+)
 _MAILBOX: Final = re.compile(rf"{_NAME}<{_ADDRESS}>{_COMMENT}|{_ADDRESS}{_COMMENT}")
 
 

@@ -49,9 +49,13 @@ class MailFile:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who made a provider's post; which provider's, and what it was, is in the raw bytes."""
+    """Who made a provider's post; which provider's, and what it was, is in the raw bytes.
+
+    `believed` is why its source believed it; None for a stored one, which is judged again.
+    """
 
     peer: str | None  # the client's IP address, behind proxies that the config names
+    believed: Trust | None = field(default=None, compare=False)
 
 
 # Where an arrival came from.

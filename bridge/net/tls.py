@@ -11,17 +11,24 @@ import httpx
 from bridge.errors import ConfigError
 
 
-def server_context(certificate: Path, key: Path, table: str) -> ssl.SSLContext:
+def server_context(
+    certificate: Path, key: Path, table: str, client_ca: Path | None = None
+) -> ssl.SSLContext:
     """Return a listener's context for TLS 1.2 and newer.
 
     `table` is the config's table with `tls_certificate` and `tls_key`; ConfigError names the one
-    that can't be used.
+    that can't be used. With `client_ca`, its `tls_client_ca`, clients are asked for a certificate:
+    they may have none, but one that no CA in the file signed, or that is not valid now, ends the
+    handshake.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A renegotiation costs the server far more than the client that asks for it.
     context.options |= ssl.OP_NO_RENEGOTIATION
     load_pair(context, certificate, key, table)
+    if client_ca is not None:
+        _load_authorities(context, client_ca, f"{table}.tls_client_ca")
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 
@@ -63,13 +70,17 @@ def _system_trust() -> ssl.SSLContext:
 
 
 def _trust_in(ca: Path, key: str) -> ssl.SSLContext:
-    _readable(ca, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _load_authorities(context, ca, key)
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, ca: Path, key: str) -> None:
+    _readable(ca, key)
     try:
         context.load_verify_locations(cafile=ca)
     except ssl.SSLError:
         raise ConfigError(key, f"{str(ca)!r} holds no PEM certificate") from None
-    return context
 
 
 class _EncryptedKey(Exception):

@@ -13,6 +13,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from bridge.text import without_end
+
 _BLANKS: Final = r"[ \t\xa0]*+"
 _COLON: Final = "[:=\N{FULLWIDTH COLON}]"
 _SEPARATORS: Final = frozenset(":=\t\N{FULLWIDTH COLON}")
@@ -110,8 +112,8 @@ class Labels:
     def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> LabelledFields:
         """Read each field up to the body's label; the body takes the rest of the text.
 
-        The body is kept character for character, less the one line end at the end of every mail;
-        what looks like a label inside it is text. Other values end with their line and are
+        The body is kept character for character, less the blanks and blank lines at the mail's
+        end; what looks like a label inside it is text. Other values end with their line and are
         stripped. Lines without a label before the body are skipped. Any value in a table cell ends
         with the cell.
         """
@@ -156,7 +158,7 @@ class _Reading:
                 self._take(which, name, span or (self._body_begins(label), len(self._text)))
                 if span is None:
                     cut = footer is not None and self._cut_footer(footer)
-                    self._cut_line_end()
+                    self._cut_end()
                     if after_body and Field.TIME not in self._spans:
                         self._cut_fields_after(after_body)
                     break
@@ -251,10 +253,9 @@ class _Reading:
             self._spans[Field.BODY] = begin, begin + len(kept)
         return bool(lines)
 
-    def _cut_line_end(self) -> None:
+    def _cut_end(self) -> None:
         begin, end = self._spans[Field.BODY]
-        if end > begin and self._text[end - 1] == "\n":
-            self._spans[Field.BODY] = begin, end - 1
+        self._spans[Field.BODY] = begin, begin + len(without_end(self._text[begin:end]))
 
     def _cut_fields_after(self, order: Sequence[Field]) -> None:
         """Move fields that are still missing from the body's end, last line first.

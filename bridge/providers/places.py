@@ -235,9 +235,8 @@ def _in_text(settings: PlaceSettings, sheet: Sheet, name: str) -> Value | None:
 
 def _span(settings: PlaceSettings, sheet: Sheet) -> Span | None:
     text = sheet.text
-    end = len(text) - text.endswith("\n")  # every mail has one line end at its end
     if settings.all:
-        return 0, end
+        return 0, len(text)
     if settings.text is not None:
         match = _match(settings.text, text)
         return None if match is None else match.span
@@ -246,7 +245,7 @@ def _span(settings: PlaceSettings, sheet: Sheet) -> Span | None:
         index = settings.line - 1 if settings.line > 0 else settings.line
         return lines[index] if -len(lines) <= index < len(lines) else None
     start = _start(settings, text)
-    return None if start is None else (start, max(start, end))
+    return None if start is None else (start, len(text))
 
 
 def _start(settings: PlaceSettings, text: str) -> int | None:

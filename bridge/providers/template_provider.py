@@ -26,6 +26,7 @@ from bridge.providers.base import (
 from bridge.providers.labels import Field, Labels
 from bridge.providers.places import Place, Sheet, Value, addresses, first
 from bridge.providers.times import Moment, ReadTime
+from bridge.text import without_end
 
 MAX_MESSAGES: Final = 50  # in one mail
 
@@ -152,7 +153,7 @@ class TemplateProvider:
         values: dict[Field, Value] = {}
         body = first(self.places[Field.BODY], sheet, empty=True)
         if body is not None:
-            body = values[Field.BODY] = _without_footers(body, self.footers)
+            body = values[Field.BODY] = _without_end(_without_footers(body, self.footers), text)
             # What looks like another value inside the body is part of the SMS. Only where the
             # body is declared to be the whole text can the others be nowhere else.
             sheet = sheet.without(body)
@@ -302,7 +303,18 @@ def _without_footers(body: Value, footers: tuple[SearchPattern, ...]) -> Value:
     for footer in footers:
         found = list(footer.all(text))
         if 0 < len(found) < MAX_MATCHES:
-            text = text[: text.rfind("\n", 0, found[-1].whole[0]) + 1].rstrip("\n")
+            text = without_end(text[: text.rfind("\n", 0, found[-1].whole[0]) + 1])
+    return _shortened(body, text)
+
+
+def _without_end(body: Value, text: str) -> Value:
+    """Cut off the blanks at the end of a body that goes on to the end of the mail or its part."""
+    if body.span is None or text[body.span[1] :].strip():
+        return body
+    return _shortened(body, without_end(body.text))
+
+
+def _shortened(body: Value, text: str) -> Value:
     span = body.span and (body.span[0], body.span[0] + len(text))
     return replace(body, text=text, span=span)
 

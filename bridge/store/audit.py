@@ -28,10 +28,12 @@ from sqlalchemy import (
 
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
+from bridge.store.counting import count_open
 from bridge.store.endpoints import PENDING
 from bridge.store.forget import deleted_of, deleted_totals
 from bridge.store.retention import UNDELIVERED
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
+from bridge.store.tallies import read_counts
 
 _EXAMPLES: Final = 5
 _ROWS_AT_ONCE: Final = 500
@@ -71,6 +73,7 @@ def audit(connection: Connection, now: datetime) -> AuditReport:
     found = [Check(name, *_judge(connection, query())) for name, query in _RULES.items()]
     found.append(_bodies(connection))
     found.append(_sums(totals))
+    found.append(_kept_counts(connection))
     return AuditReport(tuple(found), totals, tuple(_notes(connection, now)))
 
 
@@ -334,6 +337,17 @@ def _sums(totals: Mapping[str, int]) -> Check:
         if totals[name] != added
     ]
     return Check("the ledger adds up", not wrong, "; ".join(wrong))
+
+
+def _kept_counts(connection: Connection) -> Check:
+    """Compare the counts that the database keeps with the rows."""
+    kept, counted = read_counts(connection), count_open(connection)
+    wrong = [
+        f"{state} {name}: {noted}, but there are {found}"
+        for state, name in sorted({*kept, *counted})
+        if (noted := kept.get((state, name), 0)) != (found := counted.get((state, name), 0))
+    ]
+    return Check("the counts of what is open are right", not wrong, "; ".join(wrong))
 
 
 def _notes(connection: Connection, now: datetime) -> Iterator[str]:

@@ -12,6 +12,7 @@ from bridge.model import DeliveryState, EndpointState, EndpointStatus
 from bridge.store import postgres
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, endpoints
+from bridge.store.tallies import read_counts
 
 NOT_CONFIGURED: Final = "endpoint is not in the config"
 _OPERATOR: Final = "operator"  # who holds an endpoint
@@ -25,6 +26,10 @@ STOPPED: Final[ColumnElement[bool]] = deliveries.c.state.in_(
 HELD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'held'"))
 DEAD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'dead'"))
 UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
+
+_NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (
+    deliveries.c.reason == literal_column(f"'{NOT_CONFIGURED}'")
+)
 
 _HELD_ENDPOINTS: Final = Statement(
     select(endpoints.c.name, endpoints.c.held_reason).where(endpoints.c.held_reason.is_not(None))
@@ -91,13 +96,16 @@ def match_config(connection: Connection, configured: Sequence[str], now: datetim
     postgres.take_time(connection)
     postgres.lock_holds(connection, change=True)
     held = held_endpoints(connection)
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.endpoint.not_in(configured), PENDING, UNLEASED)
-        .values(state=DeliveryState.HELD, reason=NOT_CONFIGURED, changed_at=now)
-    )
+    # By the counts, since of a million that wait for configured endpoints none must be read.
+    waited_for = [name for state, name in read_counts(connection) if state == DeliveryState.PENDING]
+    for endpoint in sorted(set(waited_for).difference(configured)):
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.endpoint == endpoint, PENDING, UNLEASED)
+            .values(state=DeliveryState.HELD, reason=NOT_CONFIGURED, changed_at=now)
+        )
     for endpoint in configured:
-        mine = [deliveries.c.endpoint == endpoint, HELD, deliveries.c.reason == NOT_CONFIGURED]
+        mine = [deliveries.c.endpoint == endpoint, _NOT_CONFIGURED]
         if endpoint in held:
             connection.execute(update(deliveries).where(*mine).values(reason=held[endpoint]))
         else:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, update
 
 from bridge.errors import NotPossible
 from bridge.model import Claim, DeliveryState, Event
@@ -50,19 +50,29 @@ _LEASE: Final = Statement(
         changed_at=bindparam("now"),
     )
 )
-_NEXT_DUE: Final = (
-    select(deliveries.c.due_at)
-    .where(deliveries.c.endpoint == bindparam("wanted"), PENDING)
-    .order_by(deliveries.c.due_at)
-    .limit(1)
+_NEXT_DUE: Final = select(func.min(deliveries.c.due_at)).where(
+    deliveries.c.endpoint == bindparam("wanted"), PENDING
 )
-
-
+_READ_DUE: Final = Statement(_DUE)
+_READ_NEXT_DUE: Final = Statement(_NEXT_DUE)
 _BEAT: Final = (
     update(heartbeat)
     .where(heartbeat.c.id == 1)
     .values(owner=bindparam("who"), beat_at=bindparam("now"))
 )
+
+
+class _Due(NamedTuple):
+    """A delivery that is due, with its event; the columns that `_DUE` selects."""
+
+    id: int
+    attempts: int
+    step: int
+    schedule_from: datetime
+    event_id: str
+    format: str
+    type: str
+    body: bytes
 
 
 def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> list[Claim]:
@@ -71,7 +81,8 @@ def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> li
     Expired leases are due like any other. Never gives a delivery that somebody else holds. Needs
     a write transaction; the claims are ours when it has committed.
     """
-    due = connection.execute(_DUE, {"wanted": endpoint, "now": lease.now, "most": limit}).all()
+    found = _READ_DUE.select(connection, wanted=endpoint, now=lease.now, most=limit)
+    due = [_Due(*row) for row in found]
     if due:
         _LEASE.change(
             connection,
@@ -102,7 +113,8 @@ def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> li
 
 def next_due(connection: Connection, endpoint: str) -> datetime | None:
     """Return when the endpoint's next delivery can be claimed: one seek in an index."""
-    return connection.execute(_NEXT_DUE, {"wanted": endpoint}).scalar_one_or_none()
+    ((due_at,),) = _READ_NEXT_DUE.select(connection, wanted=endpoint)
+    return cast("datetime | None", due_at)
 
 
 def bring_forward(connection: Connection, endpoint: str, limit: int, now: datetime) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from bridge.errors import StoreUnusable
-from bridge.store import postgres
+from bridge.store import counting, postgres
 from bridge.store.migrations import HEAD, VERSION_TABLE
 from bridge.store.tables import heartbeat, metadata
 
@@ -82,6 +82,7 @@ def _create(connection: Connection) -> None:
     A test holds what this makes equal to what the revisions make.
     """
     metadata.create_all(connection)
+    counting.install(connection)
     stamp = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
     stamp.create(connection)
     connection.execute(insert(stamp).values(version_num=HEAD))
@@ -100,6 +101,7 @@ def migrate(connection: Connection) -> None:
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    counting.install(connection)
 
 
 def _known_revisions() -> set[str]:

@@ -1,4 +1,4 @@
-"""What is open in the store right now, counted: for the gauges."""
+"""What is open in the store right now: for the gauges."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason
-from bridge.store.endpoints import PENDING, STOPPED, held_endpoints
+from bridge.store.endpoints import held_endpoints
+from bridge.store.outbox import next_due
 from bridge.store.statements import Statement
-from bridge.store.tables import arrivals, deliveries
+from bridge.store.tables import deliveries
+from bridge.store.tallies import read_counts
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Open deliveries and quarantine, counted in one read transaction.
+    """How many deliveries are open, and arrivals in quarantine, at one moment.
 
     Delivered and filtered ones are not counted: there may be tens of millions, and they are at
     rest. `oldest_due` is when the endpoint's next delivery may be claimed, in the past if it waits.
@@ -27,27 +29,6 @@ class Snapshot:
     oldest_due: Mapping[str, datetime]
     quarantine: Mapping[Reason, int]
     held_endpoints: Mapping[str, str]
-
-
-_PENDING: Final = (
-    select(
-        deliveries.c.endpoint,
-        func.count().label("count"),
-        func.min(deliveries.c.due_at).label("due_at"),
-    )
-    .where(PENDING)
-    .group_by(deliveries.c.endpoint)
-)
-_STOPPED: Final = (
-    select(deliveries.c.state, deliveries.c.endpoint, func.count().label("count"))
-    .where(STOPPED)
-    .group_by(deliveries.c.state, deliveries.c.endpoint)
-)
-_QUARANTINE: Final = (
-    select(arrivals.c.reason, func.count().label("count"))
-    .where(arrivals.c.outcome == literal_column(f"'{ArrivalOutcome.QUARANTINE}'"))
-    .group_by(arrivals.c.reason)
-)
 
 
 _OLDEST: Final = Statement(
@@ -73,14 +54,21 @@ def oldest_undelivered(connection: Connection, endpoints: Sequence[str]) -> Mapp
 
 
 def take_snapshot(connection: Connection) -> Snapshot:
-    """Count, in the database and from indexes alone."""
-    pending = connection.execute(_PENDING).all()
-    stopped = connection.execute(_STOPPED).all()
-    counts = {(row.endpoint, DeliveryState.PENDING): row[1] for row in pending}
-    counts |= {(row.endpoint, DeliveryState(row.state)): row[2] for row in stopped}
+    """Read the counts that the database keeps; nothing is counted here."""
+    counts = read_counts(connection)
+    quarantined = ArrivalOutcome.QUARANTINE
+    open_deliveries = {
+        (name, DeliveryState(state)): count
+        for (state, name), count in counts.items()
+        if state != quarantined
+    }
+    pending = [name for name, state in open_deliveries if state is DeliveryState.PENDING]
+    due = {each: next_due(connection, each) for each in pending}
     return Snapshot(
-        deliveries=counts,
-        oldest_due={row.endpoint: row.due_at for row in pending},
-        quarantine={Reason(row.reason): row[1] for row in connection.execute(_QUARANTINE)},
+        deliveries=open_deliveries,
+        oldest_due={each: moment for each, moment in due.items() if moment is not None},
+        quarantine={
+            Reason(name): count for (state, name), count in counts.items() if state == quarantined
+        },
         held_endpoints=held_endpoints(connection),
     )

@@ -20,7 +20,9 @@ _Clause = Insert | Update | Select[Any]
 
 
 class Statement:
-    """A statement of SQLAlchemy Core whose bound parameters are all given at execution.
+    """A statement of SQLAlchemy Core whose bound parameters are given at execution.
+
+    Those that have a value of their own, as an OFFSET of 0 does, keep it.
 
     Runs on SQLite and PostgreSQL alike: compiled once per dialect, with the same conversions of
     parameters and results as SQLAlchemy's own execution. Driver errors are raised as SQLAlchemy
@@ -66,6 +68,11 @@ class _Prepared:
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
             for name in names or ()
         ]
+        self._own = {
+            name: compiled.binds[name].value
+            for name, _ in self._binds
+            if not compiled.binds[name].required
+        }
         columns = clause.selected_columns if isinstance(clause, Select) else ()
         self._results = [
             each.type.dialect_impl(dialect).result_processor(dialect, None) for each in columns
@@ -73,6 +80,8 @@ class _Prepared:
 
     def bind(self, row: Mapping[str, object]) -> Any:
         """Convert one row's parameters into what the driver takes: a tuple, or a dictionary."""
+        if self._own:
+            row = {**self._own, **row}
         try:
             if self._positional:
                 return tuple(

@@ -187,6 +187,31 @@ deliveries: Final = Table(
         sqlite_where=text("state IN ('pending', 'held')"),
         postgresql_where=text("state IN ('pending', 'held')"),
     ),
+    # What a dead process left, found at the start without reading all that waits.
+    Index(
+        "deliveries_leased",
+        "leased_by",
+        sqlite_where=text("leased_by IS NOT NULL"),
+        postgresql_where=text("leased_by IS NOT NULL"),
+    ),
+    Index(
+        "deliveries_not_configured",
+        "endpoint",
+        sqlite_where=text("reason = 'endpoint is not in the config'"),
+        postgresql_where=text("reason = 'endpoint is not in the config'"),
+    ),
+)
+
+# How many deliveries are open and arrivals in quarantine, by state and by endpoint or reason. Kept
+# by triggers (`counting.py`), in the transaction that changes the rows.
+tallies: Final = Table(
+    "tallies",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("state", SafeText, nullable=False),
+    Column("name", SafeText, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Index("tallies_of", "state", "name"),
 )
 
 # Orders to deliver messages once more. One that runs goes on where it stopped.

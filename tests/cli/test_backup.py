@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 
 from bridge.config.load import load
-from bridge.store import Database
+from bridge.store import Database, migrations
 from bridge.store import backup as copying
 from tests.cli.conftest import CONFIG, Filled, Ran, mail, store
 
@@ -32,6 +35,34 @@ def change(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         for each in statements:
             connection.execute(each)
+
+
+def as_of(revision: str, path: Path) -> None:
+    """Give the database the schema of an earlier revision, with the rows that it had then."""
+    older = path.with_name("older.db")
+    engine = create_engine(f"sqlite:///{older}")
+    alembic = Config()
+    alembic.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    alembic.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        alembic.attributes["connection"] = connection
+        command.upgrade(alembic, revision)
+    engine.dispose()
+    with closing(sqlite3.connect(older)) as connection:
+        connection.execute("ATTACH ? AS newer", (str(path),))
+        with connection:
+            for (table,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?",
+                (migrations.VERSION_TABLE,),
+            ).fetchall():
+                columns = ", ".join(
+                    row[1] for row in connection.execute(f"PRAGMA table_info({table})")
+                )
+                connection.execute(f"DELETE FROM {table}")
+                connection.execute(
+                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM newer.{table}"
+                )
+    older.replace(path)
 
 
 @pytest.fixture
@@ -161,19 +192,7 @@ def test_a_restore_into_an_empty_place(
     smsbridge: Smsbridge, filled: Filled, saved: Path, tmp_path: Path
 ) -> None:
     """On a new machine there is no database yet; an older schema is brought up."""
-    change(
-        saved,
-        "UPDATE smsbridge_revision SET version_num = '0003'",
-        "DROP TABLE replays",
-        "DROP INDEX deliveries_event",
-        "ALTER TABLE deliveries DROP COLUMN replay",
-        "CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, endpoint)",
-        "ALTER TABLE deliveries DROP COLUMN not_before",
-        "ALTER TABLE endpoints DROP COLUMN held_by",
-        "ALTER TABLE endpoints DROP COLUMN failing_since",
-        "ALTER TABLE arrivals DROP COLUMN discarded_because",
-        "DROP INDEX deliveries_undelivered",
-    )
+    as_of("0003", saved)
     (tmp_path / "new").mkdir()
     config = tmp_path / "new" / "config.toml"
     config.write_text(CONFIG)
@@ -229,6 +248,6 @@ def test_what_is_no_sound_backup_is_not_put_in_place(
 def test_postgres_has_its_own_tools(smsbridge: Smsbridge, config: Path, tmp_path: Path) -> None:
     """The command says so, without connecting."""
     config.write_text(CONFIG.replace("[store]", '[store]\nurl = "postgresql://u:pw@127.0.0.1/x"'))
-    for command in ("backup", "restore"):
-        ran = smsbridge(command, tmp_path / "x.db", "-c", config)
+    for each in ("backup", "restore"):
+        ran = smsbridge(each, tmp_path / "x.db", "-c", config)
         assert (ran.code, "pg_dump" in ran.err, "pw" in ran.err) == (2, True, False)

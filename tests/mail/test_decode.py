@@ -81,6 +81,29 @@ def test_a_plain_mail_is_read_whole():
         (b"text/plain; name*", b"a", "a", "us-ascii", ()),
         (b"text/plain; charset=utf-8", b"\xef\xbb\xbfa", "a", "utf-8", ("bom_removed",)),
         (b"text/plain", b"a\0b", "a\ufffdb", "us-ascii", ("nul_replaced",)),
+        (b"text/plain; charset=gb2312", b"\x805 \xba\xc3", "€5 好", "gb18030", ("charset_wrong",)),
+        (b"text/plain; charset=gbk", b"\x81\x80\x80", "亐€", "gb18030", ("charset_wrong",)),
+        (b"text/plain; charset=x-windows-949", b"\xb0\xa1", "가", "windows-949", ()),
+        (
+            b"text/plain; charset=iso-8859-15",
+            b"\x93\xa4\x94",
+            "“€”",
+            "iso-8859-15",
+            ("charset_wrong",),
+        ),
+        (b"text/plain; charset=iso-8859-15", "“è”".encode(), "“è”", "utf-8", ("charset_wrong",)),
+        (b"text/plain, charset=utf-8", "è".encode(), "è", "utf-8", ("content_type_invalid",)),
+        (b"text/html", b"<meta charset=gbk>\xba\xc3", "好", "gbk", ()),
+        (
+            b"text/html; charset=us-ascii",
+            b'<meta http-equiv="Content-Type" content="text/html; charset=koi8-r">\xd4\xc1',
+            "та",
+            "koi8-r",
+            (),
+        ),
+        (b"text/html; charset=utf-8", b"<meta charset=gbk>\xc3\xa8", "è", "utf-8", ()),
+        (b"text/html", b"<meta charset=utf-16>\xc3\xa8", "è", "utf-8", ()),
+        (b"text/html", b"<meta charset=iso-2022-jp>\x1b$BF|\x1b(B", "日", "iso-2022-jp", ()),
         (b"text/plain", b"a\rb\nc\r\nd", "a\nb\nc\nd", "us-ascii", ()),
         (b"text/plain; charset=utf-8", "a\u2028b\x0bc".encode(), "a\u2028b\x0bc", "utf-8", ()),
     ],
@@ -104,6 +127,8 @@ def test_charsets(
         (b"base64", b"Y2Fm\r\nw6g", "cafè", ("base64_defect",)),
         (b"base64", b"Y2Fmw6g=\r\n--\r\nfooter", "cafè", ("base64_defect",)),
         (b"Base64 (comment)", b"Y2Fmw6g=", "cafè", ()),
+        (b'"base64"', b"Y2Fmw6g=", "cafè", ()),
+        (b"(comment) base64,", b"Y2Fmw6g=", "cafè", ()),
         (b"x-strange", b"a", "a", ("encoding_unknown",)),
         (b"8bit", "è".encode(), "è", ()),
     ],
@@ -210,6 +235,7 @@ def test_no_text_at_all_is_an_empty_text():
         (b'<p><a href=http://h/?q=">link</a> code 4711 said "x">', 'link code 4711 said "x">'),
         (b'<p><a href="a>b" x=\'>\' y=z>link</a> &#8364 5 &#x20AC, &#128;', "link € 5 €, €"),
         (b"<p>&#12345678 &#xFFFFFFF", "&#12345678 &#xFFFFFFF"),
+        (b"<p>&#00008364; &#x00000020AC; &#0;", "€ € \ufffd"),
         (b"<!-- <br> --><!doctype html><?xml x?></ >i <3 u < 4 <", "i <3 u < 4 <"),
         (b"a <b c", "a <b c"),
         (b"a <!-- c", "a <!-- c"),
@@ -250,6 +276,8 @@ def test_flowed_text(parameters: bytes, flowed: bytes, text: str):
         (b"=?utf-8*it?q?=E8?= x", "è x"),
         (b"=?unicode_escape?q?=5Cx41?=", r"\x41"),
         (b"=?x?z?y?= =?utf-8?b?a?=", "=?x?z?y?= =?utf-8?b?a?="),
+        (b"=?utf-8?q?what??= =?utf-8?q?_=3F?=", "what? ?"),
+        (b"=?utf-8?q?no end =?utf-8?q?=C3=A8?=", "=?utf-8?q?no end è"),
         (b"a\r\n\tfolded", "a folded"),
         ("è".encode(), "è"),
         (b"\xe8", "è"),
@@ -408,6 +436,30 @@ def test_a_boundary_is_found_however_it_is_written(content_type: bytes):
     content = b"--b\r\n\r\nhello\r\n--b--\r\n"
     email = read(HEAD + part(content_type, content))
     assert (email.text, email.warnings) == ("hello", ())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "warnings"),
+    [
+        (b"multipart/mixed; boundary='b'", ()),
+        (b'multipart/mixed; boundary="b', ()),
+        (b"multipart/mixed boundary=b", ("content_type_invalid",)),
+        (b"multipart/mixed, boundary=b", ("content_type_invalid",)),
+        (b'"multipart/mixed"; boundary=b', ("content_type_invalid",)),
+        (b"multipart; boundary=b", ("content_type_invalid",)),
+    ],
+)
+def test_a_boundary_is_found_against_the_rules(content_type: bytes, warnings: tuple[str, ...]):
+    """No SMS is delivered as the source of a multipart, because of a quote or a semicolon."""
+    content = b"--b\r\n\r\nhello\r\n--b--\r\n"
+    email = read(HEAD + part(content_type, content))
+    assert (email.text, email.warnings) == ("hello", warnings)
+
+
+def test_a_boundary_with_its_quotes_is_taken_as_it_is():
+    """Where it stands in the text as in the header, its quotes are its own."""
+    content = b"--'b'\r\n\r\n--b\r\nhello\r\n--'b'--\r\n"
+    assert read(HEAD + part(b"multipart/mixed; boundary='b'", content)).text == "--b\nhello"
 
 
 def test_a_boundary_in_pieces_is_put_together_in_their_order():

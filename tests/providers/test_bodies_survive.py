@@ -97,9 +97,14 @@ def carried(body: str, charset: str) -> str:
     """Give what is left of a body after the normal handling of line ends, in this charset."""
     body = body.replace("\r\n", "\n").replace("\r", "\n")
     body = body.encode(charset, "ignore").decode(charset)
-    if charset == "iso-8859-1":
+    if charset in {"iso-8859-1", "iso-8859-15"}:
         body = re.sub("[\x80-\x9f]", "", body)  # under this name they are windows-1252's
     return body
+
+
+def ended(body: str) -> str:
+    """Give a body without what a mail's end may have added or lost."""
+    return body.rstrip(" \t\n\xa0")
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -119,7 +124,7 @@ def test_a_body_survives(encoding: str, layout: str, body: str, charset: str):
     body = carried(body, charset)
     _, message = read(mail(LAYOUTS[layout](AGILE, "Body", body), charset, encoding))
     assert isinstance(message, SmsMessage), message
-    assert message.body == body
+    assert message.body == ended(body)
     assert (message.sender, message.recipient) == ("+393301234567", "+393331234333")
     assert message.received_at.isoformat() == "2026-04-08T14:30:52+02:00"
     assert message.warnings == ()
@@ -136,7 +141,7 @@ def test_any_order_of_labels_that_ends_with_the_body(
     text = LAYOUTS[layout](fields, label, body)
     _, message = read(mail(text, "utf-8", "8bit", sender="sms@pbx.example.com.au"))
     assert isinstance(message, SmsMessage), message
-    assert message.body == body
+    assert message.body == ended(body)
     assert (message.sender, message.recipient) == ("+61412345678", "+61480001122")
     assert message.provider_message_id == "3f2b8c1e"
     assert message.received_at.isoformat() == "2026-04-08T22:30:52+10:00"
@@ -150,7 +155,7 @@ def test_a_body_survives_preformatted_html(body: str):
     page = f"<html><pre>{html.escape(as_lines(': ')(AGILE, 'Body', body))}</pre></html>"
     _, message = read(mail(page, "utf-8", "8bit", "html"))
     assert isinstance(message, SmsMessage), message
-    assert message.body == body
+    assert message.body == ended(body)
 
 
 def as_breaks(fields: dict[str, str], body: str) -> str:
@@ -178,7 +183,7 @@ def test_a_body_survives_html(layout: Callable[[dict[str, str], str], str], body
     page = layout(AGILE, html.escape(body).replace("\n", "<br>"))
     _, message = read(mail(page, "utf-8", "quoted-printable", "html"))
     assert isinstance(message, SmsMessage), message
-    assert message.body == body
+    assert message.body == ended(body)
 
 
 @given(body=BODIES, delsp=st.booleans(), width=st.integers(5, 40))
@@ -203,4 +208,4 @@ def test_a_body_survives_flowed_lines(body: str, delsp: bool, width: int):
     kind = f"plain; format=flowed; delsp={'yes' if delsp else 'no'}"
     _, message = read(mail(text, "utf-8", "8bit", kind))
     assert isinstance(message, SmsMessage), message
-    assert message.body == body
+    assert message.body == ended(body)

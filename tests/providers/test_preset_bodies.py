@@ -83,6 +83,10 @@ BODIES = st.text(
 ).filter(lambda body: not body.startswith((" ", "\t", "\xa0")) and not body.endswith("\n"))
 
 
+# Whose layout has something behind the SMS, so that its blanks are seen to be its own.
+ENCLOSED = frozenset({"kalkun", "lox24", "openvbx", "playsms"})
+
+
 def test_every_preset_has_its_layout() -> None:
     """None is left out of what follows."""
     assert set(LAYOUTS) == set(presets.DECLARED)
@@ -97,10 +101,11 @@ def test_every_preset_has_its_layout() -> None:
 @example(body="YOUR ACCOUNT\nTo respond to this text message\nok")
 @example(body="\n\nleading")
 def test_a_body_survives(name: str, body: str) -> None:
-    """Character for character, what looks like the layout included."""
+    """Character for character, what looks like the layout included, up to blanks at the end."""
     head, layout = LAYOUTS[name]
     head += f"{DATE}Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
     content = base64.encodebytes(layout(body).encode()).decode()
     _, message = read((head + content).replace("\n", "\r\n").encode())
     assert isinstance(message, SmsMessage), message
-    assert (message.provider, message.body) == (name, body)
+    kept = body if name in ENCLOSED else body.rstrip(" \t\n\xa0")
+    assert (message.provider, message.body) == (name, kept)

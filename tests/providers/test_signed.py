@@ -155,8 +155,8 @@ def test_moved_blanks_cut_nowhere_else(template: str, text: str) -> None:
     ("text", "footer", "body"),
     [
         ("hi\n-- \nACME\n", "^-- $", "hi"),
-        ("hi  there \n\n--\nACME\n", "^-- $", "hi  there "),
-        ("hi\t\nSent   by ACME\n", "^Sent by", "hi\t"),
+        ("hi  there \n\n--\nACME\n", "^-- $", "hi  there"),
+        ("hi\t\nSent   by ACME\n", "^Sent by", "hi"),
         (" a  b\n", "^x", " a  b"),
     ],
 )

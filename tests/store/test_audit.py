@@ -158,6 +158,9 @@ TAMPERED = {
     "the ledger adds up": [
         f"UPDATE arrivals SET outcome = 'message' WHERE id = {QUARANTINED}",
     ],
+    "the counts of what is open are right": [
+        "UPDATE tallies SET count = count + 1 WHERE state = 'held'"
+    ],
 }
 
 

@@ -23,6 +23,7 @@ from bridge.model import Post
 from bridge.providers.posts import (
     agile,
     capcom6,
+    certificate,
     declared,
     mobile_api_connect,
     presets,
@@ -30,9 +31,9 @@ from bridge.providers.posts import (
     twilio,
     url_networks,
 )
-from bridge.providers.posts.base import Answer, Build, Context, Posts
+from bridge.providers.posts.base import Answer, Build, Client, Context, Posts
 
-__all__ = ["FORMATS", "Answer", "Posts", "build_one", "url_of"]
+__all__ = ["FORMATS", "Answer", "Client", "Posts", "build_one", "url_of"]
 
 
 def _declared(name: str, context: Context) -> Posts:
@@ -58,7 +59,14 @@ def build_one(provider: ProviderSettings, key: str, settings: PostsSettings) -> 
     urls = [url_of(settings, provider.name, token) for token in provider.post.all_tokens]
     known = [each for each in urls if each is not None]
     context = Context(provider, provider.post, key, known)
-    return _only_from(provider.post.networks, _build(context))
+    built = _only_from(provider.post.networks, _build(context))
+    names = provider.post.certificate_names
+    if names and not (settings.tls_client_ca and settings.tls_listen):
+        raise ConfigError(
+            f"{key}.post.certificate_names",
+            "nothing asks for a certificate: set tls_listen and tls_client_ca in [posts]",
+        )
+    return certificate.require(names, built) if names else built
 
 
 def _build(context: Context) -> Posts:
@@ -97,11 +105,11 @@ def _only_from(networks: Sequence[IPv4Network | IPv6Network], built: Posts) -> P
     if not networks:
         return built
 
-    def admit(post: Post, peer: str | None, at: datetime) -> str | None:
-        address = ip_address(peer) if peer is not None else None
+    def admit(post: Post, client: Client, at: datetime) -> str | None:
+        address = ip_address(client.address) if client.address is not None else None
         if address is None or not any(address in network for network in networks):
             return "the client's address is in none of the networks"
-        return built.admit(post, peer, at)
+        return built.admit(post, client, at)
 
     return replace(built, admit=admit)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from bridge import numbers, posts
@@ -38,7 +38,19 @@ class Answer:
     content_type: str | None = None
 
 
-def anyone(_post: Post, _peer: str | None, _at: datetime) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who made a request: its address, and the certificate that its connection showed.
+
+    The certificate is as `ssl` has it, if one of the CAs in the config signed it; the address is
+    the one behind the proxies that the config names.
+    """
+
+    address: str | None = None
+    certificate: Mapping[str, Any] | None = None
+
+
+def anyone(_post: Post, _client: Client, _at: datetime) -> str | None:
     """Admit any caller."""
     return None
 
@@ -48,10 +60,10 @@ class Posts:
     """One configured provider's posts: pure functions, which never raise.
 
     `admit` returns why a caller is refused, or None. It is given the request with all its headers,
-    the client's address and the time, and is asked once, when the post comes in: what it checks
-    (passwords, tokens, the address) is not stored. `stored` returns the part of the request that
-    is. From that alone, `verify` returns why the post is believed, or a sentence why it isn't, and
-    `read` what it says; both get the time of arrival, and are asked again for a reparse.
+    the client and the time, and is asked once, when the post comes in: what it checks (passwords,
+    tokens, the address, the certificate) is not stored. `stored` returns the part of the request
+    that is. From that alone, `verify` returns why the post is believed, or a sentence why it isn't,
+    and `read` what it says; both get the time of arrival, and are asked again for a reparse.
 
     `answer` returns the success of a post. `failure` has the body and type of every other answer;
     its status is replaced.
@@ -63,7 +75,7 @@ class Posts:
     success: Answer = Answer()
     failure: Answer = Answer(503)
     methods: frozenset[str] = field(default=frozenset({"POST"}))
-    admit: Callable[[Post, str | None, datetime], str | None] = anyone
+    admit: Callable[[Post, Client, datetime], str | None] = anyone
     stored: Callable[[Post], Post] = posts.stored
     echo: Callable[[Post], str] | None = None  # the id that the success repeats at {id}
 
@@ -139,15 +151,17 @@ def by_token(_post: Post, _at: datetime) -> Trust | str:
 
 
 def hex_hmac(keys: Sequence[bytes], signed: bytes, given: str) -> bool:
-    """Return whether `given` is the HMAC-SHA256 of `signed`, in hex, with one of the keys."""
-    computed = [hmac.digest(key, signed, hashlib.sha256).hex() for key in keys]
-    return matches(computed, given.lower())
+    """Return whether `given` is the HMAC-SHA256 of `signed`, in lower hex, with one of the keys."""
+    return matches((hmac.digest(key, signed, hashlib.sha256).hex() for key in keys), given)
 
 
-def matches(computed: Sequence[str], given: str) -> bool:
-    """Compare in constant time with each that would be right, however early one is."""
+def matches(right: Iterable[str], given: str) -> bool:
+    """Compare with each that would be right, in constant time, until one is.
+
+    They can be computed one by one: an HMAC costs, and mostly the first one is right.
+    """
     text = given.encode("utf-8", "surrogateescape")
-    return sum(hmac.compare_digest(each.encode(), text) for each in computed) > 0
+    return any(hmac.compare_digest(each.encode(), text) for each in right)
 
 
 def fresh(written: str, at: datetime, tolerance: timedelta = TOLERANCE, unit: float = 1.0) -> bool:

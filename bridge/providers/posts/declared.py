@@ -19,6 +19,7 @@ from bridge.providers.formats import read_formats
 from bridge.providers.posts import presets
 from bridge.providers.posts.base import (
     Answer,
+    Client,
     Context,
     Fields,
     Posts,
@@ -86,7 +87,7 @@ class _Proof:
     """What is checked when a post comes in, what may be checked again, and what is not stored."""
 
     verify: Callable[[Post, datetime], Trust | str]
-    admit: Callable[[Post, str | None, datetime], str | None]
+    admit: Callable[[Post, Client, datetime], str | None]
     secret_names: frozenset[str]
 
 
@@ -104,7 +105,7 @@ def _proof(context: Context, template: PostTemplateSettings) -> _Proof:
         shown.append(f"the signature ({place.shown})")
         names |= {place.header or place.parameter or ""}
 
-    def admit(post: Post, _peer: str | None, at: datetime) -> str | None:
+    def admit(post: Post, _client: Client, at: datetime) -> str | None:
         refused = login.refusal(post) if login is not None else None
         if refused is None and signature is not None and not covers:
             return signature.refusal(post, at)

@@ -105,9 +105,9 @@ class Signature:
             return signature is not None and any(
                 _ed25519(key, text, signature) for key, text in texts
             )
-        made = [hmac.digest(key, text, _HASHES[settings.algorithm]) for key, text in texts]
+        made = (hmac.digest(key, text, _HASHES[settings.algorithm]) for key, text in texts)
         folded = given.lower() if settings.encoding == "hex-any-case" else given
-        return matches([_encoded(each, settings.encoding) for each in made], folded)
+        return matches((_encoded(each, settings.encoding) for each in made), folded)
 
     def _stale(self, sheet: Sheet, at: datetime) -> str | None:
         settings = self.settings

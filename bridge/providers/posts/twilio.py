@@ -6,7 +6,7 @@ Every answer is TwiML, since Twilio sends a text answer to the person as an SMS.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -36,12 +36,12 @@ def build(context: Context) -> Posts:
         pairs = _signed_parameters(post)
         if isinstance(pairs, str):
             return pairs
-        computed = [
+        computed = (
             signature(key, url, pairs)
             for key in keys
             for base in urls
             for url in _spellings(f"{base}?{post.query}" if post.query else base)
-        ]
+        )
         return SIGNED if matches(computed, given) else "X-Twilio-Signature is missing or wrong"
 
     def read(post: Post, at: datetime) -> Read:
@@ -67,14 +67,12 @@ def _signed_parameters(post: Post) -> Sequence[tuple[str, str]] | str:
     return ()
 
 
-def _spellings(url: str) -> Sequence[str]:
-    """Give the URL without and with its port: Twilio's own checks accept both."""
+def _spellings(url: str) -> Iterator[str]:
+    """Give the URL as it is, without and with its port: Twilio's own checks accept all."""
+    yield url
     parts = urlsplit(url)
     host = parts.hostname or ""
     host = f"[{host}]" if ":" in host else host
     port = parts.port or _PORTS.get(parts.scheme)
-    return (
-        url,
-        urlunsplit(parts._replace(netloc=host)),
-        urlunsplit(parts._replace(netloc=f"{host}:{port}")),
-    )
+    yield urlunsplit(parts._replace(netloc=host))
+    yield urlunsplit(parts._replace(netloc=f"{host}:{port}"))

@@ -20,7 +20,7 @@ from bridge.net.http_server import HttpServer
 from bridge.net.limits import Budget, HttpLimits, network_of
 from bridge.net.listening import peer_address
 from bridge.net.tls import server_context
-from bridge.providers.posts import Answer, Posts
+from bridge.providers.posts import Answer, Client, Posts
 from bridge.sources.throttled_log import ThrottledLog
 
 log = logs.logger("posts")
@@ -105,7 +105,7 @@ class PostSource:
         """Read the certificate again; ConfigError if it cannot be used."""
         certificate, key = self._settings.tls_certificate, self._settings.tls_key
         if self._settings.tls_listen and certificate is not None and key is not None:
-            self._tls.tls = server_context(certificate, key, "posts")
+            self._tls.tls = server_context(certificate, key, "posts", self._settings.tls_client_ca)
 
     def report(self) -> Report:
         """Return whether it listens."""
@@ -116,14 +116,15 @@ class PostSource:
         provider = self._providers.get(name)
         token = request.match_info["token"]
         right = _same(token, self._tokens.get(name, _NO_TOKENS))
+        peer = self._peer(request)
         if provider is None or not right:
-            self._throttled.warning("posts.wrong_token", peer=self._peer(request))
+            self._throttled.warning("posts.wrong_token", peer=peer)
             if provider is not None:  # a name that somebody made up would be a series for ever
                 metrics.POSTS_REFUSED.labels(name, "404").inc()
             return _response(_NOT_FOUND)
-        return _response(await self._take(provider, request))
+        return _response(await self._take(provider, request, peer))
 
-    async def _take(self, provider: Posts, request: web.Request) -> Answer:
+    async def _take(self, provider: Posts, request: web.Request, peer: str | None) -> Answer:
         """Return the provider's success if and only if the post is stored."""
 
         def refuse(status: int) -> Answer:
@@ -135,9 +136,9 @@ class PostSource:
         size = request.content_length
         if size is not None and size > self._settings.max_body:
             return refuse(413)
-        share = self._budget.share(network_of(self._peer(request)))
+        share = self._budget.share(network_of(peer))
         if not share.grow(size if size is not None else int(self._settings.max_body)):
-            self._throttled.warning("posts.memory", peer=self._peer(request))
+            self._throttled.warning("posts.memory", peer=peer)
             return refuse(503)
         try:
             try:
@@ -149,14 +150,15 @@ class PostSource:
                 return refuse(415)
             now = self._clock()
             post = provider.stored(whole)
-            verdict = provider.admit(whole, self._peer(request), now) or provider.verify(post, now)
+            verdict = provider.admit(whole, _client(request, peer), now) or provider.verify(
+                post, now
+            )
             if isinstance(verdict, str):
                 self._throttled.warning(
-                    "posts.refused", provider=provider.name, peer=self._peer(request),
-                    detail=verdict,
-                )  # fmt: skip
+                    "posts.refused", provider=provider.name, peer=peer, detail=verdict
+                )
                 return refuse(401)
-            arrival = Arrival(Caller(self._peer(request)), "posts", posts.encode(post), now)
+            arrival = Arrival(Caller(peer, verdict), "posts", posts.encode(post), now)
             return provider.answer(post) if await self._store(arrival) else refuse(503)
         finally:
             share.close()
@@ -193,6 +195,11 @@ def _post(request: web.Request, provider: str, body: bytes) -> Post:
     query = request.rel_url.raw_query_string
     headers = posts.lower_case(request.headers.items())
     return Post(request.method, posts.PREFIX + provider, query, headers, body)
+
+
+def _client(request: web.Request, peer: str | None) -> Client:
+    transport = request.transport
+    return Client(peer, transport.get_extra_info("peercert") if transport else None)
 
 
 def _same(token: str, right: Sequence[str]) -> bool:

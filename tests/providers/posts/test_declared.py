@@ -16,7 +16,7 @@ from bridge.config.posts import PostsSettings
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.model import Ignored, Post, SmsMessage, Trust, Unreadable
-from bridge.providers.posts import Posts, build_one
+from bridge.providers.posts import Client, Posts, build_one
 
 NOW = datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)
 TOKEN = "0123456789abcdef-token"
@@ -247,9 +247,9 @@ def test_a_signature_of_the_time_alone() -> None:
         return form({**FORM, "ts": str(at), "sign": sign})
 
     now = int(NOW.timestamp() * 1000)
-    assert provider.admit(made(now + 59_000), None, NOW) is None
-    assert provider.admit(made(now - 61_000), None, NOW) is not None
-    assert provider.admit(form({**FORM, "ts": str(now)}), None, NOW) is not None
+    assert provider.admit(made(now + 59_000), Client(), NOW) is None
+    assert provider.admit(made(now - 61_000), Client(), NOW) is not None
+    assert provider.admit(form({**FORM, "ts": str(now)}), Client(), NOW) is not None
     stored = provider.stored(made(now))
     assert b"sign=" not in stored.body
     verdict = provider.verify(stored, NOW)
@@ -273,16 +273,16 @@ def test_logins(login: dict[str, object], shown: dict[str, str]) -> None:
     provider = built({**PLACES, "login": login}, passwords=["new", SECRET], username="me")
     values = {**FORM, "key": SECRET} if login["kind"] == "parameter" else FORM
     post = form(values, **shown)
-    assert provider.admit(post, None, NOW) is None
+    assert provider.admit(post, Client(), NOW) is None
     stored = provider.stored(post)
     assert SECRET.encode() not in posts.encode(stored)
     assert "key" not in stored.body.decode()
     assert one(provider, post).body == "hello"
     for name, value in shown.items():
         for wrong in ("", value[:-1], f"{value}x", value.swapcase(), "\udcff"):
-            assert provider.admit(form(values, **{name: wrong}), None, NOW) is not None
-    assert provider.admit(form(FORM), None, NOW) is not None
-    assert provider.admit(form({**FORM, "key": "wrong"}), None, NOW) is not None
+            assert provider.admit(form(values, **{name: wrong}), Client(), NOW) is not None
+    assert provider.admit(form(FORM), Client(), NOW) is not None
+    assert provider.admit(form({**FORM, "key": "wrong"}), Client(), NOW) is not None
 
 
 def test_a_login_and_a_signature() -> None:
@@ -295,8 +295,11 @@ def test_a_login_and_a_signature() -> None:
     post = document(FORM)
     made = hmac.new(SECRET.encode(), post.body, "sha256").hexdigest()
     genuine = document(FORM, **{"x-sig": made, "x-key": "pw"})
-    assert provider.admit(genuine, None, NOW) is None
-    assert provider.admit(document(FORM, **{"x-sig": made, "x-key": SECRET}), None, NOW) is not None
+    assert provider.admit(genuine, Client(), NOW) is None
+    assert (
+        provider.admit(document(FORM, **{"x-sig": made, "x-key": SECRET}), Client(), NOW)
+        is not None
+    )
     stored = provider.stored(genuine)
     assert stored.headers.keys() == {"content-type", "x-sig"}
     verdict = provider.verify(stored, NOW)

@@ -17,7 +17,7 @@ from bridge.config.posts import PostsSettings
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.model import Ignored, Post, SmsMessage, Trust
-from bridge.providers.posts import Posts, build_one, presets
+from bridge.providers.posts import Client, Posts, build_one, presets
 from tests.providers.posts.signers import (
     HOST,
     HS256,
@@ -72,7 +72,7 @@ def signed(case: str, keys: Keys | None = None, at: datetime = NOW) -> Post:
 
 def judge(provider: Posts, post: Post, at: datetime = NOW) -> Trust | str:
     """Judge a request as the listener does, and then as a reparse does."""
-    refused = provider.admit(post, "192.0.2.1", at)
+    refused = provider.admit(post, Client("192.0.2.1"), at)
     if refused is not None:
         return refused
     stored = posts.decode(posts.encode(provider.stored(post)))
@@ -264,7 +264,7 @@ def test_a_callers_secret_is_not_stored(name: str) -> None:
     stored = provider.stored(post)
     assert stored == replace(fixture(name), headers=stored.headers)
     assert "authorization" not in stored.headers
-    assert provider.admit(stored, None, NOW) is not None
+    assert provider.admit(stored, Client(), NOW) is not None
 
 
 def test_what_is_needed_to_check_again_is_stored() -> None:
@@ -289,9 +289,9 @@ def test_only_named_networks_may_call() -> None:
     for name, secrets in (("infobip", ()), ("twilio", (SECRET,))):
         provider = built(name, *secrets, networks=["192.0.2.0/24"])
         post = fixture("infobip")
-        assert provider.admit(post, "192.0.2.77", NOW) is None
-        assert provider.admit(post, "198.51.100.1", NOW) is not None
-        assert provider.admit(post, None, NOW) is not None
+        assert provider.admit(post, Client("192.0.2.77"), NOW) is None
+        assert provider.admit(post, Client("198.51.100.1"), NOW) is not None
+        assert provider.admit(post, Client(), NOW) is not None
 
 
 def test_a_zone_is_never_guessed() -> None:

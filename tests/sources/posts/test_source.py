@@ -18,7 +18,7 @@ from bridge.config.load import load
 from bridge.config.settings import Settings
 from bridge.errors import StoreFull, StoreUnavailable
 from bridge.intake import Intake
-from bridge.model import Arrival, Envelope, Receipt, Unreadable
+from bridge.model import Arrival, Caller, Envelope, Receipt, Trust, Unreadable
 from bridge.operations import quarantine as operations
 from bridge.reader import Reading
 from bridge.sources.posts.source import PostSource
@@ -71,9 +71,9 @@ MAIL = (
 )
 
 
-def settings(folder: Path) -> Settings:
+def settings(folder: Path, text: str = CONFIG) -> Settings:
     path = folder / "config.toml"
-    path.write_text(CONFIG)
+    path.write_text(text)
     path.chmod(0o600)
     return load(path)
 
@@ -105,9 +105,11 @@ Accept = Callable[[Arrival], Awaitable[Receipt]]
 
 
 @asynccontextmanager
-async def running(folder: Path, accept: Accept | None = None) -> AsyncIterator[Line]:
+async def running(
+    folder: Path, accept: Accept | None = None, text: str = CONFIG
+) -> AsyncIterator[Line]:
     """Run the source of the config; `accept` stands in for the intake."""
-    config = settings(folder)
+    config = settings(folder, text)
     store = await Store.open(
         config.store,
         owner="us",
@@ -316,6 +318,19 @@ def test_a_mail_that_begins_like_a_post_is_no_post(tmp_path: Path) -> None:
     found = asyncio.run(reader.read(arrival))
     assert isinstance(found, Unreadable)
     assert found.provider is None
+
+
+def test_what_the_source_believed_is_not_judged_twice(tmp_path: Path) -> None:
+    """A signature is checked once as it comes in; what is read back from the store, anew."""
+    reader = app.reader_of(settings(tmp_path))
+    raw = b"POST /in/twilio HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded\r\n\r\n"
+    raw += b"From=%2B15550100&To=%2B15550101&Body=x&MessageSid=SM1"
+    believed = Trust("signature", "seen by the source")
+    for origin, trust in ((Caller("127.0.0.1", believed), believed), (Caller("127.0.0.1"), None)):
+        found = asyncio.run(reader.read(Arrival(origin, "posts", raw, app.now())))
+        assert isinstance(found, Unreadable if trust is None else Reading)
+        if isinstance(found, Reading):
+            assert found.messages[0].message.trust == trust
 
 
 def test_no_log_line_holds_a_token_or_number(
