@@ -122,12 +122,6 @@ def _about_sources(settings: Settings) -> Iterator[str]:
             "smtp.recipients is empty while SMTP listens beyond this machine: "
             "mail to any address is taken"
         )
-    left = [each.name for each in settings.imap if str(each.on_message) in ("seen", "leave")]
-    if settings.retention.records and left:
-        yield (
-            f"retention.records: mails stay in imap.{', imap.'.join(left)}; one that is older is "
-            "delivered again if the folder is read again, so let on_message move or delete them"
-        )
     if settings.http.listen and is_open(settings.http.listen):
         yield "http.listen is beyond this machine: health and metrics are open to the network"
 

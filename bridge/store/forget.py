@@ -41,7 +41,7 @@ def forget_messages(connection: Connection, ids: Sequence[str]) -> int:
         .where(own, deliveries.c.replay != 0)
         .group_by(deliveries.c.replay)
     )
-    counts = {f"{_OF_REPLAY}{number}": count for number, count in replayed.tuples()}
+    counts: dict[str, int] = {f"{_OF_REPLAY}{number}": count for number, count in replayed}
     of_attempts = attempts.c.delivery_id.in_(select(deliveries.c.id).where(own))
     for table, which in (
         (attempts, of_attempts),
@@ -71,7 +71,7 @@ def deleted_of(replay: ColumnElement[int]) -> ColumnElement[int]:
 def deleted_totals(connection: Connection) -> dict[str, int]:
     """Return how many rows of each table were deleted, as `deleted.TABLE`."""
     found = select(deleted.c.kind, _COUNT).where(~deleted.c.kind.startswith(_OF_REPLAY))
-    return {f"deleted.{kind}": count for kind, count in connection.execute(found).tuples()}
+    return {f"deleted.{kind}": count for kind, count in connection.execute(found)}
 
 
 def _delete(connection: Connection, table: Table, which: ColumnElement[bool]) -> int:

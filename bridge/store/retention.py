@@ -182,10 +182,18 @@ _OF_MESSAGE: Final = (
 )
 _DELIVERED: Final = ~undelivered(messages.c.id)
 _RAW_DUE: Final = or_(arrivals.c.message_id.is_(None), ~undelivered(arrivals.c.message_id))
-# The newest arrival stays, since SQLite would give its id once more.
+_LAST_DELIVERY: Final = select(func.max(deliveries.alias("last").c.id)).scalar_subquery()
+_LAST_DELIVERED: Final = (
+    select(events.c.message_id)
+    .join(deliveries, deliveries.c.event_id == events.c.id)
+    .where(deliveries.c.id == _LAST_DELIVERY)
+    .scalar_subquery()
+)
+# The newest arrival and delivery stay, since SQLite would give their ids once more.
 _RECORD: Final = and_(
     arrivals.c.outcome != ArrivalOutcome.QUARANTINE,
     arrivals.c.id < select(func.max(arrivals.alias("newest").c.id)).scalar_subquery(),
+    func.coalesce(arrivals.c.message_id, "") != func.coalesce(_LAST_DELIVERED, literal("-")),
 )
 _REPEATS: Final = arrivals.alias("repeats")
 _RECORD_DUE: Final = or_(
@@ -215,8 +223,9 @@ def _write_anew(connection: Connection, ids: Sequence[int]) -> None:
     """
     small = and_(arrivals.c.id.in_(ids), arrivals.c.purged_at.is_not(None))
     rows = [dict(row) for row in connection.execute(select(arrivals).where(small)).mappings()]
-    connection.execute(delete(arrivals).where(small))
-    connection.execute(insert(arrivals), rows)
+    if rows:
+        connection.execute(delete(arrivals).where(small))
+        connection.execute(insert(arrivals), rows)
 
 
 def _purge_bodies(connection: Connection, ids: Sequence[int], now: datetime) -> int:

@@ -237,17 +237,6 @@ def test_evidence_that_a_mailbox_never_has_is_warned_of(smsbridge: Smsbridge, co
     assert wanted in " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
 
 
-def test_records_that_are_deleted_before_their_mails_are_warned_of(
-    smsbridge: Smsbridge, config: Path
-) -> None:
-    """Mails that stay in a folder would be delivered again when it is read again."""
-    text = config.read_text() + MAILBOXES
-    for lines, warned in (("", False), ('[retention]\nrecords = "365d"\n', True)):
-        config.write_text(text + lines)
-        found = " ".join(smsbridge("check", "-c", config, "--json").document["warnings"])
-        assert ("retention.records" in found) is warned
-
-
 def test_what_the_server_says_is_told(smsbridge: Smsbridge, config: Path) -> None:
     """The plan names whose word is believed, and about which domains."""
     config.write_text(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -24,5 +24,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it; an older program would take a replay's deleted deliveries for a loss."""
-    op.drop_table("deleted")
+    """Refuse: an older program would take what was deleted for a loss."""
+    raise NotImplementedError("the counts cannot be undone: restore the backup")
