@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictInt, field_validator, model_validator
 
-from bridge.config.pattern import Finder, Pattern
+from bridge.config.pattern import Finder, Pattern, SearchPattern
 from bridge.config.strict import Strict
 from bridge.config.times import TimeFormat
 from bridge.config.values import AddressOrDomain
@@ -102,6 +102,12 @@ class PlaceSettings(Strict):
     def kind(self) -> str:
         """Which kind of place it is."""
         return next(name for name in KINDS if getattr(self, name) is not None)
+
+    @property
+    def patterns(self) -> Sequence[SearchPattern]:
+        """The patterns by which it is found."""
+        found = (self.subject, self.text, self.after, self.pattern)
+        return [each for each in found if each is not None]
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bridge import numbers
-from bridge.config.pattern import MAX_MATCHES, Match, SearchPattern
+from bridge.config.pattern import STEPS, Match, SearchPattern
 from bridge.config.template import IgnoreSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
 from bridge.providers.base import (
     MAIL_SPLIT,
     MAX_BODY,
     MAX_FIELD,
-    MAX_TEXT,
     TIME_FROM_MAIL,
     Explanation,
     FieldLocation,
@@ -31,6 +30,7 @@ from bridge.text import without_end
 MAX_MESSAGES: Final = 50  # in one mail
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MAX_ADDRESS: Final = 320  # characters (RFC 5321, 4.5.3.1)
 _RECIPIENTS: Final = ("to", "cc", "delivered-to", "x-original-to", "envelope-to")
 KEYS: Final[Mapping[Field, str]] = {
     Field.SENDER: "from",
@@ -64,7 +64,8 @@ class Marks:
             return False
         if self.recipient is not None:
             named = (value for header in _RECIPIENTS for value in email.headers.get(header, ()))
-            if not any(each in self.recipient for value in named for each in addresses(value)):
+            found = (each for value in named for each in addresses(value))
+            if not any(each in self.recipient for each in found if len(each) <= _MAX_ADDRESS):
                 return False
         return _have(email, self.headers)
 
@@ -105,6 +106,7 @@ class TemplateProvider:
     split: SearchPattern | None
     ignore: tuple[IgnoreSettings, ...]
     headers_read: frozenset[str]
+    max_text: int  # characters; fewer, the more its patterns weigh
 
     def matches(self, email: Email) -> bool:
         """Return whether a mail is this provider's: an SMS, or one that `ignore` names."""
@@ -121,19 +123,21 @@ class TemplateProvider:
         why = self._ignored(email)
         if why is not None:
             return Ignored(why, self.name)
-        if len(email.text) > MAX_TEXT:
-            return self._unreadable(f"the text is longer than {MAX_TEXT} characters")
+        if self._is_over(email, parts=1):
+            return self._too_long
         if self.split is None:
             return self._read(email, email.text)
         lines = list(self.split.all(email.text))
         parts = [part for part in _parts(email.text, lines) if part.strip()]
-        if not 1 <= len(parts) <= MAX_MESSAGES or len(lines) == MAX_MATCHES:
+        if not 1 <= len(parts) <= MAX_MESSAGES or len(lines) == self.split.most(email.text):
             count = f"more than {MAX_MESSAGES}" if parts else "no"
             return self._unreadable(
                 f"there are {count} parts between the lines that split the mail"
             )
         if len(parts) == 1:
             return self._read(email, parts[0])
+        if self._is_over(email, len(parts)):
+            return self._too_long
         messages: list[SmsMessage] = []
         layout = _opening(self.find(email, parts[0]), parts[0])
         for number, part in enumerate(parts, 1):
@@ -166,7 +170,7 @@ class TemplateProvider:
 
     def explain(self, email: Email) -> Explanation:
         """Explain what `matches` and `read_email` make of a mail; of its first SMS, if several."""
-        text = email.text[:MAX_TEXT]
+        text = email.text[: self.max_text]
         start = 0
         if self.split is not None:
             parts = _parts(text, self.split.all(text))
@@ -260,10 +264,24 @@ class TemplateProvider:
                 (rule.sender is None or (email.sender or "") in Senders.of([rule.sender]))
                 and (rule.subject is None or email.subject in rule.subject)
                 and _have(email, rule.headers)
-                and (rule.text is None or email.text[:MAX_TEXT] in rule.text)
+                and (rule.text is None or email.text[: self.max_text] in rule.text)
             ):
                 return rule.why
         return None
+
+    def _is_over(self, email: Email, parts: int) -> bool:
+        """Return whether there is more to search than `max_text`; headers are for each part."""
+        headers = sum(
+            len(value) for name in self.headers_read for value in email.headers.get(name, ())
+        )
+        return len(email.text) + parts * (len(email.subject) + headers) > self.max_text
+
+    @property
+    def _too_long(self) -> Unreadable:
+        return self._unreadable(
+            f"text and headers are longer than {self.max_text} characters, the most that this "
+            "provider's patterns are tried on (more, with lower counts in them)"
+        )
 
     def _unreadable(self, detail: str) -> Unreadable:
         return Unreadable(Reason.UNREADABLE, detail, self.name)
@@ -274,10 +292,13 @@ def _names(places: tuple[Place, ...]) -> str:
 
 
 def _have(email: Email, headers: Mapping[str, SearchPattern]) -> bool:
-    return all(
-        any(value in pattern for value in email.headers.get(name, ()))
-        for name, pattern in headers.items()
-    )
+    for name, pattern in headers.items():
+        values = email.headers.get(name, ())
+        if pattern.weight * sum(map(len, values)) > STEPS:
+            return False
+        if not any(value in pattern for value in values):
+            return False
+    return True
 
 
 def _parts(text: str, separators: Iterable[Match]) -> Iterator[str]:
@@ -302,7 +323,7 @@ def _without_footers(body: Value, footers: tuple[SearchPattern, ...]) -> Value:
     text = body.text
     for footer in footers:
         found = list(footer.all(text))
-        if 0 < len(found) < MAX_MATCHES:
+        if 0 < len(found) < footer.most(text):
             text = without_end(text[: text.rfind("\n", 0, found[-1].whole[0]) + 1])
     return _shortened(body, text)
 
