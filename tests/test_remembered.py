@@ -79,8 +79,9 @@ def test_all_that_is_remembered_is_little() -> None:
 @given(st.lists(st.lists(st.sampled_from(WORDS), max_size=4).map(b"".join), max_size=30))
 def test_a_content_type_is_read_the_same_after_any_others(written: list[bytes]) -> None:
     """What mails before it said about theirs decides nothing."""
-    for each in written:
-        assert mime._content_type(each) == mime._content_type.function(each)
+    for each, default in product(written, ("text/plain", "message/rfc822")):
+        found = mime._content_type(each, default)
+        assert found == mime._content_type.function(each, default)
 
 
 @given(st.lists(st.lists(st.sampled_from(ADDRESSES), max_size=4).map(b"".join), max_size=30))
@@ -118,6 +119,6 @@ def test_a_mail_is_read_the_same_after_any_other() -> None:
 
 def test_a_result_cannot_be_changed() -> None:
     """The next mail gets the same object."""
-    _, parameters, _ = mime._content_type(b"text/plain; charset=utf-8")
+    _, parameters, _ = mime._content_type(b"text/plain; charset=utf-8", "text/plain")
     with pytest.raises(TypeError):
         parameters["charset"] = "utf-7"  # type: ignore[index]

@@ -18,6 +18,7 @@ from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
 from bridge.store.counting import count_open
 from bridge.store.endpoints import PENDING
+from bridge.store.forget import deleted_totals
 from bridge.store.rules import RULES, Rule
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 from bridge.store.tallies import read_counts
@@ -86,6 +87,7 @@ class Audit:
     brought: int = 0  # messages, by the arrivals that brought them
     ended_leases: int = 0
     wrong_counts: str = ""
+    deleted: dict[str, int] = field(default_factory=dict)
 
     def go_on(self, connection: Connection, now: datetime, rows: int = ROWS) -> int:
         """Judge up to so many rows within the given read transaction; return how many it had.
@@ -95,6 +97,7 @@ class Audit:
         postgres.take_time(connection)
         if self.table == len(_TABLES):
             self.wrong_counts = _wrong_counts(connection)
+            self.deleted = deleted_totals(connection)
             self.done = True
             return 0
         table = _TABLES[self.table]
@@ -118,7 +121,7 @@ class Audit:
         wrong = self._wrong_sums()
         found.append(Check(_SUMS, not wrong, wrong))
         found.append(Check(_KEPT, not self.wrong_counts, self.wrong_counts))
-        return AuditReport(tuple(found), self._totals(), tuple(self._notes()))
+        return AuditReport(tuple(found), self._totals() | self.deleted, tuple(self._notes()))
 
     def _judge(self, connection: Connection, table: Table, part: _Part, now: datetime) -> int:
         rows = self._count(connection, table, part)

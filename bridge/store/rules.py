@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, or_, select
 
 from bridge.model import ArrivalOutcome, DeliveryState
+from bridge.store.forget import deleted_of
 from bridge.store.retention import UNDELIVERED
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 
@@ -114,7 +115,7 @@ def _replay_miscounted() -> Select[object]:
         .where(deliveries.c.replay == replays.c.id)
         .scalar_subquery()
     )
-    return select(replays.c.id).where(written != replays.c.written)
+    return select(replays.c.id).where(written + deleted_of(replays.c.id) != replays.c.written)
 
 
 def _replayed_by_none() -> Select[object]:
