@@ -16,7 +16,7 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz lock \
+.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz attacks lock \
 	runtime generate dist package-test clean
 
 help: ## this list
@@ -62,6 +62,9 @@ bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
 
 fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
+
+attacks: $(READY) ## what hostile peers do to a daemon; ARGS="--before COMMIT" compares
+	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade for the newest of all
 	@scripts/lock $(ARGS)
