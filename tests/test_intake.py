@@ -36,7 +36,7 @@ from tests.store.making import Clock
 
 LEASE_SECONDS = 60
 NOW = datetime(2026, 4, 8, 12, 30, 53, tzinfo=UTC)
-SECRET = "sms-7f3k9q@bridge.test"
+SECRET = "sms-7f3k9q2m8x4v6t1w5z@bridge.test"
 AGILE = ProviderSettings(
     name="agile",
     time_zone="Europe/Rome",

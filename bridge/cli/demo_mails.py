@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Final
 
-MAILBOX: Final = "sms-7f3k9q@bridge.test"  # the secret address that is the evidence
+MAILBOX: Final = "sms-7f3k9q2m8x4v6t1w5z@bridge.test"  # the secret address that is the evidence
 
 
 @dataclass(frozen=True, slots=True)

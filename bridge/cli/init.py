@@ -14,6 +14,7 @@ from bridge import app
 from bridge.cli.check import check
 from bridge.cli.options import with_json
 from bridge.config.load import load_file
+from bridge.config.secret_address import random_address
 from bridge.config.settings import TrustSettings
 from bridge.errors import BridgeError, ConfigError, ConfigErrors
 from bridge.operations.setup import Answers, Place, ProviderAnswers, provider_problem, remove, write
@@ -30,7 +31,7 @@ _OPTIONS: Final = {
 }
 _TRUST: Final = {
     "networks": "networks that its mails come from, as 127.0.0.0/8",
-    "recipients": "secret address that only the provider knows",
+    "recipients": "secret address that only the provider knows, or @sms.example.com to make one",
     "dkim": "domains that sign its mails",
 }
 
@@ -44,7 +45,7 @@ _TRUST: Final = {
 @click.option("--to", help="Your own number, for formats whose mails don't name it.")
 @click.option(
     "--trust", multiple=True, metavar="KIND=VALUE",
-    help="Evidence, as networks=127.0.0.0/8 or recipients=sms-7f3a@example.com.",
+    help="Evidence, as networks=127.0.0.0/8 or recipients=@sms.example.com (makes an address).",
 )  # fmt: skip
 @click.option("--endpoint", default="crm", show_default=True, help="Your name for the receiver.")
 @click.option("--url", help="Where webhooks are sent.")
@@ -154,8 +155,13 @@ def _trust(given: tuple[str, ...]) -> dict[str, list[str]]:
             raise click.UsageError(f"--trust {each}: {kind!r} is no kind of evidence: {known}")
         if kind != "anyone" and not (equals and value):
             raise click.UsageError(f"--trust {each}: needs a value, as in networks=127.0.0.0/8")
-        found.setdefault(kind, []).append(value)
+        found.setdefault(kind, []).append(_completed(kind, value))
     return found
+
+
+def _completed(kind: str, value: str) -> str:
+    """Return a domain alone, where a secret address belongs, as an address that nobody guesses."""
+    return random_address(value) if kind == "recipients" and value.startswith("@") else value
 
 
 def _ask_trust() -> dict[str, list[str]]:
@@ -168,13 +174,19 @@ def _ask_trust() -> dict[str, list[str]]:
     for kind, meaning in _TRUST.items():
         click.echo(f"  {kind}: {meaning}", err=True)
     kind = click.prompt("Kind of evidence", type=click.Choice(list(_TRUST)), err=True)
-    return {kind: str(click.prompt(_TRUST[kind], err=True)).split()}
+    values = str(click.prompt(_TRUST[kind], err=True)).split()
+    return {kind: [_completed(kind, value) for value in values]}
 
 
 def _print_next(place: Place, answers: Answers, *, systemd: bool) -> None:
     secret = place.secret(answers.endpoint)
     config = shlex.quote(str(place.config))
     start = "systemctl restart smsbridge" if systemd else f"smsbridge run -c {config}"
-    click.echo(f"\nThe receiver needs the secret in {secret}. Next:")
+    click.echo(f"\nThe receiver needs the secret in {secret}.")
+    if "recipients" in answers.provider.trust:
+        click.echo(
+            f"The provider needs the secret address in {place.config}: have its mails sent there."
+        )
+    click.echo("Next:")
     click.echo(f"    {start}")
     click.echo(f"    smsbridge send-test -c {config}")

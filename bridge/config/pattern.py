@@ -16,12 +16,18 @@ from typing import Annotated, Any, Final, NamedTuple
 import re2
 from pydantic import BeforeValidator, InstanceOf
 
-from bridge.config.repeats import repeated
+from bridge.config.weight import weight
 
 MAX_MATCHES: Final = 200  # in one text
+# Places in play × characters, of what one mail's text is read with; at most 16 ns each, and a mail
+# is read up to three times.
+STEPS: Final = 4_000_000
 _MAX_LENGTH: Final = 1000  # characters
 _MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
-_MAX_REPEATED: Final = 200  # characters; 0.2 s in the worst text
+_MAX_WEIGHT: Final = 200  # of one pattern: on a body of 40,000 characters, 0.1 s
+_LIGHT: Final = 10  # up to this weight, the states fit into memory, and text is read at full speed
+_SLOW: Final = 10  # times longer than at full speed, for each place in play
+_ALL: Final = 12_000_000  # characters at full speed, that a text's matches look at together
 _VALUE: Final = "value"
 # A pattern's tokens; quoted text and classes are kept as they are.
 _TOKEN: Final = re.compile(
@@ -50,6 +56,7 @@ class SearchPattern:
     """
 
     text: str
+    weight: int = field(compare=False)  # see bridge.config.weight
     groups: int = field(compare=False)
     group: int = field(compare=False)
     compiled: Any = field(compare=False, repr=False)
@@ -59,15 +66,21 @@ class SearchPattern:
         return next(self.all(text), None)
 
     def all(self, text: str) -> Iterator[Match]:
-        """Yield the non-overlapping matches in order, at most MAX_MATCHES.
-
-        One match takes linear time, but each of many may look at the whole rest of the text, as
-        with `a(?s:.*)b|a`.
-        """
-        for found in islice(self.compiled.finditer(_whole(text)), MAX_MATCHES):
+        """Yield the non-overlapping matches in order, at most `most(text)`."""
+        for found in islice(self.compiled.finditer(_whole(text)), self.most(text)):
             start, end = found.span(self.group)
             if start >= 0:
                 yield Match(text[start:end], (start, end), found.span())
+
+    def most(self, text: str) -> int:
+        """Return how many matches are looked for in a text.
+
+        One takes linear time, but each of many may look at the whole rest of the text, as with
+        `a(?s:.*)b|a`.
+        """
+        if self.weight <= _LIGHT:
+            return MAX_MATCHES
+        return min(MAX_MATCHES, 1 + _ALL // (_SLOW * self.weight * (len(text) + 1)))
 
     def __contains__(self, text: str) -> bool:
         return self.compiled.search(_whole(text)) is not None
@@ -120,13 +133,15 @@ def compile_pattern(text: str) -> SearchPattern:
         raise ValueError(
             f"is not a valid pattern (RE2 syntax): {why.replace('(?im)', '')}{more}"
         ) from None
-    if repeated(text) > _MAX_REPEATED:
+    heavy = weight(text)
+    if heavy > _MAX_WEIGHT:
         raise ValueError(
-            f"is slow on long mails, since its counts repeat more than {_MAX_REPEATED} characters: "
-            "write + or *, or lower counts"
+            f"is slow on long mails, since it can be at {heavy} places at once: what it repeats by "
+            f"counts or has in a row, of classes like . or \\S, must be at most {_MAX_WEIGHT} "
+            "characters; write + or *, or lower counts"
         )
     group = compiled.groupindex.get(_VALUE, 1 if compiled.groups == 1 else 0)
-    return SearchPattern(text, compiled.groups, group, compiled)
+    return SearchPattern(text, heavy, compiled.groups, group, compiled)
 
 
 def _pattern(value: object) -> object:

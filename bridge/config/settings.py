@@ -33,6 +33,7 @@ from bridge.config.pattern import Pattern
 from bridge.config.posts import PostSettings, PostsSettings
 from bridge.config.retention import RetentionSettings
 from bridge.config.secret import read_secret
+from bridge.config.secret_address import SecretAddress
 from bridge.config.strict import Strict
 from bridge.config.template import LabelSettings, TemplateSettings
 from bridge.config.values import (
@@ -40,7 +41,6 @@ from bridge.config.values import (
     ConfigPath,
     Count,
     Domain,
-    FullAddress,
     Label,
     Listen,
     Name,
@@ -166,7 +166,7 @@ class TrustSettings(Strict):
     """
 
     networks: tuple[Network, ...] = ()  # the SMTP client's address is in one of these
-    recipients: tuple[FullAddress, ...] = ()  # the mail was sent to this secret address
+    recipients: tuple[SecretAddress, ...] = ()  # the mail was sent to this secret address
     dkim: tuple[Domain, ...] = ()  # signed by one of these domains; we verify it
     authserv_id: AuthservSettings | None = None  # your own mail server verified it
     anyone: StrictBool = False  # believe everyone: explicit, and `check` warns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictInt, field_validator, model_validator
@@ -64,6 +64,8 @@ class LabelSettings(Strict):
     id: LabelNames | None = None
 
 
+_MAX_FILE_NAME: Final = 255  # characters; longer than any file system's
+
 Encoding = Literal["base64", "percent", "form", "xml"]
 
 
@@ -108,6 +110,13 @@ class PlaceSettings(Strict):
     def kind(self) -> str:
         """Which kind of place it is."""
         return next(name for name in KINDS if getattr(self, name) is not None)
+
+    @property
+    def patterns(self) -> Sequence[SearchPattern]:
+        """The patterns by which it is found."""
+        found = [self.subject, self.text, self.after, self.pattern]
+        joined = [pattern for place in self.join or () for pattern in place.patterns]
+        return [*(each for each in found if each is not None), *joined]
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -168,7 +177,11 @@ class PartSettings(Strict):
     def is_it(self, part: Part) -> bool:
         """Return whether a part is the one that is meant."""
         if self.file is not None:
-            return part.file is not None and part.file in self.file
+            return (
+                part.file is not None
+                and len(part.file) <= _MAX_FILE_NAME
+                and part.file in self.file
+            )
         return part.file is None and part.is_html == (self.version == "html")
 
     def __str__(self) -> str:
@@ -195,6 +208,13 @@ class SplitSettings(Strict):
         if (self.between is None) == (self.head is None):
             raise ValueError("must name either the lines between the SMS, or the head of each")
         return self
+
+    @property
+    def line(self) -> SearchPattern:
+        """What the lines look like at which the text is split."""
+        line = self.head or self.between
+        assert line is not None  # one of them is set
+        return line
 
 
 def _split(value: object) -> object:

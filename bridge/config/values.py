@@ -101,7 +101,7 @@ def _address_or_domain(text: str) -> str:
 def _address(text: str) -> str:
     text = _address_or_domain(text)
     if text.startswith("@"):
-        raise ValueError('must be a whole address ("sms-7f3a@example.com"): it is the evidence')
+        raise ValueError("must be a whole address: what stands before its @ is the evidence")
     return text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from bridge.config.pattern import MAX_MATCHES, SearchPattern
+from bridge.config.pattern import SearchPattern
 from bridge.config.template import SplitSettings
 from bridge.text import without_end
 
@@ -32,9 +32,7 @@ class Split:
     @classmethod
     def of(cls, settings: SplitSettings) -> Split:
         """Build from the config."""
-        line = settings.head or settings.between
-        assert line is not None  # one of them is set
-        return cls(line, settings.head is not None)
+        return cls(settings.line, settings.head is not None)
 
     def pieces(self, text: str) -> Pieces | str:
         """Find the parts that are not blank, or say in a sentence why they can't be told apart."""
@@ -55,7 +53,7 @@ class Split:
         if not self.keeps_line:
             spans.insert(0, (0, len(above)))
         spans = [span for span in spans if text[slice(*span)].strip()]
-        if not 1 <= len(spans) <= MAX_MESSAGES or len(lines) == MAX_MATCHES:
+        if not 1 <= len(spans) <= MAX_MESSAGES or len(lines) == self.line.most(text):
             count = f"more than {MAX_MESSAGES}" if spans else "no"
             where = "below its heads" if self.keeps_line else "between the lines that split it"
             return f"the mail has {count} SMS {where}"
@@ -70,6 +68,6 @@ def above_footers(text: str, footers: Sequence[SearchPattern]) -> str:
     """
     for footer in footers:
         found = list(footer.all(text))
-        if 0 < len(found) < MAX_MATCHES:
+        if 0 < len(found) < footer.most(text):
             text = without_end(text[: text.rfind("\n", 0, found[-1].whole[0]) + 1])
     return text

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from bridge.config.pattern import STEPS
 from bridge.config.settings import ProviderSettings
 from bridge.config.template import PlaceSettings, TemplateSettings
 from bridge.config.times import has_month_name, has_zone
 from bridge.errors import ConfigError
-from bridge.providers.base import Provider, Senders, extra_labels
+from bridge.providers.base import MAX_TEXT, Provider, Senders, extra_labels
 from bridge.providers.formats import read_formats
 from bridge.providers.labels import Field, Label, Labels
 from bridge.providers.places import headers_of, piece_of, place_of
@@ -67,7 +68,19 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
             *(headers_of(each) for found in places.values() for each in found),
             *(rule.headers for rule in template.ignore),
         ),
+        max_text=_max_text(template, places.values()),
     )
+
+
+def _max_text(template: TemplateSettings, places: Iterable[Sequence[PlaceSettings]]) -> int:
+    """Return how many characters of a mail are read: fewer, if its patterns weigh much."""
+    searched = [
+        *(pattern for found in places for each in found for pattern in each.patterns),
+        *template.footers,
+        *(rule.text for rule in template.ignore if rule.text),
+        *([template.split.line] if template.split else []),
+    ]
+    return min(MAX_TEXT, STEPS // max(1, sum(each.weight for each in searched)))
 
 
 def _merged(own: TemplateSettings | None, base: TemplateSettings | None) -> TemplateSettings:

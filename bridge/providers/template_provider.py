@@ -8,14 +8,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from bridge import numbers
-from bridge.config.pattern import SearchPattern
+from bridge.config.pattern import STEPS, SearchPattern
 from bridge.config.template import IgnoreSettings, PartSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
 from bridge.providers.base import (
     MAIL_SPLIT,
     MAX_BODY,
     MAX_FIELD,
-    MAX_TEXT,
     PREAMBLE_LEFT_OUT,
     TIME_FROM_MAIL,
     Explanation,
@@ -32,6 +31,7 @@ from bridge.providers.times import Moment
 from bridge.text import without_end
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_MAX_ADDRESS: Final = 320  # characters (RFC 5321, 4.5.3.1)
 _RECIPIENTS: Final = ("to", "cc", "delivered-to", "x-original-to", "envelope-to")
 KEYS: Final[Mapping[Field, str]] = {
     Field.SENDER: "from",
@@ -65,7 +65,8 @@ class Marks:
             return False
         if self.recipient is not None:
             named = (value for header in _RECIPIENTS for value in email.headers.get(header, ()))
-            if not any(each in self.recipient for value in named for each in addresses(value)):
+            found = (each for value in named for each in addresses(value))
+            if not any(each in self.recipient for each in found if len(each) <= _MAX_ADDRESS):
                 return False
         return _have(email, self.headers)
 
@@ -107,6 +108,7 @@ class TemplateProvider:
     split: Split | None
     ignore: tuple[IgnoreSettings, ...]
     headers_read: frozenset[str]
+    max_text: int  # characters; fewer, the more its patterns weigh
 
     def matches(self, email: Email) -> bool:
         """Return whether a mail is this provider's: an SMS, or one that `ignore` names."""
@@ -126,8 +128,8 @@ class TemplateProvider:
         seen = self._seen(email)
         if seen is None:
             return self._unreadable(f"the mail has no {self.part}, or a longer one than is read")
-        if len(seen.text) > MAX_TEXT:
-            return self._unreadable(f"the text is longer than {MAX_TEXT} characters")
+        if self._is_over(seen, parts=1):
+            return self._too_long
         if self.split is None:
             return self._read(seen, seen.text)
         pieces = self.split.pieces(seen.text)
@@ -136,6 +138,8 @@ class TemplateProvider:
         if pieces.preamble:
             seen = replace(seen, warnings=(*seen.warnings, PREAMBLE_LEFT_OUT))
         parts = [seen.text[slice(*span)] for span in pieces.spans]
+        if self._is_over(seen, len(parts)):
+            return self._too_long
         return self._read(seen, parts[0]) if len(parts) == 1 else self._read_all(seen, parts)
 
     def _read_all(self, email: Email, parts: Sequence[str]) -> tuple[SmsMessage, ...] | Unreadable:
@@ -173,7 +177,7 @@ class TemplateProvider:
     def explain(self, email: Email) -> Explanation:
         """Explain what `matches` and `read_email` make of a mail; of its first SMS, if several."""
         seen = self._seen(email) or email
-        text = seen.text[:MAX_TEXT]
+        text = seen.text[: self.max_text]
         start = 0
         pieces = self.split.pieces(text) if self.split is not None else None
         if isinstance(pieces, Pieces):
@@ -280,10 +284,24 @@ class TemplateProvider:
                 (rule.sender is None or (email.sender or "") in Senders.of([rule.sender]))
                 and (rule.subject is None or email.subject in rule.subject)
                 and _have(email, rule.headers)
-                and (rule.text is None or email.text[:MAX_TEXT] in rule.text)
+                and (rule.text is None or email.text[: self.max_text] in rule.text)
             ):
                 return rule.why
         return None
+
+    def _is_over(self, email: Email, parts: int) -> bool:
+        """Return whether there is more to search than `max_text`; headers are for each part."""
+        headers = sum(
+            len(value) for name in self.headers_read for value in email.headers.get(name, ())
+        )
+        return len(email.text) + parts * (len(email.subject) + headers) > self.max_text
+
+    @property
+    def _too_long(self) -> Unreadable:
+        return self._unreadable(
+            f"text and headers are longer than {self.max_text} characters, the most that this "
+            "provider's patterns are tried on (more, with lower counts in them)"
+        )
 
     def _unreadable(self, detail: str) -> Unreadable:
         return Unreadable(Reason.UNREADABLE, detail, self.name)
@@ -294,10 +312,13 @@ def _names(places: tuple[Place, ...]) -> str:
 
 
 def _have(email: Email, headers: Mapping[str, SearchPattern]) -> bool:
-    return all(
-        any(value in pattern for value in email.headers.get(name, ()))
-        for name, pattern in headers.items()
-    )
+    for name, pattern in headers.items():
+        values = email.headers.get(name, ())
+        if pattern.weight * sum(map(len, values)) > STEPS:
+            return False
+        if not any(value in pattern for value in values):
+            return False
+    return True
 
 
 def _ended(body: Value, text: str) -> Value:

@@ -91,6 +91,18 @@ def test_every_format_is_set_up(smsbridge: Smsbridge, tmp_path: Path, provider: 
     assert smsbridge("init", folder, *arguments(provider)).code == 0
 
 
+def test_a_secret_address_is_made(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """A domain alone becomes an address that nobody guesses, which only the config names."""
+    swapped = {"networks=127.0.0.0/8": "recipients=@in.example.com"}
+    given = [swapped.get(str(each), each) for each in arguments()]
+    ran = smsbridge("init", tmp_path / "new", *given)
+    assert ran.code == 0, ran.err
+    (address,) = load(tmp_path / "new" / "config.toml").providers[0].trust.recipients
+    assert re.fullmatch(r"sms-[0-9a-f]{24}@in\.example\.com", address)
+    assert address not in ran.out + ran.err
+    assert "The provider needs the secret address" in ran.out
+
+
 def test_nothing_is_overwritten(smsbridge: Smsbridge, tmp_path: Path) -> None:
     """One file that is there stops it, and the others are not written."""
     (tmp_path / "crm.secret").write_text("mine")

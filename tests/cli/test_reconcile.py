@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ class Folder:
     gone: tuple[int, ...] = ()
     huge: tuple[int, ...] = ()
     breaks_at: int = 0
+    received: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     async def list_uids(self) -> list[int]:
         return list(self.mails)
@@ -47,6 +49,9 @@ class Folder:
         if uid in self.huge:
             raise NotPossible("is over 25 MiB")
         return None if uid in self.gone else self.mails[uid]
+
+    async def received_at(self, uid: int) -> datetime | None:
+        return self.received
 
 
 @pytest.fixture
@@ -136,6 +141,25 @@ def test_what_start_left_out_is_not_missing(
     ran = smsbridge("reconcile", "inbox", "--all", "-c", filled.config, "--json")
     assert (ran.document["left_out"], ran.document["known"]) == (0, 1)
     assert [each["uid"] for each in ran.document["missing"]] == [2, 3]
+
+
+def test_what_retention_has_deleted_is_not_missing(
+    smsbridge: Smsbridge, filled: Filled, folder: Folder
+) -> None:
+    """A mail older than the records counts by itself; --fix does not deliver it once more."""
+    set_cursor(filled.config, 2)
+    filled.config.write_text(filled.config.read_text() + '[retention]\nrecords = "365d"\n')
+
+    def compared(*options: str) -> tuple[int, list[int]]:
+        ran = smsbridge("reconcile", "inbox", *options, "-c", filled.config, "--json")
+        return ran.document["forgotten"], [each["uid"] for each in ran.document["missing"]]
+
+    folder.received -= timedelta(days=364)
+    assert compared() == (0, [2, 3])
+    folder.received -= timedelta(days=2)
+    assert compared("--fix") == (1, [3])  # 3 waits to be read, however old it is
+    assert compared() == (1, [])
+    assert compared("--all") == (0, [2])
 
 
 def test_what_cannot_be_looked_at_is_told(

@@ -15,7 +15,7 @@ from tests.trust.test_kinds import KINDS, WithHosts
 
 Smsbridge = Callable[..., Ran]
 
-SECRET = "sms-7f3a9c0d5e8b42d1@example.com"
+SECRET = "sms-7f3a9c0d5e8b42d1c6e9@example.com"
 CONFIG = f"""
 [smtp]
 listen = ["127.0.0.1:2525", ":2526", "systemd:smtp"]

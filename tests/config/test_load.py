@@ -138,8 +138,17 @@ BAD = [
     (
         PROVIDER + "recipients = ['@example.com']",
         (
-            "line 5: providers.agile.trust.recipients[0]: must be a whole address "
-            '("sms-7f3a@example.com"): it is the evidence'
+            "line 5: providers.agile.trust.recipients[0]: must be a whole address: "
+            "what stands before its @ is the evidence"
+        ),
+    ),
+    (
+        PROVIDER + "recipients = ['sms-7f3a@example.com']",
+        (
+            "line 5: providers.agile.trust.recipients[0]: can be guessed, since what stands "
+            "before its @ has at most 16 random bits, and whoever guesses it is believed: "
+            "use at least 80, such as 16 random letters and digits "
+            '(python3 -c "import secrets; print(secrets.token_hex(10))" makes them)'
         ),
     ),
     (

@@ -35,7 +35,7 @@ recipients = ["@sms.example.com"]
 [[providers]]
 name = "agile"
 time_zone = "Europe/Rome"
-trust = { recipients = ["in-6f1c0a93d2@sms.example.com"] }
+trust = { recipients = ["in-6f1c0a93d2b84e57c9a1@sms.example.com"] }
 
 [[endpoints]]
 name = "crm"

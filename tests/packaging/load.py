@@ -9,7 +9,7 @@ import smtplib
 import sys
 import time
 
-MAILBOX = "in-6f1c0a93d2@sms.example.com"
+MAILBOX = "in-6f1c0a93d2b84e57c9a1@sms.example.com"
 
 
 def mail(text: str) -> str:

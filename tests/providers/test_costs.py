@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,10 +12,11 @@ import pytest
 
 from bridge import mail, providers
 from bridge.mail.limits import MAX_TEXT
-from bridge.model import Arrival, Email, MailFile, Unreadable
+from bridge.model import Arrival, Email, MailFile, SmsMessage, Unreadable
 from bridge.providers import Provider
+from bridge.providers.base import MAX_BODY
 from bridge.reader import Reader
-from tests.providers.declaring import declared
+from tests.providers.declaring import declared, mail_of
 from tests.providers.reading import PROVIDERS
 
 HEAD = b"Subject: SMS\r\nContent-Type: text/%b; charset=utf-8\r\n"
@@ -125,6 +127,50 @@ def seconds(work: Callable[[], object]) -> float:
 def test_no_mail_costs_more_than_a_moment(bomb: str) -> None:
     """Decoded, matched and read as a signed mail, all within 0.25 s of processor time."""
     assert seconds(lambda: read(BOMBS[bomb])) < 0.25
+
+
+VALUE = "{ value = '+391234567890' }"
+HEAVY = {
+    "one": "body = { all = true }",
+    "several": "id = { text = 'b(?:a|b).{190}c' }\nbody = [{ after = 'q.{99}q' }, { all = true }]",
+    "optional": f"id = {{ text = 'a{'b?.' * 90}c' }}\nbody = {{ all = true }}",
+    "footers": "body = { all = true }\nfooters = ['(?s:.*)a(?s:.){11}c|a', 'a.{190}c$']",
+    "split": "id = { subject = 'a.{190}c' }\nbody = { all = true }\nsplit = '^-{5,}$'",
+    "header": "id = { header = 'x-a', pattern = 'a.{190}c' }\nbody = { all = true }",
+    "mark": "headers = { x-a = 'a.{190}c' }\nbody = { all = true }",
+    "recipient": "recipient = 'a.{190}c'\nbody = { all = true }",
+}
+
+
+@pytest.mark.parametrize("size", [6_000, 12_000, 25_000, 60_000, 130_000])
+@pytest.mark.parametrize("name", HEAVY)
+def test_patterns_that_are_in_many_places_at_once_cost_little(name: str, size: int) -> None:
+    """Random letters keep every copy that a count makes in play; what is over the bound is kept."""
+    template = f"from = [{{ text = 'a.{{100}}c' }}, {VALUE}]\nto = {VALUE}\n{HEAVY[name]}"
+    provider = declared(template)
+    rng = random.Random(size)
+    text = "".join(rng.choices("ab\N{GRINNING FACE}", k=size))
+    if name == "split":
+        text = f"{text[:100]}\n-----\n" * 49
+    word = "".join(rng.choices("ab", k=min(size, 60_000)))
+    email = mail_of(text, word[:8_000], headers=(f"X-A: {word}", f"To: {word}@x"))
+
+    def work() -> None:
+        provider.matches(email)
+        providers.read_signed(provider, email)
+
+    assert seconds(work) < 0.15  # decoding takes the rest
+
+
+@pytest.mark.parametrize(("count", "read"), [(1, True), (50, True), (150, False)])
+def test_the_longest_sms_is_read_with_patterns(count: int, read: bool) -> None:
+    """What the patterns weigh together bounds the text; common ones leave room for any SMS."""
+    provider = declared(f"from = {{ text = 'from (\\S{{1,{count}}})$' }}\nto = {VALUE}\n"
+                        "body = { after_blank = true }")  # fmt: skip
+    result = provider.read_email(mail_of("from 1\n\n" + "a" * MAX_BODY))
+    assert isinstance(result, SmsMessage) is read
+    if isinstance(result, Unreadable):
+        assert "patterns" in result.detail
 
 
 class Watched:

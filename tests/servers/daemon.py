@@ -23,7 +23,7 @@ from tests.patience import PATIENCE
 _ROOT: Final = Path(__file__).parents[2]
 _LISTENING: Final = ("smtp.listening", "web.listening")
 
-MAILBOX: Final = "sms-7f3k9q@bridge.test"  # the secret address that is the evidence
+MAILBOX: Final = "sms-7f3k9q2m8x4v6t1w5z@bridge.test"  # the secret address that is the evidence
 
 
 @dataclass(frozen=True, slots=True)
