@@ -25,7 +25,7 @@ from bridge.store.following import (
 )
 from bridge.store.search import ALL, MessageFilter
 
-POLL_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 1.0
 Row = TypeVar("Row")
 Documents = AsyncIterator[list[Document]]
 
@@ -75,9 +75,12 @@ async def _follow(
     def begin(connection: Connection) -> tuple[list[Row], Seen]:
         return newest(connection)[::-1], look_now(connection)
 
+    def go_on(connection: Connection) -> tuple[list[Row], Seen]:
+        return since(connection, seen)
+
     found, seen = await store.read(begin)
     while True:
         if found:
             yield [document(row) for row in found]
-        await asyncio.sleep(POLL_SECONDS)
-        found, seen = await store.read(lambda connection: since(connection, seen))
+        await asyncio.sleep(_POLL_SECONDS)
+        found, seen = await store.read(go_on)
