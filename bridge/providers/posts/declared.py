@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from bridge import posts
 from bridge.config.post_template import Places, PostTemplateSettings
 from bridge.config.signed_text import URL
+from bridge.config.times import without_year
 from bridge.errors import ConfigError
 from bridge.model import Ignored, Post, Reason, SmsMessage, Trust, Unreadable
 from bridge.providers.base import own_id
@@ -58,6 +59,11 @@ def build(context: Context, base: presets.Preset | None = None) -> Posts:
     if not template.to and context.post.to is None:
         raise ConfigError(f"{context.key}.post.to", f"is missing: set {_NEEDED['to']}")
     require_readable_times(template, zone, context.key, "post.template")
+    if any(map(without_year, template.date_format)):
+        raise ConfigError(
+            f"{context.key}.post.template.date_format",
+            "a time without a year needs a mail's Date, and posts have none",
+        )
     read = partial(_read, context, template, ZoneInfo(zone) if zone else None)
     proof = _proof(context, template)
     answer = template.answer
