@@ -50,7 +50,7 @@ def check(look: bool, mail: Path | None, source: str, config: Path | None, as_js
     problems; warnings alone exit 0. JSON: {"ok", "problems"} and, if the config is valid,
     {"config", "store", "smtp", "imap", "http", "providers", "evidence", "endpoints", "warnings"};
     with --mailboxes also {"mailboxes": [{"name", "problem", "mails", "first_start", "idle", "move",
-    "uidplus", "missing_folders"}]}.
+    "uidplus", "missing_folders", "missing_rights"}]}.
 
     With --message no evidence is checked. Exits 1 also if the mail is no message, or no endpoint
     wants it. JSON: {"ok", "problems", "message": {"outcome": "message", "messages": [{"id",
@@ -126,6 +126,11 @@ async def _survey(settings: ImapSettings) -> dict[str, Any]:
     if found.missing_folders:
         names = ", ".join(map(repr, found.missing_folders))
         problem = f"{prefix}there is no folder {names}: create it, or name another one"
+    elif found.missing_rights:
+        problem = (
+            f"{prefix}the account may not {', nor '.join(found.missing_rights)}: give it these "
+            "rights, or set on_message, on_quarantine and on_ignored to what it may do"
+        )
     return {"name": settings.name, "problem": problem, **asdict(found)}
 
 

@@ -35,8 +35,8 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
     NAME is the name of an [[imap]] table. Every mail in its folder must be in the ledger, by its
     UID, message or raw bytes. The mailbox is not changed. Can run beside the daemon, which will
     read mails that are "waiting". "forgotten" mails are older than [retention] records, so nothing
-    tells any more whether they were delivered. Exits 1 if anything is missing, even if --fix
-    imported it. JSON: {"mailbox", "mails", "known", "left_out", "forgotten", "missing": [{"uid",
+    tells any more whether they were delivered. Exits 1 if anything is missing that --fix has not
+    imported. JSON: {"mailbox", "mails", "known", "left_out", "forgotten", "missing": [{"uid",
     "waiting", "would_be", "message_id", "taken_in", "problem"}]}.
     """
 
@@ -53,7 +53,7 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
 
     found = run(config, compare)
     _print(name, found, as_json=as_json)
-    return FOUND_WRONG if found.missing else DONE
+    return DONE if all(each.taken_in for each in found.missing) else FOUND_WRONG
 
 
 def _mailbox(settings: Settings, name: str) -> ImapSettings:
