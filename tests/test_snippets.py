@@ -14,11 +14,9 @@ from typing import Final
 import pytest
 
 from bridge.providers import plugins
+from bridge.signing.standard_webhooks import generate_secret
 from tests.documents import PAGES, PROJECT, blocks, indented, page
-from tests.patience import PATIENCE
-from tests.servers.daemon import Daemon
-from tests.servers.ports import steady_port
-from tests.servers.programs import need
+from tests.servers.daemon import Config, Daemon
 
 NAMES: Final = [str(each.relative_to(PROJECT)) for each in PAGES if each.name != "CHANGELOG.md"]
 # Where each page's fenced blocks of a language are taken out and used; "" is a drawing or output.
@@ -41,6 +39,10 @@ FENCED: Final[Mapping[str, Mapping[str, str]]] = {
     "docs/monitoring.md": {"json": "tests/test_snippets.py", "yaml": "tests/test_monitoring.py"},
     "docs/operating.md": {"toml": "tests/test_docs.py"},
     "docs/posts.md": {"toml": "tests/test_docs.py"},
+    "docs/providers.md": {
+        "toml": "tests/sources/posts/test_documented.py",
+        "sh": "tests/sources/posts/test_documented.py",
+    },
     "docs/receivers.md": {"toml": "tests/test_docs.py", "js": "tests/test_receivers.py"},
     "benchmarks/README.md": {"": ""},  # what a run printed
 }  # fmt: skip
@@ -123,31 +125,20 @@ def test_units_and_entry_points_are_well_formed() -> None:
 
 
 @pytest.mark.processes
-def test_a_post_and_the_health_of_a_daemon(tmp_path: Path) -> None:
-    """docs/posts.md's config and curl are answered as it says; /healthz is as monitoring.md's."""
-    posts = f"127.0.0.1:{steady_port()}"
-    shown = page("docs/posts.md")
-    (config,) = (each for each in blocks(shown, "toml") if "[providers.trust]" in each)
-    assert "127.0.0.1:8081" in config
-    (tmp_path / "config.toml").write_text(
-        config.replace("127.0.0.1:8081", posts)
-        + '[smtp]\nlisten = ["127.0.0.1:0"]\n[http]\nlisten = "127.0.0.1:0"\n'
-        + '[[imap]]\nname = "inbox"\nhost = "127.0.0.1"\nport = 9\ntls = false\n'
-        + 'username = "u"\npassword = "p"\n'
-    )
-    (tmp_path / "config.toml").chmod(0o600)
-    (curl,) = (line for line in indented(shown) if line.startswith("curl "))
-    with Daemon(tmp_path / "config.toml") as daemon:
+def test_the_health_of_a_daemon_is_as_shown(tmp_path: Path) -> None:
+    """docs/monitoring.md's /healthz has the fields that are served, with a mailbox that is away."""
+    extra = {
+        "imap": (
+            'name = "inbox"', 'host = "127.0.0.1"', "port = 9", "tls = false",
+            'username = "u"', 'password = "p"',
+        )
+    }  # fmt: skip
+    config = Config({"crm": "http://127.0.0.1:9/"}, generate_secret(), extra=extra)
+    with Daemon(config.write(tmp_path)) as daemon:
         daemon.start()
-        _, *words = shlex.split(curl.replace("127.0.0.1:8081", posts))
-        answer = subprocess.run(
-            [need("curl"), "-sS", *words], capture_output=True, text=True, check=True,
-            timeout=PATIENCE,
-        )  # fmt: skip
-        assert answer.stdout.strip() == "+OK"
-        daemon.wait_for_health(503)  # there is no such mailbox
-        (told,) = map(json.loads, blocks(page("docs/monitoring.md"), "json"))
+        daemon.wait_for_health(503)
         served = json.loads(daemon.page("/healthz")[1])
+    (told,) = map(json.loads, blocks(page("docs/monitoring.md"), "json"))
     assert set(served) == set(told)
     assert served["problems"][0].startswith("source: imap.inbox: ")
     for name, fields in told["sources"].items():
