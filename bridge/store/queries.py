@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    SelectBase,
     func,
     literal_column,
     select,
@@ -205,13 +206,16 @@ def show_message(connection: Connection, message_id: str) -> MessageDetail:
 def list_deliveries(
     connection: Connection,
     *,
-    limit: int = DEFAULT_LIMIT,
+    limit: int | None = DEFAULT_LIMIT,
     before: int | None = None,
+    among: SelectBase | None = None,
     endpoint: str | None = None,
     state: DeliveryState | None = None,
 ) -> list[DeliveryRow]:
-    """List deliveries, newest first; `before` is the id to go on from."""
+    """List deliveries, newest first; `before` is the id to go on from, `among` selects ids."""
     query = _DELIVERY.order_by(deliveries.c.id.desc()).limit(limit)
+    if among is not None:
+        query = query.where(deliveries.c.id.in_(among))
     if before is not None:
         query = query.where(deliveries.c.id < before)
     if endpoint is not None:
@@ -249,10 +253,16 @@ def list_quarantine(
     *,
     limit: int = DEFAULT_LIMIT,
     before: int | None = None,
+    after: int | None = None,
     reason: str | None = None,
 ) -> list[ArrivalRow]:
-    """List the arrivals in quarantine, newest first; `before` is the id to go on from."""
+    """List the arrivals in quarantine, newest first; `before` is the id to go on from.
+
+    With `after`, those with higher ids, oldest first.
+    """
     query = _quarantined(_ARRIVAL).limit(limit)
+    if after is not None:
+        query = query.where(arrivals.c.id > after).order_by(None).order_by(arrivals.c.id)
     if before is not None:
         query = query.where(arrivals.c.id < before)
     if reason is not None:
