@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -21,6 +21,13 @@ class Outbox(Protocol):
 
     async def claim(self, endpoint: str, limit: int) -> list[Claim]:
         """Lease up to `limit` due deliveries to us, each counted as an attempt already."""
+        ...
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Undo claims of which no attempt began, so that they are due as before.
+
+        Don't ask again after StoreUnavailable: their leases end by themselves.
+        """
         ...
 
     async def next_due(self, endpoint: str) -> datetime | None:

@@ -66,6 +66,7 @@ class Claim:
     step: int
     schedule_from: datetime
     lease: str  # the token that `record` must present
+    due_at: datetime | None = None  # before it was claimed; None if it was written as claimed
 
 
 @dataclass(frozen=True, slots=True)

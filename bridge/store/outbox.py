@@ -33,6 +33,7 @@ _DUE: Final = (
         deliveries.c.attempts,
         deliveries.c.step,
         deliveries.c.schedule_from,
+        deliveries.c.due_at,
         deliveries.c.leased_by,
         events.c.id.label("event_id"),
         events.c.format,
@@ -79,6 +80,7 @@ class _Due(NamedTuple):
     attempts: int
     step: int
     schedule_from: datetime
+    due_at: datetime
     leased_by: str | None  # whose lease has ended
     event_id: str
     format: str
@@ -118,6 +120,7 @@ def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> li
             step=row.step,
             schedule_from=row.schedule_from,
             lease=lease.token(row.attempts + 1),
+            due_at=row.due_at,
         )
         for row in due
     ]

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    SelectBase,
     func,
     literal_column,
     select,
@@ -206,13 +207,16 @@ def show_message(connection: Connection, message_id: str) -> MessageDetail:
 def list_deliveries(
     connection: Connection,
     *,
-    limit: int = DEFAULT_LIMIT,
+    limit: int | None = DEFAULT_LIMIT,
     before: int | None = None,
+    among: SelectBase | None = None,
     endpoint: str | None = None,
     state: DeliveryState | None = None,
 ) -> list[DeliveryRow]:
-    """List deliveries, newest first; `before` is the id to go on from."""
+    """List deliveries, newest first; `before` is the id to go on from, `among` selects ids."""
     query = _DELIVERY.order_by(deliveries.c.id.desc()).limit(limit)
+    if among is not None:
+        query = query.where(deliveries.c.id.in_(among))
     if before is not None:
         query = query.where(deliveries.c.id < before)
     if endpoint is not None:
@@ -253,17 +257,28 @@ def list_quarantine(
     *,
     limit: int = DEFAULT_LIMIT,
     before: int | None = None,
+    after: int | None = None,
     reason: str | None = None,
 ) -> list[ArrivalRow]:
-    """List the arrivals in quarantine, newest first; `before` is the id to go on from."""
-    # Ordered by the id as it is, SQLite would go through all arrivals to find those in quarantine.
-    order = arrivals.c.id if reason is not None else arrivals.c.id + 0
-    newest = select(arrivals.c.id).where(_QUARANTINED).order_by(order.desc()).limit(limit)
+    """List the arrivals in quarantine, newest first; `before` is the id to go on from.
+
+    With `after`, those with higher ids, oldest first.
+    """
+    if after is not None:
+        order = arrivals.c.id.asc()
+    elif reason is not None:
+        order = arrivals.c.id.desc()
+    else:
+        # By the id as it is, SQLite would go through all arrivals to find those in quarantine.
+        order = (arrivals.c.id + 0).desc()
+    some = select(arrivals.c.id).where(_QUARANTINED).order_by(order).limit(limit)
+    if after is not None:
+        some = some.where(arrivals.c.id > after)
     if before is not None:
-        newest = newest.where(arrivals.c.id < before)
+        some = some.where(arrivals.c.id < before)
     if reason is not None:
-        newest = newest.where(arrivals.c.reason == reason)
-    query = _ARRIVAL.where(arrivals.c.id.in_(newest)).order_by(arrivals.c.id.desc())
+        some = some.where(arrivals.c.reason == reason)
+    query = _ARRIVAL.where(arrivals.c.id.in_(some)).order_by(order)
     return [_arrival(row) for row in connection.execute(query).mappings()]
 
 

@@ -18,6 +18,7 @@ from bridge.model import Attempt, Claim, Receipt
 from bridge.store import outbox, postgres
 from bridge.store.database import Database
 from bridge.store.endpoints import match_config
+from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
 from bridge.store.lease import Lease
 from bridge.store.quota import Quota
@@ -159,6 +160,18 @@ class Store:
         until the lease ends. Below the low-water mark this goes on.
         """
         return await self._writer.submit(ClaimWork(endpoint, limit))
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Undo claims of which no attempt began: each is due when it was, as the same attempt.
+
+        Don't ask again after StoreUnavailable: it may have been done, and the next claim of a
+        delivery has the same token. The lease ends by itself.
+        """
+
+        def change(connection: Connection) -> int:
+            return give_back(connection, claims, self._owner, self._clock())
+
+        await self.change(change)
 
     async def bring_forward(self, endpoint: str, limit: int) -> int:
         """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
