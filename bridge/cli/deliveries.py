@@ -11,6 +11,7 @@ from bridge.cli.options import now, with_config, with_json, with_limit
 from bridge.cli.output import as_document, as_fields, as_page, heading
 from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
+from bridge.operations.documents import Document
 
 _STATES = click.Choice([state.value for state in DeliveryState])
 _RETRYABLE = click.Choice(["pending", "held", "dead"])
@@ -39,8 +40,9 @@ def list_(
     """List deliveries, newest first.
 
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
-    "under_way", "created_at", "changed_at", "last_error", "replay"}; "last_error" is why the last
-    attempt failed, or null, "replay" the replay that ordered it, or null.
+    "under_way", "created_at", "changed_at", "last_error", "replay", "behind"};
+    "last_error" is why the last attempt failed, or null, "replay" the replay that ordered it, or
+    null, "behind" the delivery of its conversation that it waits for, or null.
     """
     wanted = DeliveryState(state) if state else None
     documents = run(
@@ -54,11 +56,19 @@ def list_(
         return
     as_page(
         ("id", "message_id", "endpoint", "state", "attempts", "next_at", "reason"),
-        [{**each, "reason": each["reason"] or each["last_error"]} for each in documents],
+        [{**each, "reason": why(each)} for each in documents],
         "no deliveries",
         limit=limit,
         spare=("attempts",),
     )
+
+
+def why(delivery: Document) -> str | None:
+    """Return why a delivery has not arrived, as far as there is something to say."""
+    if delivery["behind"] is not None:
+        return f"waits behind delivery {delivery['behind']}"
+    reason: str | None = delivery["reason"] or delivery["last_error"]
+    return reason
 
 
 @deliveries.command()

@@ -177,7 +177,7 @@ class Lane:
         self._kicked = False
         claims: list[Claim] = []
         try:
-            claims = await self._outbox.claim(self.endpoint.name, allowed)
+            claims = await self._outbox.claim(self.endpoint.name, allowed, self.endpoint.order)
         finally:
             self._slots.give_back(allowed - len(claims))
         for claim in claims:
@@ -248,6 +248,8 @@ class Lane:
             self._slots.recording -= 1
             if self._due:
                 self._wake.set()
+        if claim.conversation is not None:
+            self.kick()  # the next one of the conversation may go
         if ended and not self._stopping:
             await self._bring_forward()
         if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
