@@ -46,7 +46,8 @@ def message_document(row: MessageRow, *, reveal: bool) -> Document:
 
 
 def delivery_document(row: DeliveryRow) -> Document:
-    """Return a delivery's document."""
+    """Return a delivery's document; it has no time of its own while it waits for another one."""
+    timed = row.state == "pending" and row.leased_by is None and row.behind is None
     return {
         "id": row.id,
         "message_id": row.message_id,
@@ -54,8 +55,9 @@ def delivery_document(row: DeliveryRow) -> Document:
         "state": row.state.value,
         "reason": row.reason,
         "attempts": row.attempts,
-        "next_at": when(row.due_at) if row.state == "pending" and row.leased_by is None else None,
+        "next_at": when(row.due_at) if timed else None,
         "under_way": row.leased_by is not None,
+        "behind": row.behind,
         "created_at": when(row.created_at),
         "changed_at": when(row.changed_at),
         "last_error": row.last_error,
