@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.formats import sms_received
 from bridge.logs import mask
-from bridge.model import Envelope, Ignored, Unreadable
+from bridge.model import Caller, Envelope, Ignored, Unreadable
 from bridge.reader import Reading, Result
 from bridge.store.queries import ArrivalRow, AttemptRow, DeliveryRow, MessageRow
 
@@ -97,7 +97,7 @@ def arrival_document(row: ArrivalRow, *, reveal: bool) -> Document:
         "reparsed_at": when(row.reparsed_at),
         "purged_at": when(row.purged_at),
         "discarded_because": row.discarded_because,
-        "peer": None if envelope is None else envelope.peer,
+        "peer": row.origin.peer if isinstance(row.origin, Envelope | Caller) else None,
         "size": row.size,
     }
     if reveal:
