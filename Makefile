@@ -16,7 +16,7 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz lock \
+.PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz lock \
 	runtime generate dist package-test clean
 
 help: ## this list
@@ -59,6 +59,9 @@ bench: $(READY) ## the figures of benchmarks/README.md, measured on this machine
 
 bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
 	@$(BIN)/python -m benchmarks.parse $(ARGS)
+
+bench-fidelity: $(READY) ## our text and subject beside two other parsers'; ARGS="FOLDER …", needs npm
+	@$(BIN)/python -m benchmarks.fidelity $(ARGS)
 
 fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
