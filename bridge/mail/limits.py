@@ -17,7 +17,7 @@ MAX_HTML: Final = 128 * 1024  # characters, nearly all of it style; the worst ta
 MAX_DEPTH: Final = 20  # multiparts in multiparts
 MAX_PARTS: Final = 200  # in the whole mail
 MAX_BOUNDARIES: Final = 2000  # lines that begin like one, in all multiparts
-MAX_SEARCHED: Final = 96 * 1024**2  # for boundaries: a multipart's size, for each one around it
+MAX_DASHED: Final = 10_000  # lines that begin with two hyphens, in a mail with multiparts
 
 
 class NotReadError(Exception):

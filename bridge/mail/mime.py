@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from bridge.mail.headers import HeaderBlock, decode_value, split
 from bridge.mail.limits import (
     MAX_BOUNDARIES,
+    MAX_DASHED,
     MAX_DEPTH,
     MAX_PARTS,
-    MAX_SEARCHED,
     MAX_STRUCTURED,
     NotReadError,
 )
 from bridge.mail.repairs import Repair
+from bridge.remembered import remembered
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+", re.ASCII)
 # Invalid, and what is meant is plain: in quotes, no subtype, or no semicolon behind it.
 _LIKE_A_TYPE: Final = re.compile(
@@ -37,6 +42,7 @@ _CR: Final = 0x0D
 _LF: Final = 0x0A
 _NESTED_COMMENTS: Final = 5
 _AT_ONCE: Final = 1024**2
+_DASHES: Final = b"\n--"
 _STRUCTURED: Final = ("content-type", "content-transfer-encoding", "content-disposition")
 
 
@@ -70,7 +76,6 @@ class Splitter:
         self._raw = raw
         self._parts = 0
         self._markers_seen = 0
-        self._searched = 0
 
     def groups(
         self,
@@ -88,8 +93,9 @@ class Splitter:
         if self._parts > MAX_PARTS:
             raise NotReadError(f"the mail has more than {MAX_PARTS} parts")
         for name in _STRUCTURED:
-            if any(len(value) > MAX_STRUCTURED for value in block.fields.get(name, ())):
-                raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
+            for value in block.fields.get(name, ()):
+                if len(value) > MAX_STRUCTURED:
+                    raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
         kind, parameters, valid = _content_type(block.first("content-type"), default)
         attached = block.first("content-disposition").lower().startswith(b"attachment")
         if not (valid or attached):
@@ -139,9 +145,6 @@ class Splitter:
         if not boundary:
             return []
         raw, (begin, end) = self._raw, span
-        self._searched += end - begin
-        if self._searched > MAX_SEARCHED:
-            raise NotReadError("multiparts are nested too deep for their size")
         pieces: list[Span] = []
         start = -1
         for at, after in self._markers(boundary, begin, end):
@@ -177,17 +180,30 @@ class Splitter:
             yield found.span()
 
     def _lines(self, start: bytes, begin: int, end: int) -> Iterator[int]:
-        """Find where lines begin with these bytes."""
+        """Find where lines begin with these bytes, of which the first two are hyphens."""
         if self._raw.startswith(start, begin, end):
             yield begin
-        needle = b"\n" + start
+        for index in range(bisect_left(self._dashed, begin + 1), len(self._dashed)):
+            at = self._dashed[index]
+            if at >= end:
+                return
+            if self._raw.startswith(start, at, end):
+                yield at
+
+    @cached_property
+    def _dashed(self) -> Sequence[int]:
+        """Where lines begin with two hyphens: sought once, however many multiparts there are."""
+        found: list[int] = []
         # In pieces: no other thread runs while one is searched.
-        for piece in range(begin, end, _AT_ONCE):
-            last = min(piece + _AT_ONCE + len(start), end)
-            at = self._raw.find(needle, piece, last)
+        for piece in range(0, len(self._raw), _AT_ONCE):
+            last = piece + _AT_ONCE + len(_DASHES) - 1
+            at = self._raw.find(_DASHES, piece, last)
             while at >= 0:
-                yield at + 1
-                at = self._raw.find(needle, at + 1, last)
+                found.append(at + 1)
+                if len(found) > MAX_DASHED:
+                    raise NotReadError(f"more than {MAX_DASHED} lines begin with two hyphens")
+                at = self._raw.find(_DASHES, at + 1, last)
+        return found
 
     def _before_line_end(self, start: int, at: int) -> int:
         # The line end in front of a boundary belongs to the boundary.
@@ -198,10 +214,11 @@ class Splitter:
         return at
 
 
+@remembered(entries=256, longest=256)
 def _content_type(raw: bytes, default: str) -> tuple[str, Mapping[str, str], bool]:
     """Read a type and its parameters, and whether they are valid."""
     if not raw:
-        return default, {}, True
+        return default, _NONE, True
     text = _without_comments(raw.decode("utf-8", "surrogateescape"))
     kind, _, rest = text.partition(";")
     valid = _TYPE.fullmatch(kind.strip()) is not None
@@ -209,7 +226,7 @@ def _content_type(raw: bytes, default: str) -> tuple[str, Mapping[str, str], boo
         meant = _LIKE_A_TYPE.fullmatch(text)
         # RFC 2045, 5.2
         kind, rest = ("text/plain", rest) if meant is None else (meant[1], meant[2] or "")
-    return kind.strip().lower(), _parameters(";" + rest), valid
+    return kind.strip().lower(), MappingProxyType(_parameters(";" + rest)), valid
 
 
 def _without_comments(text: str) -> str:

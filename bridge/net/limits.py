@@ -13,6 +13,8 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
+from bridge.remembered import remembered
+
 SMALL: Final = 32 * 1024  # bytes; ten times as much as the mail of an SMS
 _IPV6_NETWORK: Final = 64  # bits
 _KNOWN: Final = 4096  # networks
@@ -35,8 +37,11 @@ class Limit(StrEnum):
 
 def network_of(peer: str | None) -> str:
     """Return the network that a peer's address is counted by; "" for a Unix socket."""
-    if peer is None:
-        return ""
+    return "" if peer is None else _network_of(peer)
+
+
+@remembered(entries=_KNOWN, longest=64)
+def _network_of(peer: str) -> str:
     address = ip_address(peer)
     if isinstance(address, IPv6Address):
         return str(ip_network((address, _IPV6_NETWORK), strict=False))
@@ -251,7 +256,8 @@ class HttpLimits:
     connections: int = 64
     connections_per_peer: int = 64
     headers: int = 64
-    header_bytes: int = 8 * 1024  # of each header, and of the request line
+    header_bytes: int = 8 * 1024  # of each header
+    line_bytes: int = 8 * 1024  # of the request line, with its URL
     body_bytes: int = 64 * 1024
     first_seconds: float = 10.0  # for a TLS handshake, and then for the first request's head
     seconds: float = 60.0  # of a connection; a client that wants more connects again

@@ -83,8 +83,10 @@ class Daemon:
         command: Sequence[str] = ("-m", "bridge"),
         within: Sequence[str] = (),  # what goes in front, and becomes the daemon in the end
         python: Path = Path(sys.executable),
+        root: Path = _ROOT,  # whose code runs
     ) -> None:
         self.config = config
+        self._root = root
         self._command = (*within, str(python), *command)
         self._process: subprocess.Popen[str] | None = None
         self._told = threading.Condition()
@@ -112,7 +114,7 @@ class Daemon:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=_ROOT,
+            cwd=self._root,
         )
         thread = threading.Thread(target=self._read, args=(self._process, self._life), daemon=True)
         thread.start()

@@ -76,6 +76,12 @@ def build(context: Context, base: presets.Preset | None = None) -> Posts:
         admit=proof.admit,
         stored=partial(posts.stored, more=_headers(template), secret=proof.secret_names),
         echo=partial(_own_id, template) if "{id}" in answer.body else None,
+        challenge=proof.challenge,
+        fields={
+            name: " or ".join(place.shown for place in places)
+            for name, places in _fields(template)
+            if places
+        },
     )
 
 
@@ -95,11 +101,13 @@ class _Proof:
     verify: Callable[[Post, datetime], Trust | str]
     admit: Callable[[Post, Client, datetime], str | None]
     secret_names: frozenset[str]
+    challenge: str | None
 
 
 def _proof(context: Context, template: PostTemplateSettings) -> _Proof:
     login, signature = _login(context, template), _signature(context, template)
     covers = signature is not None and signature.settings.signs_body
+    challenge = login.challenge if login is not None else None
     # What the caller alone shows; a signature of the body is checked by `verify`.
     shown: list[str] = []
     names: frozenset[str] = frozenset()
@@ -118,9 +126,10 @@ def _proof(context: Context, template: PostTemplateSettings) -> _Proof:
         return refused
 
     if signature is not None and covers:
-        return _Proof(partial(_verify, template, signature), admit, names)
+        return _Proof(partial(_verify, template, signature), admit, names, challenge)
     trust = Trust("token", ", ".join(["the address that was called", *shown, _NOT_SIGNED]))
-    return _Proof((lambda _post, _at: trust) if shown else by_token, admit, names)
+    verify = (lambda _post, _at: trust) if shown else by_token
+    return _Proof(verify, admit, names, challenge)
 
 
 def _login(context: Context, template: PostTemplateSettings) -> Login | None:
