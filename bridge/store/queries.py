@@ -21,6 +21,7 @@ from sqlalchemy import (
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
 from bridge.store import rows, search
+from bridge.store.conversations import in_front
 from bridge.store.endpoints import DEAD, HELD, PENDING, WAITING_OR_HELD
 from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
@@ -68,6 +69,7 @@ class ArrivalRow:
 class DeliveryRow:
     """A delivery in a list; `due_at` is its next try, or its lease's end while it is leased.
 
+    `behind` is the delivery of its conversation that it waits for, None if it waits for none.
     `last_error` is why its last attempt failed, None if it has made none or succeeded.
     """
 
@@ -84,6 +86,7 @@ class DeliveryRow:
     created_at: datetime
     changed_at: datetime
     replay: int  # the replay that ordered it; 0: none
+    behind: int | None
     last_error: str | None
 
 
@@ -152,12 +155,18 @@ _ARRIVAL: Final = select(
 )
 _DELIVERY: Final = select(
     events.c.message_id,
-    *(column for column in deliveries.c if column.name not in {"event_id", "not_before"}),
+    *(
+        column
+        for column in deliveries.c
+        if column.name not in {"event_id", "not_before", "conversation"}
+    ),
+    in_front().label("behind"),
 ).join(events, events.c.id == deliveries.c.event_id)
 _QUARANTINED: Final = arrivals.c.outcome == literal_column("'quarantine'")
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {
-    DeliveryState.PENDING: PENDING,
+    # The second says nothing new, but lets an index be used that is in the order of the ids.
+    DeliveryState.PENDING: PENDING & WAITING_OR_HELD,
     DeliveryState.HELD: HELD,
     DeliveryState.DEAD: DEAD,
 }
@@ -221,9 +230,6 @@ def list_deliveries(
         query = query.where(deliveries.c.id < before)
     if endpoint is not None:
         query = query.where(deliveries.c.endpoint == endpoint)
-    if state is DeliveryState.PENDING:
-        # It says nothing new, but lets an index be used that is in the order of the ids.
-        query = query.where(WAITING_OR_HELD)
     if state is not None:
         query = query.where(_STATES.get(state, deliveries.c.state == state))
     return _deliveries(connection, query)
@@ -264,13 +270,9 @@ def list_quarantine(
 
     With `after`, those with higher ids, oldest first.
     """
-    if after is not None:
-        order = arrivals.c.id.asc()
-    elif reason is not None:
-        order = arrivals.c.id.desc()
-    else:
-        # By the id as it is, SQLite would go through all arrivals to find those in quarantine.
-        order = (arrivals.c.id + 0).desc()
+    # By the id as it is, SQLite would go through all arrivals to find those in quarantine.
+    newest = arrivals.c.id + 0 if reason is None else arrivals.c.id
+    order = newest.desc() if after is None else arrivals.c.id.asc()
     some = select(arrivals.c.id).where(_QUARANTINED).order_by(order).limit(limit)
     if after is not None:
         some = some.where(arrivals.c.id > after)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, or_, select
 
 from bridge.model import ArrivalOutcome, DeliveryState
+from bridge.store.conversations import behind_nothing
 from bridge.store.forget import deleted_of
 from bridge.store.retention import UNDELIVERED
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
@@ -223,6 +224,7 @@ RULES: Final = (
     Rule("no event goes to an endpoint twice", deliveries, _delivered_twice()),
     Rule("every replay has all its deliveries", replays, _replay_miscounted()),
     Rule("every replayed delivery has its replay", deliveries, _replayed_by_none()),
+    Rule("whatever waits behind another delivery has one in front", deliveries, behind_nothing()),
     Rule("every delivery has its event", deliveries, _delivery_without_event()),
     Rule("every delivery is in a known state", deliveries, _unknown_state()),
     Rule("only pending deliveries are leased", deliveries, _lease_at_rest()),
