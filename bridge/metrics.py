@@ -170,7 +170,7 @@ REPLAYED: Final = Counter(
 )
 PURGED: Final = Counter(
     "smsbridge_purged",
-    "Rows that retention emptied: quarantine, raw, bodies, attempts or messages.",
+    "Rows that retention emptied, or of records deleted, by its setting: raw, bodies and so on.",
     ("kind",),
     registry=REGISTRY,
 )

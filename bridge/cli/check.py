@@ -24,6 +24,7 @@ from bridge.model import Arrival, MailFile, SourceKind, Trust
 from bridge.net import loop
 from bridge.operations.plan import describe, store_problems, warnings
 from bridge.operations.routes import goes_nowhere, routes
+from bridge.operations.sample_check import sample_problems
 
 
 @click.command()
@@ -45,10 +46,11 @@ def check(look: bool, mail: Path | None, source: str, config: Path | None, as_js
     """Check the config and show what would run.
 
     Everything that needs no network is built as `run` builds it: secrets, certificates, providers.
-    Exits 1 if there are problems; warnings alone exit 0. JSON: {"ok", "problems"} and, if the
-    config is valid, {"config", "store", "smtp", "imap", "http", "providers", "evidence",
-    "endpoints", "warnings"}; with --mailboxes also {"mailboxes": [{"name", "problem", "mails",
-    "first_start", "idle", "move", "uidplus", "missing_folders"}]}.
+    The sample mails that providers name are read, without a look at evidence. Exits 1 if there are
+    problems; warnings alone exit 0. JSON: {"ok", "problems"} and, if the config is valid,
+    {"config", "store", "smtp", "imap", "http", "providers", "evidence", "endpoints", "warnings"};
+    with --mailboxes also {"mailboxes": [{"name", "problem", "mails", "first_start", "idle", "move",
+    "uidplus", "missing_folders", "missing_rights"}]}.
 
     With --message no evidence is checked. Exits 1 also if the mail is no message, or no endpoint
     wants it. JSON: {"ok", "problems", "message": {"outcome": "message", "messages": [{"id",
@@ -67,6 +69,10 @@ def check(look: bool, mail: Path | None, source: str, config: Path | None, as_js
     if not any(each.key == "store.url" for each in found):
         found += store_problems(file.settings)
     problems = [line for error in found for line in file.locate(error).lines]
+    if not problems:
+        reader = app.reader_of(file.settings, Trust("operator", "check"))
+        found = asyncio.run(sample_problems(file.settings, reader, now))
+        problems = [line for error in found for line in file.locate(error).lines]
     if problems:
         return _refuse(problems, as_json)
     if mail is not None:
@@ -120,6 +126,11 @@ async def _survey(settings: ImapSettings) -> dict[str, Any]:
     if found.missing_folders:
         names = ", ".join(map(repr, found.missing_folders))
         problem = f"{prefix}there is no folder {names}: create it, or name another one"
+    elif found.missing_rights:
+        problem = (
+            f"{prefix}the account may not {', nor '.join(found.missing_rights)}: give it these "
+            "rights, or set on_message, on_quarantine and on_ignored to what it may do"
+        )
     return {"name": settings.name, "problem": problem, **asdict(found)}
 
 

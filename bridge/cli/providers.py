@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bridge import app
 from bridge.cli.options import require_config, with_config, with_json
 from bridge.cli.output import as_document, as_list
 from bridge.cli.providers_try import try_
@@ -15,6 +16,7 @@ from bridge.operations.documents import Document
 from bridge.providers import PRESETS, plugins, presets
 from bridge.providers.posts import presets as post_presets
 from bridge.providers.posts import url_of
+from bridge.providers.posts.openapi import describe
 
 
 @click.group()
@@ -95,6 +97,21 @@ def url(name: str, config: Path | None, as_json: bool) -> None:
         as_document({"provider": name, "urls": urls})
     else:
         click.echo(urls[0])
+
+
+@providers.command()
+@with_config
+def openapi(config: Path | None) -> None:
+    """Describe the listener for posts as OpenAPI 3.1, in JSON.
+
+    It has an address for each provider of the config with a [providers.post], and every answer that
+    the provider can get. Tokens are not in it.
+    """
+    settings = require_config(config).settings
+    found = app.posts_of(settings)
+    if not found:
+        raise NotPossible("no provider has a [providers.post]: add one to its [[providers]]")
+    as_document(describe(found.values(), settings.posts.public_url))
 
 
 def _built_in(name: str) -> Document:

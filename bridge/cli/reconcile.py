@@ -25,7 +25,7 @@ from bridge.store import Store
 @click.option("--fix", is_flag=True, help="Import what is missing.")
 @click.option(
     "--all", "everything", is_flag=True,
-    help="Also mails from before the initial sync that `start` left out.",
+    help="Also what `start` left out, and what is older than [retention] records.",
 )  # fmt: skip
 @with_config
 @with_json
@@ -34,9 +34,10 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
 
     NAME is the name of an [[imap]] table. Every mail in its folder must be in the ledger, by its
     UID, message or raw bytes. The mailbox is not changed. Can run beside the daemon, which will
-    read mails that are "waiting". Exits 1 if anything is missing, even if --fix imported it.
-    JSON: {"mailbox", "mails", "known", "left_out", "missing": [{"uid", "waiting", "would_be",
-    "message_id", "taken_in", "problem"}]}.
+    read mails that are "waiting". "forgotten" mails are older than [retention] records, so nothing
+    tells any more whether they were delivered. Exits 1 if anything is missing that --fix has not
+    imported. JSON: {"mailbox", "mails", "known", "left_out", "forgotten", "missing": [{"uid",
+    "waiting", "would_be", "message_id", "taken_in", "problem"}]}.
     """
 
     async def compare(store: Store, file: ConfigFile) -> Comparison:
@@ -46,12 +47,13 @@ def reconcile(name: str, fix: bool, everything: bool, config: Path | None, as_js
             async with app.open_mailbox(settings) as mailbox:
                 return await reconcile_mailbox(
                     mailbox, settings, store, intake, now,
-                    fix=fix, everything=everything, progress=progress,
+                    fix=fix, everything=everything, records=file.settings.retention.records,
+                    progress=progress,
                 )  # fmt: skip
 
     found = run(config, compare)
     _print(name, found, as_json=as_json)
-    return FOUND_WRONG if found.missing else DONE
+    return DONE if all(each.taken_in for each in found.missing) else FOUND_WRONG
 
 
 def _mailbox(settings: Settings, name: str) -> ImapSettings:

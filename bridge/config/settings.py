@@ -193,6 +193,7 @@ class ProviderSettings(Strict):
     labels: LabelSettings | None = None  # beside the preset's own
     footers: tuple[Label, ...] = ()  # a line that begins so ends the text
     template: TemplateSettings | None = None  # how its mails are read, or what differs
+    samples: tuple[ConfigPath, ...] = ()  # mails that `check` must be able to read; * is any name
     post: PostSettings | None = None  # how its HTTP posts come in; default: they don't
     trust: TrustSettings = Field(None, validate_default=True)
 

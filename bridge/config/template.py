@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Field, StrictInt, field_validator, model_v
 
 from bridge.config.pattern import Finder, Pattern, SearchPattern
 from bridge.config.strict import Strict
-from bridge.config.times import TimeFormat
+from bridge.config.times import MonthNames, TimeFormat, ZoneNames
 from bridge.config.values import AddressOrDomain
+from bridge.model import Part
 
 _HEADER: Final = re.compile(r"[!-9;-~]{1,76}")
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
@@ -63,6 +64,11 @@ class LabelSettings(Strict):
     id: LabelNames | None = None
 
 
+_MAX_FILE_NAME: Final = 255  # characters; longer than any file system's
+
+Encoding = Literal["base64", "percent", "form", "xml"]
+
+
 class PlaceSettings(Strict):
     """One place of a field in the mail: exactly one kind of place."""
 
@@ -79,7 +85,9 @@ class PlaceSettings(Strict):
     after_blank: Literal[True] | None = None  # everything after the first blank line
     all: Literal[True] | None = None  # the whole text
     value: str | None = None  # a constant
+    join: tuple[PlaceSettings, ...] | None = None  # several places, with a blank in between
     pattern: Finder | None = None  # selects a part of the value
+    encoded: Encoding | None = None  # how the value, or its part, is written
 
     @field_validator("header")
     @classmethod
@@ -106,8 +114,9 @@ class PlaceSettings(Strict):
     @property
     def patterns(self) -> Sequence[SearchPattern]:
         """The patterns by which it is found."""
-        found = (self.subject, self.text, self.after, self.pattern)
-        return [each for each in found if each is not None]
+        found = [self.subject, self.text, self.after, self.pattern]
+        joined = [pattern for place in self.join or () for pattern in place.patterns]
+        return [*(each for each in found if each is not None), *joined]
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -117,10 +126,15 @@ class PlaceSettings(Strict):
             raise ValueError(f"must name exactly one place: {named}")
         if self.pattern is not None and kinds[0] in {"subject", "text", "value"}:
             raise ValueError(f"needs no pattern beside {kinds[0]}")
+        if self.encoded is not None and kinds[0] in {"value", "join"}:
+            raise ValueError(f"nothing is encoded beside {kinds[0]}")
+        if self.join is not None and (len(self.join) < 2 or any(each.join for each in self.join)):
+            raise ValueError("join names two places or more, and none that joins others")
         return self
 
 
-KINDS: Final = tuple(name for name in PlaceSettings.model_fields if name != "pattern")
+_BESIDE: Final = frozenset({"pattern", "encoded"})
+KINDS: Final = tuple(name for name in PlaceSettings.model_fields if name not in _BESIDE)
 
 
 def _places(value: object) -> object:
@@ -148,17 +162,83 @@ class IgnoreSettings(Strict):
         return self
 
 
+class PartSettings(Strict):
+    """Which part of a mail is read: exactly one of the two."""
+
+    file: Pattern | None = None  # the attached file whose name matches
+    version: Literal["plain", "html"] | None = None  # of the mail's text
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.file is None) == (self.version is None):
+            raise ValueError("must name either a version of the text, or a file")
+        return self
+
+    def is_it(self, part: Part) -> bool:
+        """Return whether a part is the one that is meant."""
+        if self.file is not None:
+            return (
+                part.file is not None
+                and len(part.file) <= _MAX_FILE_NAME
+                and part.file in self.file
+            )
+        return part.file is None and part.is_html == (self.version == "html")
+
+    def __str__(self) -> str:
+        """Name it for operators."""
+        return f"{self.version} text" if self.file is None else "file with such a name"
+
+
+def _part(value: object) -> object:
+    if isinstance(value, str) and value in ("plain", "html"):
+        return {"version": value}
+    if isinstance(value, Mapping | PartSettings):
+        return value
+    raise ValueError('must be "plain", "html", or a file, like { file = \'\\.txt$\' }')
+
+
+class SplitSettings(Strict):
+    """How several SMS in one mail are told apart: exactly one of the two."""
+
+    between: Pattern | None = None  # the lines between them, which are no part of any
+    head: Pattern | None = None  # the first line of each; what is above the first is left out
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.between is None) == (self.head is None):
+            raise ValueError("must name either the lines between the SMS, or the head of each")
+        return self
+
+    @property
+    def line(self) -> SearchPattern:
+        """What the lines look like at which the text is split."""
+        line = self.head or self.between
+        assert line is not None  # one of them is set
+        return line
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str | SearchPattern):
+        return {"between": value}
+    if isinstance(value, Mapping | SplitSettings):
+        return value
+    raise ValueError("must be a pattern in quotes, or the head of each, like { head = '^SMS ' }")
+
+
 class TemplateSettings(Strict):
     """`[providers.template]`: where each field is in a provider's mails."""
 
     recipient: Pattern | None = None  # the mail's recipient looks like this
+    part: Annotated[PartSettings, BeforeValidator(_part)] | None = None  # default: the mail's text
     headers: HeaderPatterns = Field(default_factory=dict)  # these headers look like this
     sender: Places | None = Field(None, alias="from")
     to: Places | None = None
     body: Places | None = None
     date: Places | None = None  # default: the mail's Date
     date_format: Annotated[tuple[TimeFormat, ...], BeforeValidator(_several)] = ()
+    months: MonthNames | None = None  # as %b and %B read them; default: in English
+    zones: ZoneNames = Field(default_factory=dict)  # as %Z reads them, beside UTC and GMT
     id: Places | None = None
     footers: Annotated[tuple[Pattern, ...], BeforeValidator(_several)] = ()
-    split: Pattern | None = None  # the lines between several SMS in one mail
+    split: Annotated[SplitSettings, BeforeValidator(_split)] | None = None  # several SMS in a mail
     ignore: tuple[IgnoreSettings, ...] = ()

@@ -161,7 +161,8 @@ def _tables(
             dotted = ".".join(path)
             is_list = _is_list(field.annotation)
             yield f"[[{dotted}]]" if is_list else f"[{dotted}]", inner
-            yield from _tables(inner, path)
+            if inner is not model:  # a place can join places
+                yield from _tables(inner, path)
 
 
 def _is_list(annotation: Any) -> bool:

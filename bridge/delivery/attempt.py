@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -23,7 +22,6 @@ from bridge.model import Claim, Outcome
 log = logs.logger("delivery")
 
 MAX_ANSWER: Final = 4096  # bytes of the answer that are kept for the operator
-_CLOSE_SECONDS: Final = 1.0  # for closing an answer that is not read to its end
 _MAX_RETRY_AFTER_TEXT: Final = 64  # characters: the longest HTTP-date has 33
 _SECONDS: Final = re.compile(r"\d{1,12}", re.ASCII)
 _FIXED_HEADERS: Final = [
@@ -73,10 +71,12 @@ def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Requ
     event = claim.event
     form = FORMATS[event.format]
     signed = endpoint.scheme.headers(endpoint.keys, event.id, int(now.timestamp()), event.body)
-    return httpx.Request(
+    request = httpx.Request(
         "POST",
         endpoint.url,
         headers=[
+            ("host", endpoint.url.netloc.decode("ascii")),
+            ("content-length", str(len(event.body))),
             ("content-type", form.content_type),
             *form.headers(event),
             *_FIXED_HEADERS,
@@ -84,8 +84,11 @@ def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Requ
             *signed,
             ("webhook-attempt", str(claim.attempt)),
         ],
-        content=event.body,
+        # With `content`, httpx would add the two headers itself, at four times the cost.
+        stream=httpx.ByteStream(event.body),
     )
+    request.read()
+    return request
 
 
 def retry_after(value: str, now: datetime) -> float | None:
@@ -148,20 +151,11 @@ async def _call(
     answer.response = response
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
-    chunks = aiter(stream)
     try:
-        async for chunk in chunks:
+        async for chunk in stream:
             answer.body = (answer.body + chunk)[:MAX_ANSWER]
             if len(answer.body) == MAX_ANSWER:
                 break
     finally:
         # Returns the connection to the pool if the answer was read to its end, else closes it.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await _close(chunks, stream)
-
-
-async def _close(chunks: AsyncIterator[bytes], stream: httpx.AsyncByteStream) -> None:
-    if isinstance(chunks, AsyncGenerator):
-        await chunks.aclose()
-    await stream.aclose()
+        await stream.aclose()

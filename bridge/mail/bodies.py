@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from bridge.mail.charsets import decode as decode_charset
@@ -14,6 +14,7 @@ from bridge.mail.html_text import named_in_page, to_text
 from bridge.mail.limits import MAX_TEXT, NotReadError
 from bridge.mail.mime import Group, Leaf
 from bridge.mail.repairs import Repair
+from bridge.model import Text
 
 _PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 _BAD_QUOTED: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*+(?:\r?\n|\Z))")
@@ -24,24 +25,12 @@ _NOT_BLANK: Final = re.compile(rb"\S")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The text to read, its line ends all LF, and how it was come by."""
-
-    text: str
-    charset: str
-    from_html: bool
-    repairs: tuple[Repair, ...]
-    declared: str | None = None  # the charset as the mail names it
-    cells: Mapping[int, int] = field(default_factory=dict)  # as in Email
-
-
-def choose(raw: bytes, groups: Sequence[Group]) -> Body:
+def choose(raw: bytes, groups: Sequence[Group]) -> Text:
     """Take the first text that is not blank, plain before HTML where it comes in versions.
 
     Raises NotReadError where the texts that had to be read are over their bound.
     """
-    blank: Body | None = None
+    blank: Text | None = None
     size = 0
     for index, versions in enumerate(groups):
         for leaf in versions:
@@ -49,7 +38,7 @@ def choose(raw: bytes, groups: Sequence[Group]) -> Body:
             size += end - start
             if size > MAX_TEXT:
                 raise NotReadError(f"the text is longer than {MAX_TEXT} bytes")
-            body = _read(leaf, raw[start:end])
+            body = read(raw, leaf)
             if body.text.strip():
                 more = any(
                     _NOT_BLANK.search(raw, *other.span) is not None
@@ -57,14 +46,18 @@ def choose(raw: bytes, groups: Sequence[Group]) -> Body:
                     for other in group
                 )
                 skipped = (Repair.TEXT_PARTS_SKIPPED,) if more else ()
-                return replace(body, repairs=body.repairs + skipped) if skipped else body
+                return replace(body, warnings=body.warnings + skipped) if skipped else body
             blank = blank or body
-    return blank or Body("", "us-ascii", from_html=False, repairs=(Repair.NO_TEXT,))
+    return blank or Text("", "us-ascii", from_html=False, warnings=(Repair.NO_TEXT,))
 
 
-def _read(leaf: Leaf, content: bytes) -> Body:
+def read(raw: bytes, leaf: Leaf) -> Text:
+    """Decode one part. Raises NotReadError where it is over its bound."""
+    start, end = leaf.span
+    if end - start > MAX_TEXT:
+        raise NotReadError(f"the text is longer than {MAX_TEXT} bytes")
     repairs: list[Repair] = []
-    data = _undo_transfer(leaf.encoding, content, repairs)
+    data = _undo_transfer(leaf.encoding, raw[start:end], repairs)
     declared = leaf.charset
     if leaf.is_html and known(declared or "us-ascii") == "us-ascii":
         declared = named_in_page(data) or declared
@@ -83,10 +76,10 @@ def _read(leaf: Leaf, content: bytes) -> Body:
     if leaf.is_html:
         page = to_text(text)
         repairs += page.repairs
-        return Body(page.text, charset, True, tuple(repairs), declared, page.cells)
+        return Text(page.text, charset, True, tuple(repairs), declared, page.cells)
     if leaf.flowed:
         text = _unflow(text, delsp=leaf.delsp)
-    return Body(text, charset, False, tuple(repairs), leaf.charset)
+    return Text(text, charset, False, tuple(repairs), leaf.charset)
 
 
 def _undo_transfer(encoding: str, content: bytes, repairs: list[Repair]) -> bytes:

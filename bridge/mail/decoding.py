@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 from bridge.mail import bodies
 from bridge.mail.fingerprint import of_content
 from bridge.mail.headers import HeaderBlock, Headers, decode_value, decode_with_repairs, split
 from bridge.mail.limits import MAX_STRUCTURED, MAX_SUBJECT, NotReadError
-from bridge.mail.mime import Splitter
+from bridge.mail.mime import Leaf, Splitter
 from bridge.mail.repairs import Repair
 from bridge.mail.sender import read_sender
-from bridge.model import Email, Reason, Unreadable
+from bridge.model import Email, Part, Reason, Text, Unreadable
 
 _BOUNDS: Final = {
     "from": MAX_STRUCTURED,
@@ -50,31 +53,47 @@ def _decode(raw: bytes) -> Email | Unreadable:
     if any(len(block.fields.get(name, ())) > 1 for name in _ONCE):
         repairs.append(Repair.HEADER_REPEATED)
     splitter = Splitter(raw)
-    body = bodies.choose(raw, splitter.groups(block, content, len(raw)))
+    text = bodies.choose(raw, splitter.groups(block, content, len(raw)))
     sender, sender_defect = read_sender(block)
     message_id = _message_id(block)
     date = _date(block)
     subject, subject_repairs = decode_with_repairs(block.first("subject"))
     repairs += splitter.repairs
-    repairs += body.repairs
     repairs += subject_repairs
     if date is None and block.first("date"):
         repairs.append(Repair.DATE_UNREADABLE)
+    warnings = tuple(repairs)
     return Email(
         sender=sender,
         sender_defect=sender_defect,
         subject=subject,
         message_id=message_id,
         date=date,
-        text=body.text,
-        charset=body.charset,
-        from_html=body.from_html,
+        text=text.text,
+        charset=text.charset,
+        from_html=text.from_html,
         fingerprint=message_id or of_content(block, raw, content),
         headers=Headers(block.fields),
-        declared_charset=body.declared,
-        cells=body.cells,
-        warnings=tuple(dict.fromkeys(repair.value for repair in repairs)),
+        declared_charset=text.declared_charset,
+        cells=text.cells,
+        warnings=_told(*warnings, *text.warnings),
+        parts=tuple(
+            Part(leaf.is_html, leaf.file, partial(_read_part, raw, leaf, warnings))
+            for leaf in splitter.leaves
+        ),
     )
+
+
+def _read_part(raw: bytes, leaf: Leaf, warnings: Sequence[str]) -> Text | None:
+    try:
+        text = bodies.read(raw, leaf)
+    except NotReadError:
+        return None
+    return replace(text, warnings=_told(*warnings, *text.warnings))
+
+
+def _told(*repairs: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(str, repairs)))
 
 
 def _message_id(block: HeaderBlock) -> str | None:

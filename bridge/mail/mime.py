@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from bridge.mail.headers import HeaderBlock, split
+from bridge.mail.headers import HeaderBlock, decode_value, split
 from bridge.mail.limits import (
     MAX_BOUNDARIES,
     MAX_DASHED,
@@ -53,6 +53,7 @@ class Leaf:
     delsp: bool
     encoding: str
     span: Span  # of its content
+    file: str | None = None  # an attached file's name
 
 
 Span = tuple[int, int]  # from, to, in the mail's raw bytes
@@ -62,11 +63,13 @@ Group = list[Leaf]  # versions of one text, the one to prefer first
 class Splitter:
     """Walks one mail by offsets, so that nesting copies nothing.
 
-    `repairs` is what had to be mended on the way.
+    `repairs` is what had to be mended on the way, `leaves` all that `groups` found, and the
+    attached files, in the mail's order.
     """
 
     def __init__(self, raw: bytes) -> None:
         self.repairs: list[Repair] = []
+        self.leaves: list[Leaf] = []
         self._raw = raw
         self._parts = 0
         self._markers_seen = 0
@@ -89,14 +92,19 @@ class Splitter:
         for name in _STRUCTURED:
             if any(len(value) > MAX_STRUCTURED for value in block.fields.get(name, ())):
                 raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
-        if block.first("content-disposition").lower().startswith(b"attachment"):
-            return []
-        kind, parameters = self._content_type(block.first("content-type"), default)
-        if kind.partition("/")[0] == "multipart":
+        kind, parameters, valid = _content_type(block.first("content-type"), default)
+        attached = block.first("content-disposition").lower().startswith(b"attachment")
+        if not (valid or attached):
+            self.repairs.append(Repair.CONTENT_TYPE_INVALID)
+        if not attached and kind.partition("/")[0] == "multipart":
             return self._children(block, kind, parameters, (start, end), depth)
-        if kind not in {"text/plain", "text/html"}:
+        file = _file_name(block, parameters)
+        if attached or kind not in {"text/plain", "text/html"}:
+            if file is not None and kind.partition("/")[0] not in {"multipart", "message"}:
+                self.leaves.append(_leaf(block, kind, parameters, (start, end), file))
             return []
-        return [[_leaf(block, kind, parameters, (start, end))]]
+        self.leaves.append(leaf := _leaf(block, kind, parameters, (start, end), file))
+        return [[leaf]]
 
     def _children(
         self,
@@ -115,7 +123,8 @@ class Splitter:
         )
         if not children:  # some programs say multipart and send plain text
             self.repairs.append(Repair.MULTIPART_BROKEN)
-            return [[_leaf(block, "text/plain", parameters, span)]]
+            self.leaves.append(leaf := _leaf(block, "text/plain", parameters, span))
+            return [[leaf]]
         # In a digest a part without a type is a mail (RFC 2046, 5.1.5).
         default = "message/rfc822" if kind == "multipart/digest" else "text/plain"
         found: list[Group] = []
@@ -200,18 +209,19 @@ class Splitter:
                 at -= 1
         return at
 
-    def _content_type(self, raw: bytes, default: str) -> tuple[str, Mapping[str, str]]:
-        if not raw:
-            return default, {}
-        text = _without_comments(raw.decode("utf-8", "surrogateescape"))
-        kind, _, rest = text.partition(";")
-        if _TYPE.fullmatch(kind.strip()) is None:
-            self.repairs.append(Repair.CONTENT_TYPE_INVALID)
-            if (meant := _LIKE_A_TYPE.fullmatch(text)) is not None:
-                kind, rest = meant[1], meant[2] or ""
-            else:
-                kind = "text/plain"  # RFC 2045, 5.2
-        return kind.strip().lower(), _parameters(";" + rest)
+
+def _content_type(raw: bytes, default: str) -> tuple[str, Mapping[str, str], bool]:
+    """Read a type and its parameters, and whether they are valid."""
+    if not raw:
+        return default, {}, True
+    text = _without_comments(raw.decode("utf-8", "surrogateescape"))
+    kind, _, rest = text.partition(";")
+    valid = _TYPE.fullmatch(kind.strip()) is not None
+    if not valid:
+        meant = _LIKE_A_TYPE.fullmatch(text)
+        # RFC 2045, 5.2
+        kind, rest = ("text/plain", rest) if meant is None else (meant[1], meant[2] or "")
+    return kind.strip().lower(), _parameters(";" + rest), valid
 
 
 def _without_comments(text: str) -> str:
@@ -238,7 +248,23 @@ def _parameters(text: str) -> dict[str, str]:
     return {name: "".join(found[n] for n in sorted(found)) for name, found in pieces.items()}
 
 
-def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], span: Span) -> Leaf:
+def _file_name(block: HeaderBlock, parameters: Mapping[str, str]) -> str | None:
+    """Return the name of the file that a part is, if it is one."""
+    disposition = block.first("content-disposition")
+    if not disposition and "name" not in parameters:
+        return None
+    _, _, rest = _without_comments(disposition.decode("utf-8", "surrogateescape")).partition(";")
+    name = _parameters(";" + rest).get("filename") or parameters.get("name")
+    return decode_value(name.encode("utf-8", "surrogateescape")) if name else None
+
+
+def _leaf(
+    block: HeaderBlock,
+    kind: str,
+    parameters: Mapping[str, str],
+    span: Span,
+    file: str | None = None,
+) -> Leaf:
     encoding = block.first("content-transfer-encoding").decode("ascii", "replace").lower()
     charset = parameters.get("charset")
     if charset is not None and not charset.isascii():  # a byte that is no text, and no name
@@ -248,6 +274,7 @@ def _leaf(block: HeaderBlock, kind: str, parameters: Mapping[str, str], span: Sp
         charset=charset,
         flowed=parameters.get("format", "").lower() == "flowed",
         delsp=parameters.get("delsp", "").lower() == "yes",
+        file=file,
         encoding=_BEHIND_TOKEN.split(_without_comments(encoding).strip(" \t\"'"), maxsplit=1)[0],
         span=span,
     )

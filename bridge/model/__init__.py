@@ -14,8 +14,10 @@ from bridge.model.arrival import (
     MailboxPlace,
     MailFile,
     Origin,
+    Part,
     Reason,
     SourceKind,
+    Text,
     Trust,
     Unreadable,
 )
@@ -73,6 +75,7 @@ __all__ = [
     "Message",
     "Origin",
     "Outcome",
+    "Part",
     "PlannedDelivery",
     "Post",
     "RawFields",
@@ -82,6 +85,7 @@ __all__ = [
     "RetryAt",
     "SmsMessage",
     "SourceKind",
+    "Text",
     "Trust",
     "Unreadable",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -103,13 +103,40 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    r"""A text of a mail, with "\n" line ends only, and how it was come by.
+
+    `cells` maps where each cell of an HTML text's tables begins to its end.
+    """
+
+    text: str
+    charset: str
+    from_html: bool
+    warnings: tuple[str, ...] = ()
+    declared_charset: str | None = None  # as the mail names it
+    cells: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a mail that can be read as text: a version of its text, or an attached file.
+
+    `read` decodes it anew; it never raises, and returns None for a part that is over a bound.
+    """
+
+    is_html: bool
+    file: str | None  # an attached file's name
+    read: Callable[[], Text | None] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Email:
     r"""A mail, decoded within limits: what providers and trust read.
 
     `sender` is the address of the one clean From header, lower case, and never evidence; where
     there is none, it is None and `sender_defect` says why. `text` has "\n" line ends only.
     `fingerprint` tells two mails apart: the Message-ID, or a hash of the mail without its trace
-    headers. `cells` maps where each cell of an HTML mail's tables begins in `text` to its end.
+    headers. `cells` are as in Text. `parts` are all parts that can be read instead of `text`.
     """
 
     sender: str | None
@@ -127,6 +154,7 @@ class Email:
     warnings: tuple[str, ...] = ()
     declared_charset: str | None = None  # as the mail names it
     cells: Mapping[int, int] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
 
 class Reason(StrEnum):

@@ -35,7 +35,7 @@ class HttpConnection(web.RequestHandler):
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # None turns it off, the annotation forgets
-            max_line_size=limits.header_bytes,
+            max_line_size=limits.line_bytes,
             max_field_size=limits.header_bytes,
             max_headers=limits.headers,
             lingering_time=_LINGER,
@@ -158,7 +158,7 @@ class HttpConnection(web.RequestHandler):
             self._log.error(f"{self._name}.bug", exc_info=exc)
         else:
             self._log.debug(f"{self._name}.bad_request", peer=request.remote, status=status)
-        response = web.Response(status=status, text="not understood\n")
+        response = web.Response(status=status)
         set_plain_headers(response)
         response.force_close()
         return response

@@ -169,7 +169,7 @@ class HttpServer:
         except (web.HTTPException, ConnectionError):
             raise
         except web.RequestPayloadError:
-            response = web.Response(status=HTTPStatus.BAD_REQUEST, text="not understood\n")
+            response = web.Response(status=HTTPStatus.BAD_REQUEST)
             response.force_close()
             return response
         except Exception:  # noqa: BLE001 - logged with its place

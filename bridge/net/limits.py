@@ -251,7 +251,8 @@ class HttpLimits:
     connections: int = 64
     connections_per_peer: int = 64
     headers: int = 64
-    header_bytes: int = 8 * 1024  # of each header, and of the request line
+    header_bytes: int = 8 * 1024  # of each header
+    line_bytes: int = 8 * 1024  # of the request line, with its URL
     body_bytes: int = 64 * 1024
     first_seconds: float = 10.0  # for a TLS handshake, and then for the first request's head
     seconds: float = 60.0  # of a connection; a client that wants more connects again

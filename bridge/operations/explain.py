@@ -51,10 +51,11 @@ def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Expla
         return Explained(nothing)
     provider, explained = _explained(known, email)
     found = explained.found if explained else ()
+    text = explained.text if explained and explained.text is not None else email.text
     document = {
         "provider": None if provider is None else provider.name,
         "matched": None if explained is None else explained.matched,
-        "found": [_found(email, each) for each in found],
+        "found": [_found(text, each) for each in found],
         "missing": list(explained.missing) if explained else [],
         "charset": {"used": email.charset, "declared": email.declared_charset},
         "from_html": email.from_html,
@@ -72,7 +73,7 @@ def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Expla
         for each in found
         if each.start is not None and each.end is not None
     )
-    return Explained(document, email.text, spans)
+    return Explained(document, text, spans)
 
 
 def _warnings(result: Result) -> tuple[str, ...]:
@@ -101,11 +102,11 @@ def _explained(
     return provider, Explanation("the provider matched the mail", (), ())
 
 
-def _found(email: Email, location: FieldLocation) -> Document:
+def _found(text: str, location: FieldLocation) -> Document:
     placed = location.start is not None
     return {
         "field": location.field,
         "where": location.where,
-        "line": email.text.count("\n", 0, location.start) + 1 if placed else None,
-        "value": email.text[location.start : location.end] if placed else None,
+        "line": text.count("\n", 0, location.start) + 1 if placed else None,
+        "value": text[location.start : location.end] if placed else None,
     }

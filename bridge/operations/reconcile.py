@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Connection
@@ -44,14 +44,16 @@ class Comparison:
     mails: int = 0
     known: int = 0  # in the ledger, from this mailbox or another source
     left_out: int = 0  # from before the initial sync, excluded by `start`
+    forgotten: int = 0  # so old that `[retention] records` deletes what tells them
     missing: list[Missing] = field(default_factory=list)
 
     def document(self) -> Document:
-        """Return {"mails", "known", "left_out", "missing": [{"uid", "waiting", …}]}."""
+        """Return {"mails", "known", "left_out", "forgotten", "missing": [{"uid", …}]}."""
         return {
             "mails": self.mails,
             "known": self.known,
             "left_out": self.left_out,
+            "forgotten": self.forgotten,
             "missing": [asdict(each) for each in self.missing],
         }
 
@@ -65,16 +67,19 @@ async def reconcile_mailbox(
     *,
     fix: bool = False,
     everything: bool = False,
+    records: float | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Comparison:
     """Compare every mail of a folder with the ledger; `fix` imports what is missing.
 
     Only mails whose UID isn't in the ledger are fetched. `everything` includes mails from before
-    the initial sync that `start` left out. `progress` is called with (done, total). Raises
-    NotPossible for a mailbox that was never read (without `everything`), ImapUnavailable,
-    StoreUnavailable or StoreFull.
+    the initial sync that `start` left out, and those that are forgotten: read by the daemon, and
+    older than `records`, the age in seconds at which retention deletes what tells them. `progress`
+    is called with (done, total). Raises NotPossible for a mailbox that was never read (without
+    `everything`), ImapUnavailable, StoreUnavailable or StoreFull.
     """
-    return await _Run(mailbox, settings, store, intake, clock, fix=fix).compare(
+    oldest = None if everything or records is None else clock() - timedelta(seconds=records)
+    return await _Run(mailbox, settings, store, intake, clock, oldest, fix=fix).compare(
         everything=everything, progress=progress
     )
 
@@ -87,6 +92,7 @@ class _Run:
         store: Store,
         intake: Intake,
         clock: Callable[[], datetime],
+        oldest: datetime | None,
         *,
         fix: bool,
     ) -> None:
@@ -95,6 +101,7 @@ class _Run:
         self._store = store
         self._intake = intake
         self._clock = clock
+        self._oldest = oldest
         self._fix = fix
         self._found = Comparison()
 
@@ -147,10 +154,19 @@ class _Run:
         if await self._store.read(partial(is_known, raw=raw, identities=identities)):
             self._found.known += 1
             return
+        if not waiting and await self._forgotten(uid):
+            self._found.forgotten += 1
+            return
         missing = _judged(missing, result)
         self._found.missing.append(
             await self._take_in(arrival, result, missing) if self._fix else missing
         )
+
+    async def _forgotten(self, uid: int) -> bool:
+        if self._oldest is None:
+            return False
+        received_at = await self._mailbox.received_at(uid)
+        return received_at is not None and received_at < self._oldest
 
     async def _take_in(self, arrival: Arrival, result: Result, missing: Missing) -> Missing:
         try:

@@ -39,6 +39,7 @@ _NO_IDS: Final = frozenset({"", "n/a", "na", "nil", "none", "null", "undefined",
 _ID_DECORATION: Final = " \t\xa0-_.,:;<>()[]{}'\"0"  # zeros alone are not an id
 
 MAIL_SPLIT: Final = "mail_split"
+PREAMBLE_LEFT_OUT: Final = "preamble_left_out"
 SUBJECT_UNEXPECTED: Final = "subject_unexpected"
 TIME_FROM_MAIL: Final = "time_from_mail"
 
@@ -76,6 +77,7 @@ class Explanation:
     matched: str
     found: tuple[FieldLocation, ...]
     missing: tuple[str, ...]
+    text: str | None = None  # in which the spans are; default: the mail's
 
 
 @runtime_checkable
@@ -199,6 +201,7 @@ class LabelledProvider:
         locations = [
             FieldLocation(_KEYS[which], f"at the label {found.names[which]}", *found.spans[which])
             for which in sorted(found.spans, key=lambda each: found.spans[each])
+            if isinstance(which, Field)
         ]
         missing = [_KEYS[which] for which in _WANTED if which not in found.spans]
         if not found.values.get(Field.TIME) and email.date is not None:

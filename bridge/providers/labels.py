@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from bridge.text import without_end
 
@@ -39,6 +39,14 @@ class Field(Enum):
     FALLBACK_URL = "fallback url"
 
 
+class Piece(NamedTuple):
+    """A label of its own in a field that is put together from several."""
+
+    field: Field
+    names: tuple[str, ...]
+
+
+Label = Field | Piece
 Span = tuple[int, int]
 
 
@@ -50,10 +58,10 @@ class LabelledFields:
     (start, end) in the text. `footer`: one was cut off.
     """
 
-    values: Mapping[Field, str]
-    names: Mapping[Field, str]
+    values: Mapping[Label, str]
+    names: Mapping[Label, str]
     repeated: str | None
-    spans: Mapping[Field, Span]
+    spans: Mapping[Label, Span]
     footer: bool = False
 
 
@@ -67,7 +75,7 @@ class Labels:
 
     def __init__(
         self,
-        spellings: Mapping[Field, Sequence[str]],
+        spellings: Mapping[Label, Sequence[str]],
         *,
         after_body: Sequence[Field] = (),
         footers: Sequence[str] = (),
@@ -101,7 +109,8 @@ class Labels:
     def extended(self, more: Mapping[Field, Sequence[str]], footers: Sequence[str] = ()) -> Labels:
         """Return these labels with those that the config adds, and its footers."""
         spellings = {
-            which: (*names, *more.get(which, ())) for which, names in self._spellings.items()
+            which: (*names, *(more.get(which, ()) if isinstance(which, Field) else ()))
+            for which, names in self._spellings.items()
         }
         return Labels(spellings, after_body=self._after_body, footers=footers)
 
@@ -128,14 +137,14 @@ class _Reading:
         text: str,
         cells: Mapping[int, int],
         label: re.Pattern[str],
-        fields: Sequence[tuple[Field, str]],
+        fields: Sequence[tuple[Label, str]],
     ) -> None:
         self._text = text
         self._cells = cells
         self._label = label
         self._fields = fields
-        self._names: dict[Field, str] = {}
-        self._spans: dict[Field, Span] = {}
+        self._names: dict[Label, str] = {}
+        self._spans: dict[Label, Span] = {}
         self._repeated: str | None = None
         self._below = 0  # lines between a label and its value below it, for the last such value
         self._aligned = False  # some label was followed by tabs and a colon
@@ -169,11 +178,11 @@ class _Reading:
         values = {which: self._value(which, span) for which, span in self._spans.items()}
         return LabelledFields(values, self._names, self._repeated, self._spans, cut)
 
-    def _which(self, label: re.Match[str]) -> tuple[Field, str]:
+    def _which(self, label: re.Match[str]) -> tuple[Label, str]:
         assert label.lastindex is not None  # each name is a group; the first is the asterisk
         return self._fields[label.lastindex - 2]
 
-    def _take(self, which: Field, name: str, span: Span) -> None:
+    def _take(self, which: Label, name: str, span: Span) -> None:
         known = self._spans.get(which)
         if known is None:
             self._spans[which], self._names[which] = span, name
@@ -183,7 +192,7 @@ class _Reading:
     def _written(self, span: Span) -> str:
         return self._text[slice(*span)]
 
-    def _value(self, which: Field, span: Span) -> str:
+    def _value(self, which: Label, span: Span) -> str:
         written = self._text[slice(*span)]
         return written if which is Field.BODY else written.strip()
 
@@ -264,7 +273,7 @@ class _Reading:
         or one out of order, stops it; and without the time among them, nothing is moved.
         """
         begin, end = self._spans[Field.BODY]
-        found: dict[Field, tuple[Span, str]] = {}
+        found: dict[Label, tuple[Span, str]] = {}
         left = list(order)
         while True:
             last = begin + len(self._text[begin:end].rstrip("\n"))

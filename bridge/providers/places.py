@@ -14,9 +14,10 @@ from typing import Final
 
 from bridge import letters
 from bridge.config.pattern import Match, SearchPattern
-from bridge.config.template import PlaceSettings
+from bridge.config.template import Encoding, PlaceSettings
 from bridge.model import Email
-from bridge.providers.labels import Field, LabelledFields, Labels
+from bridge.providers.encodings import undo
+from bridge.providers.labels import Label, LabelledFields, Labels, Piece
 
 # Tried only where a word begins: from each of its letters, it would be quadratic.
 _ADDRESS: Final = re.compile(r"(?<![^\s<>,;:\"()])[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
@@ -95,26 +96,41 @@ class Place:
     look: Look
 
 
-def place_of(settings: PlaceSettings, field: Field) -> Place:
-    """Build the place of a field from the config."""
+def place_of(settings: PlaceSettings, label: Label) -> Place:
+    """Build a place from the config; `label` is how its labels are asked for."""
     name = _name(settings)
-    look = _look(settings, field, name)
-    pattern = settings.pattern
-    if pattern is None:
-        return Place(name, look)
+    place = Place(name, _look(settings, label, name))
+    if settings.pattern is not None:
+        place = _narrowed(place, settings.pattern)
+    if settings.encoded is not None:
+        place = _undone(place, settings.encoded)
+    return place
 
-    def narrowed(sheet: Sheet) -> Value | None:
-        value = look(sheet)
+
+def _narrowed(place: Place, pattern: SearchPattern) -> Place:
+    def look(sheet: Sheet) -> Value | None:
+        value = place.look(sheet)
         match = _match(pattern, value.text) if value is not None else None
         if value is None or match is None:
             return None
-        return Value(match.value, name, _moved(match.span, value.span))
+        return Value(match.value, value.place, _moved(match.span, value.span))
 
-    return Place(f"{name} (as its pattern wants it)", narrowed)
+    return Place(f"{place.name} (as its pattern wants it)", look)
+
+
+def _undone(place: Place, encoding: Encoding) -> Place:
+    def look(sheet: Sheet) -> Value | None:
+        value = place.look(sheet)
+        text = None if value is None or MASK in value.text else undo(encoding, value.text)
+        return None if value is None or text is None else replace(value, text=text)
+
+    return Place(f"{place.name} (as {encoding})", look)
 
 
 def headers_of(settings: PlaceSettings) -> frozenset[str]:
     """Return the headers that a place reads, in lower case."""
+    if settings.join is not None:
+        return frozenset().union(*map(headers_of, settings.join))
     if settings.header is not None:
         return frozenset({settings.header})
     return frozenset({"to"} if settings.address == "to" else ())
@@ -151,34 +167,35 @@ def _match(pattern: SearchPattern, text: str) -> Match | None:
     return next((each for each in pattern.all(text) if MASK not in each.value), None)
 
 
+_NAMES: Final = {
+    "header": "the header {0.header}",
+    "subject": "the subject's pattern",
+    "text": "the text's pattern",
+    "pointer": "JSON {0.pointer}",
+    "line": "line {0.line}",
+    "address": "the mail's {0.address} address",
+    "after": "the line that the text follows",
+    "after_blank": "a blank line that the text follows",
+    "all": WHOLE,
+    "value": "the config",
+}
+
+
 def _name(settings: PlaceSettings) -> str:
-    match settings.kind:
-        case "label":
-            return f"the label {' or '.join(settings.label or ())}"
-        case "header":
-            return f"the header {settings.header}"
-        case "subject" | "text":
-            return f"the {settings.kind}'s pattern"
-        case "pointer":
-            return f"JSON {settings.pointer}"
-        case "line":
-            return f"line {settings.line}"
-        case "address":
-            return f"the mail's {settings.address} address"
-        case "after":
-            return "the line that the text follows"
-        case "after_blank":
-            return "a blank line that the text follows"
-        case "all":
-            return WHOLE
-        case _:
-            return "the config"
+    if settings.label:
+        return f"the label {' or '.join(settings.label)}"
+    if settings.join:
+        return ", and ".join(map(_name, settings.join))
+    return _NAMES[settings.kind].format(settings)
 
 
-def _look(settings: PlaceSettings, field: Field, name: str) -> Look:
+def _look(settings: PlaceSettings, label: Label, name: str) -> Look:
     match settings.kind:
         case "label":
-            return lambda sheet: _at_label(sheet, field)
+            return lambda sheet: _at_label(sheet, label)
+        case "join":
+            joined = [place_of(each, piece_of(label, each)) for each in settings.join or ()]
+            return lambda sheet: _joined(joined, sheet, name)
         case "header":
             return lambda sheet: _in_header(sheet.email, settings.header or "", name)
         case "address":
@@ -194,11 +211,23 @@ def _look(settings: PlaceSettings, field: Field, name: str) -> Look:
             return lambda sheet: _in_text(settings, sheet, name)
 
 
-def _at_label(sheet: Sheet, field: Field) -> Value | None:
-    value = sheet.found.values.get(field)
+def piece_of(label: Label, settings: PlaceSettings) -> Piece:
+    """Return how the label of a place among several joined ones is asked for."""
+    return Piece(label.field if isinstance(label, Piece) else label, settings.label or ())
+
+
+def _at_label(sheet: Sheet, label: Label) -> Value | None:
+    value = sheet.found.values.get(label)
     if value is None:
         return None
-    return Value(value, f"the label {sheet.found.names[field]}", sheet.found.spans[field])
+    return Value(value, f"the label {sheet.found.names[label]}", sheet.found.spans[label])
+
+
+def _joined(places: Sequence[Place], sheet: Sheet, name: str) -> Value | None:
+    """Put all values together, or none if one is missing; together they stand nowhere."""
+    values = [first([place], sheet, empty=False) for place in places]
+    texts = [value.text for value in values if value is not None]
+    return Value(" ".join(texts), name) if len(texts) == len(values) else None
 
 
 def _in_header(email: Email, header: str, name: str) -> Value | None:

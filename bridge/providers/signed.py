@@ -10,11 +10,13 @@ delivered is the mail's own text, character for character.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from bridge.event import as_signed
-from bridge.model import Email, Ignored, Reason, SmsMessage, Unreadable
+from bridge.model import Email, Ignored, Part, Reason, SmsMessage, Text, Unreadable
 from bridge.providers.base import Provider
 from bridge.providers.labels import Labels
 
@@ -51,14 +53,26 @@ def read(
 
 def _folded(email: Email) -> Email:
     """Fold all that a relaxed signature doesn't see."""
-    # HTML has folded its own blanks; the tabs in its tables are cells, which markup makes.
-    text = email.text if email.cells else _BLANKS_AT_END.sub("", _BLANKS.sub(" ", email.text))
+    text = _folded_text(email.text, email.cells)
     headers = {
         name: tuple(as_signed(value) for value in values) for name, values in email.headers.items()
     }
+    parts = tuple(replace(part, read=partial(_folded_part, part)) for part in email.parts)
+    subject = as_signed(email.subject)
+    return replace(email, text=text, subject=subject, headers=headers, parts=parts)
+
+
+def _folded_part(part: Part) -> Text | None:
+    text = part.read()
+    return None if text is None else replace(text, text=_folded_text(text.text, text.cells))
+
+
+def _folded_text(text: str, cells: Mapping[int, int]) -> str:
+    # HTML has folded its own blanks; the tabs in its tables are cells, which markup makes.
+    if not cells:
+        text = _BLANKS_AT_END.sub("", _BLANKS.sub(" ", text))
     # Always the same blank lines at the end, as many as a layout needs above an empty SMS.
-    text = text.rstrip("\n") + "\n\n\n"
-    return replace(email, text=text, subject=as_signed(email.subject), headers=headers)
+    return text.rstrip("\n") + "\n\n\n"
 
 
 def _read_tabbed(provider: Provider, folded: Email) -> tuple[SmsMessage, ...]:

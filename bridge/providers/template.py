@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from bridge.config.pattern import STEPS
 from bridge.config.settings import ProviderSettings
 from bridge.config.template import PlaceSettings, TemplateSettings
-from bridge.config.times import has_zone
+from bridge.config.times import has_month_name, has_zone
 from bridge.errors import ConfigError
 from bridge.providers.base import MAX_TEXT, Provider, Senders, extra_labels
 from bridge.providers.formats import read_formats
-from bridge.providers.labels import Field, Labels
-from bridge.providers.places import headers_of, place_of
+from bridge.providers.labels import Field, Label, Labels
+from bridge.providers.places import headers_of, piece_of, place_of
+from bridge.providers.splitting import Split
 from bridge.providers.template_provider import KEYS, NEEDED, Marks, TemplateProvider
 
 
@@ -42,11 +43,9 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
         )
     places = _places(template, settings, key)
     require_readable_times(template, zone, key, "template")
-    labels = {
-        field: [name for each in found for name in each.label or ()]
-        for field, found in places.items()
-    }
-    labels = {field: names for field, names in labels.items() if names}
+    if template.months and not any(map(has_month_name, template.date_format)):
+        raise ConfigError(f"{key}.template.months", "no date_format has a month's name, %b or %B")
+    labels = _labels(places)
     return TemplateProvider(
         name=settings.name,
         marks=marks,
@@ -54,10 +53,16 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
             field: tuple(place_of(each, field) for each in found) for field, found in places.items()
         },
         labels=Labels(labels) if labels else None,
-        read_time=read_formats(template.date_format, ZoneInfo(zone) if zone else None),
+        read_time=read_formats(
+            template.date_format,
+            ZoneInfo(zone) if zone else None,
+            template.months or (),
+            template.zones,
+        ),
         region=region,
         footers=template.footers,
-        split=template.split,
+        part=template.part,
+        split=Split.of(template.split) if template.split else None,
         ignore=template.ignore,
         headers_read=marks.headers_read.union(
             *(headers_of(each) for found in places.values() for each in found),
@@ -72,7 +77,8 @@ def _max_text(template: TemplateSettings, places: Iterable[Sequence[PlaceSetting
     searched = [
         *(pattern for found in places for each in found for pattern in each.patterns),
         *template.footers,
-        *(each for each in (template.split, *(rule.text for rule in template.ignore)) if each),
+        *(rule.text for rule in template.ignore if rule.text),
+        *([template.split.line] if template.split else []),
     ]
     return min(MAX_TEXT, STEPS // max(1, sum(each.weight for each in searched)))
 
@@ -104,6 +110,22 @@ def _places(
             found[field] = places
         elif field in NEEDED:
             raise ConfigError(f"{key}.template.{KEYS[field]}", f"is missing: say {NEEDED[field]}")
+    if any(each.join for each in found[Field.BODY]):
+        # What is put together stands nowhere, so it could not be hidden from the other fields.
+        raise ConfigError(f"{key}.template.body", "a text is not joined: name one place")
+    return found
+
+
+def _labels(places: Mapping[Field, Sequence[PlaceSettings]]) -> dict[Label, list[str]]:
+    """Collect the labels of each field, and those of its joined places, each on its own."""
+    found: dict[Label, list[str]] = {}
+    for field, of_field in places.items():
+        for place in of_field:
+            if place.label:
+                found.setdefault(field, []).extend(place.label)
+            for each in place.join or ():
+                if each.label:
+                    found.setdefault(piece_of(field, each), []).extend(each.label)
     return found
 
 

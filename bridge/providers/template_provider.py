@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from bridge import numbers
-from bridge.config.pattern import STEPS, Match, SearchPattern
-from bridge.config.template import IgnoreSettings
+from bridge.config.pattern import STEPS, SearchPattern
+from bridge.config.template import IgnoreSettings, PartSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
 from bridge.providers.base import (
     MAIL_SPLIT,
     MAX_BODY,
     MAX_FIELD,
+    PREAMBLE_LEFT_OUT,
     TIME_FROM_MAIL,
     Explanation,
     FieldLocation,
@@ -22,12 +23,12 @@ from bridge.providers.base import (
     number_warnings,
     own_id,
 )
+from bridge.providers.formats import ReadNear
 from bridge.providers.labels import Field, Labels
 from bridge.providers.places import Place, Sheet, Value, addresses, first
-from bridge.providers.times import Moment, ReadTime
+from bridge.providers.splitting import Pieces, Split, above_footers
+from bridge.providers.times import Moment
 from bridge.text import without_end
-
-MAX_MESSAGES: Final = 50  # in one mail
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_ADDRESS: Final = 320  # characters (RFC 5321, 4.5.3.1)
@@ -100,10 +101,11 @@ class TemplateProvider:
     marks: Marks
     places: Mapping[Field, tuple[Place, ...]]
     labels: Labels | None
-    read_time: ReadTime
+    read_time: ReadNear
     region: str | None
     footers: tuple[SearchPattern, ...]
-    split: SearchPattern | None
+    part: PartSettings | None
+    split: Split | None
     ignore: tuple[IgnoreSettings, ...]
     headers_read: frozenset[str]
     max_text: int  # characters; fewer, the more its patterns weigh
@@ -123,21 +125,24 @@ class TemplateProvider:
         why = self._ignored(email)
         if why is not None:
             return Ignored(why, self.name)
-        if self._is_over(email, parts=1):
+        seen = self._seen(email)
+        if seen is None:
+            return self._unreadable(f"the mail has no {self.part}, or a longer one than is read")
+        if self._is_over(seen, parts=1):
             return self._too_long
         if self.split is None:
-            return self._read(email, email.text)
-        lines = list(self.split.all(email.text))
-        parts = [part for part in _parts(email.text, lines) if part.strip()]
-        if not 1 <= len(parts) <= MAX_MESSAGES or len(lines) == self.split.most(email.text):
-            count = f"more than {MAX_MESSAGES}" if parts else "no"
-            return self._unreadable(
-                f"there are {count} parts between the lines that split the mail"
-            )
-        if len(parts) == 1:
-            return self._read(email, parts[0])
-        if self._is_over(email, len(parts)):
+            return self._read(seen, seen.text)
+        pieces = self.split.pieces(seen.text)
+        if isinstance(pieces, str):
+            return self._unreadable(pieces)
+        if pieces.preamble:
+            seen = replace(seen, warnings=(*seen.warnings, PREAMBLE_LEFT_OUT))
+        parts = [seen.text[slice(*span)] for span in pieces.spans]
+        if self._is_over(seen, len(parts)):
             return self._too_long
+        return self._read(seen, parts[0]) if len(parts) == 1 else self._read_all(seen, parts)
+
+    def _read_all(self, email: Email, parts: Sequence[str]) -> tuple[SmsMessage, ...] | Unreadable:
         messages: list[SmsMessage] = []
         layout = _opening(self.find(email, parts[0]), parts[0])
         for number, part in enumerate(parts, 1):
@@ -157,7 +162,8 @@ class TemplateProvider:
         values: dict[Field, Value] = {}
         body = first(self.places[Field.BODY], sheet, empty=True)
         if body is not None:
-            body = values[Field.BODY] = _without_end(_without_footers(body, self.footers), text)
+            body = _ended(_shortened(body, above_footers(body.text, self.footers)), text)
+            values[Field.BODY] = body
             # What looks like another value inside the body is part of the SMS. Only where the
             # body is declared to be the whole text can the others be nowhere else.
             sheet = sheet.without(body)
@@ -170,13 +176,14 @@ class TemplateProvider:
 
     def explain(self, email: Email) -> Explanation:
         """Explain what `matches` and `read_email` make of a mail; of its first SMS, if several."""
-        text = email.text[: self.max_text]
+        seen = self._seen(email) or email
+        text = seen.text[: self.max_text]
         start = 0
-        if self.split is not None:
-            parts = _parts(text, self.split.all(text))
-            text = next((each for each in parts if each.strip()), text)
-            start = email.text.index(text)
-        values = self.find(email, text).values
+        pieces = self.split.pieces(text) if self.split is not None else None
+        if isinstance(pieces, Pieces):
+            start, end = pieces.spans[0]
+            text = text[start:end]
+        values = self.find(seen, text).values
         return Explanation(
             matched="the mail bears all the marks that are set: "
             + ", ".join(name for name, mark in self._marks() if mark),
@@ -189,6 +196,7 @@ class TemplateProvider:
                 for field, value in values.items()
             ),
             missing=tuple(KEYS[field] for field in NEEDED if field not in values),
+            text=seen.text,
         )
 
     def _marks(self) -> tuple[tuple[str, object], ...]:
@@ -248,7 +256,7 @@ class TemplateProvider:
 
     def _moment(self, written: Value | None, email: Email) -> Moment | Unreadable:
         if written is not None:
-            moment = self.read_time(written.text)
+            moment = self.read_time(written.text, email.date)
             return moment or self._unreadable(
                 f"the time at {written.place} is in none of the formats in date_format"
             )
@@ -258,7 +266,19 @@ class TemplateProvider:
         problem = f"no time was found at {_names(places)}" if places else "no place holds a time"
         return self._unreadable(f"{problem}, and the mail has no Date either")
 
+    def _seen(self, email: Email) -> Email | None:
+        """Return a mail with the part that the template reads in the place of its text."""
+        if self.part is None:
+            return email
+        text = next((each.read() for each in email.parts if self.part.is_it(each)), None)
+        return (
+            None
+            if text is None
+            else replace(email, **{each.name: getattr(text, each.name) for each in fields(text)})
+        )
+
     def _ignored(self, email: Email) -> str | None:
+        email = (self._seen(email) if self.ignore else None) or email
         for rule in self.ignore:
             if (
                 (rule.sender is None or (email.sender or "") in Senders.of([rule.sender]))
@@ -301,34 +321,7 @@ def _have(email: Email, headers: Mapping[str, SearchPattern]) -> bool:
     return True
 
 
-def _parts(text: str, separators: Iterable[Match]) -> Iterator[str]:
-    """Split a text at the lines in which there is a separator, which are dropped."""
-    start = 0
-    for match in separators:
-        from_, to = match.whole
-        line = text.rfind("\n", 0, from_) + 1
-        if line >= start:
-            yield text[start:line]
-        line_end = text.find("\n", max(to - 1, from_))
-        start = len(text) if line_end < 0 else line_end + 1
-    yield text[start:]
-
-
-def _without_footers(body: Value, footers: tuple[SearchPattern, ...]) -> Value:
-    """Cut off each footer from the last line that matches it, with the blank lines above.
-
-    The last one, because the SMS itself may contain such a line. No footer is cut from a text
-    with so many of them that the last one isn't known.
-    """
-    text = body.text
-    for footer in footers:
-        found = list(footer.all(text))
-        if 0 < len(found) < footer.most(text):
-            text = without_end(text[: text.rfind("\n", 0, found[-1].whole[0]) + 1])
-    return _shortened(body, text)
-
-
-def _without_end(body: Value, text: str) -> Value:
+def _ended(body: Value, text: str) -> Value:
     """Cut off the blanks at the end of a body that goes on to the end of the mail or its part."""
     if body.span is None or text[body.span[1] :].strip():
         return body
@@ -336,8 +329,9 @@ def _without_end(body: Value, text: str) -> Value:
 
 
 def _shortened(body: Value, text: str) -> Value:
-    span = body.span and (body.span[0], body.span[0] + len(text))
-    return replace(body, text=text, span=span)
+    if body.span is None or body.span[1] - body.span[0] != len(body.text):
+        return replace(body, text=text)  # it was encoded: what is cut has no span of its own
+    return replace(body, text=text, span=(body.span[0], body.span[0] + len(text)))
 
 
 def _opening(findings: Findings, text: str) -> tuple[Field | None, int]:

@@ -30,6 +30,7 @@ from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
 from bridge.store.counting import count_open
 from bridge.store.endpoints import PENDING
+from bridge.store.forget import deleted_of, deleted_totals
 from bridge.store.retention import UNDELIVERED
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 from bridge.store.tallies import read_counts
@@ -169,7 +170,7 @@ def _delivered_twice() -> Select[object]:
 
 def _replay_miscounted() -> Select[object]:
     written = select(func.count()).where(deliveries.c.replay == replays.c.id).scalar_subquery()
-    return select(replays.c.id).where(written != replays.c.written)
+    return select(replays.c.id).where(written + deleted_of(replays.c.id) != replays.c.written)
 
 
 def _replayed_by_none() -> Select[object]:
@@ -320,7 +321,7 @@ def _totals(connection: Connection) -> dict[str, int]:
         grouped = connection.execute(select(column, func.count()).group_by(column))
         counts: dict[str, int] = {row[0]: row[1] for row in grouped}
         totals |= {f"{table.name}.{kind.value}": counts.get(kind.value, 0) for kind in kinds}
-    return totals
+    return totals | deleted_totals(connection)
 
 
 def _sums(totals: Mapping[str, int]) -> Check:

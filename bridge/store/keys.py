@@ -17,7 +17,8 @@ def new_keys(
 ) -> tuple[Iterator[int], Iterator[int]]:
     """Draw new keys of both tables, so that every row is known before any is written.
 
-    On SQLite nobody else writes while we hold the write lock, and nothing is ever deleted.
+    On SQLite nobody else writes while we hold the write lock, and the newest rows are never
+    deleted.
     """
     if postgres.is_postgres(connection):
         return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -10,7 +10,16 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, 
 
 from bridge.errors import NotPossible
 from bridge.model import Claim, DeliveryState, Event
-from bridge.store.endpoints import DEAD, HELD, NOT_CONFIGURED, PENDING, UNLEASED, again
+from bridge.store import postgres
+from bridge.store.endpoints import (
+    DEAD,
+    HELD,
+    NOT_CONFIGURED,
+    PENDING,
+    UNLEASED,
+    again,
+    held_endpoints,
+)
 from bridge.store.lease import Lease
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, events, heartbeat
@@ -24,6 +33,7 @@ _DUE: Final = (
         deliveries.c.attempts,
         deliveries.c.step,
         deliveries.c.schedule_from,
+        deliveries.c.leased_by,
         events.c.id.label("event_id"),
         events.c.format,
         events.c.type,
@@ -69,6 +79,7 @@ class _Due(NamedTuple):
     attempts: int
     step: int
     schedule_from: datetime
+    leased_by: str | None  # whose lease has ended
     event_id: str
     format: str
     type: str
@@ -78,11 +89,12 @@ class _Due(NamedTuple):
 def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> list[Claim]:
     """Lease the endpoint's deliveries that have been due longest, each attempt counted already.
 
-    Expired leases are due like any other. Never gives a delivery that somebody else holds. Needs
-    a write transaction; the claims are ours when it has committed.
+    Expired leases are due like any other, unless their endpoint is held: then they are held. Never
+    gives a delivery that somebody else holds. Needs a write transaction; the claims are ours when
+    it has committed.
     """
     found = _READ_DUE.select(connection, wanted=endpoint, now=lease.now, most=limit)
-    due = [_Due(*row) for row in found]
+    due = _hold_expired(connection, endpoint, [_Due(*row) for row in found], lease.now)
     if due:
         _LEASE.change(
             connection,
@@ -151,13 +163,48 @@ def beat(connection: Connection, owner: str, now: datetime) -> None:
 def free_leases(connection: Connection, owner: str | None, now: datetime) -> int:
     """Make leased deliveries due now: those of `owner`, or everybody's; return how many.
 
+    Those of held endpoints become held: the hold left them to a process that won't record them.
     Only for leases whose owner is known to be dead.
     """
+    postgres.lock_holds(connection, change=True)  # as match_config, which follows, needs it
     whose = ~UNLEASED if owner is None else deliveries.c.leased_by == owner
+    held = 0
+    for endpoint, reason in held_endpoints(connection).items():
+        of_endpoint = (PENDING, whose, deliveries.c.endpoint == endpoint)
+        held += connection.execute(
+            update(deliveries).where(*of_endpoint).values(_held(reason, now))
+        ).rowcount
     freed = connection.execute(
         update(deliveries).where(PENDING, whose).values(leased_by=None, due_at=now, changed_at=now)
     )
-    return freed.rowcount
+    return held + freed.rowcount
+
+
+def _held(reason: str, now: datetime) -> Mapping[str, object]:
+    """Return what makes a leased delivery of a held endpoint held."""
+    return {
+        "state": DeliveryState.HELD,
+        "reason": reason,
+        "leased_by": None,
+        "changed_at": now,
+    }
+
+
+def _hold_expired(
+    connection: Connection, endpoint: str, due: Sequence[_Due], now: datetime
+) -> Sequence[_Due]:
+    """Hold those whose lease ended while their endpoint is held; return the others.
+
+    What is pending without a lease there is an operator's retry, which may go.
+    """
+    expired = [row.id for row in due if row.leased_by is not None]
+    reason = held_endpoints(connection).get(endpoint) if expired else None
+    if reason is None:
+        return due
+    for some in in_parts(expired):
+        which = deliveries.c.id.in_(some)
+        connection.execute(update(deliveries).where(which).values(_held(reason, now)))
+    return [row for row in due if row.leased_by is None]
 
 
 _RETRYABLE: Final = {

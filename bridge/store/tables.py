@@ -231,6 +231,14 @@ replays: Final = Table(
     Column("changed_at", Instant, nullable=False),
 )
 
+# How many rows `[retention] records` has deleted of each table, and of each replay's deliveries.
+deleted: Final = Table(
+    "deleted",
+    metadata,
+    Column("kind", SafeText, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
 attempts: Final = Table(
     "attempts",
     metadata,

@@ -20,7 +20,6 @@ from functools import wraps
 from typing import Any, Final, NoReturn, cast
 
 import httpx
-from httpx_aiohttp import AiohttpTransport
 from sqlalchemy import Engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
@@ -28,6 +27,7 @@ import bridge.app
 import bridge.store.migrations  # noqa: F401 - imported once, for all lives
 from bridge.__main__ import main
 from bridge.config.imap import Afterwards
+from bridge.delivery.transport import EndpointTransport
 from bridge.model import Attempt, Cursor
 from bridge.sources.imap import sync
 from bridge.sources.imap.client import ImapClient
@@ -136,7 +136,7 @@ def _at_post(when: str, _: _Ingests) -> None:
 
         return handle
 
-    _wrap(AiohttpTransport, "handle_async_request", wrapped)
+    _wrap(EndpointTransport, "handle_async_request", wrapped)
 
 
 def _at_record(_when: str, _: _Ingests) -> None:

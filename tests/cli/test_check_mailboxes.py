@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Ran, mail
-from tests.servers.dovecot import PASSWORD, DovecotServer
+from tests.servers.dovecot import PASSWORD, DovecotServer, running_dovecot
 from tests.servers.dovecot import dovecot as dovecot
 
 Smsbridge = Callable[..., Ran]
@@ -59,6 +62,7 @@ def test_it_says_what_is_in_a_mailbox_and_what_a_first_start_takes(
             "move": True,
             "uidplus": True,
             "missing_folders": [],
+            "missing_rights": [],
         }
     ]
     with dovecot.session(user) as session:
@@ -105,3 +109,74 @@ def test_without_being_asked_no_mailbox_is_opened(smsbridge: Smsbridge, config: 
     ran = smsbridge("check", "-c", config, "--json")
     assert ran.code == 0
     assert "mailboxes" not in ran.document
+
+
+ACL = """
+mail_plugins = acl
+protocol imap {{
+  mail_plugins = acl {imap_acl}
+}}
+plugin {{
+  acl = vfile:{rights}
+}}
+"""
+RIGHTS = """
+INBOX owner lrwstei
+Full owner lrwstei
+Shut owner lr
+Seen owner lrws
+Kept owner lrwste
+"""
+
+
+@pytest.fixture(scope="module", params=["imap_acl", ""])
+def limited(request: pytest.FixtureRequest) -> Iterator[tuple[DovecotServer, bool]]:
+    """Start a server with rights, which it tells by ACL or only by the flags that it keeps."""
+    with tempfile.TemporaryDirectory(prefix="smsbridge-acl-") as folder:
+        Path(folder).chmod(0o755)  # its processes run as other users
+        rights = Path(folder) / "rights"
+        rights.write_text(RIGHTS)
+        with running_dovecot(ACL.format(imap_acl=request.param, rights=rights)) as server:
+            yield server, request.param != ""
+
+
+@pytest.mark.parametrize(
+    ("folder", "actions", "by_acl", "by_flags"),
+    [
+        ("INBOX", "on_message = 'move:Full'", [], []),
+        ("Shut", "on_message = 'leave'\non_quarantine = 'leave'\non_ignored = 'leave'", [], []),
+        ("Shut", "", ["mark mails as read in the folder 'Shut'"],
+         ["mark mails as read in the folder 'Shut'"]),
+        ("Seen", "", [], []),
+        ("Seen", "on_ignored = 'delete'",
+         ["mark mails as deleted in the folder 'Seen'", "remove mails in the folder 'Seen'"],
+         ["mark mails as deleted in the folder 'Seen'"]),
+        ("INBOX", "on_message = 'move:Kept'", ["put mails into it in the folder 'Kept'"], []),
+    ],
+)  # fmt: skip
+def test_rights_that_the_account_lacks_are_told(
+    smsbridge: Smsbridge,
+    config: Path,
+    limited: tuple[DovecotServer, bool],
+    folder: str,
+    actions: str,
+    by_acl: list[str],
+    by_flags: list[str],
+) -> None:
+    """A folder from which nothing can be moved is found before the first SMS; nothing changes."""
+    server, has_acl = limited
+    user = server.new_user()
+    with server.session(user) as session:
+        for name in ("Full", "Shut", "Seen", "Kept"):
+            session.create(name)
+    _write(
+        config,
+        _table("inbox", server.imap_port, user, _password(), f"folder = '{folder}'", actions),
+    )
+    ran = smsbridge("check", "--mailboxes", "-c", config, "--json")
+    wanted = by_acl if has_acl else by_flags
+    assert ran.document["mailboxes"][0]["missing_rights"] == wanted
+    assert ran.code == (1 if wanted else 0)
+    assert len(ran.document["problems"]) == (1 if wanted else 0)
+    if wanted:
+        assert f"imap.inbox: the account may not {wanted[0]}" in ran.document["problems"][0]

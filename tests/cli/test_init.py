@@ -24,6 +24,23 @@ URL = "http://127.0.0.1:9000/hooks/sms"
 # Some formats need more: their numbers, zones and senders are the operator's own.
 NEEDED = {
     "agile": ("--time-zone", "Europe/Rome"),
+    "dbus_sms_forward": ("--to", "+4930123456", "--time-zone", "Asia/Shanghai"),
+    "httpsms2email": ("--to", "+4930123456", "--sender", "sms@posts.example"),
+    "raspisms": ("--time-zone", "Europe/Paris"),
+    "routeros_scripts": ("--to", "+4930123456"),
+    "routeros_sms": ("--to", "+4930123456"),
+    "sms2email": ("--time-zone", "Europe/Moscow", "--to", "+4930123456"),
+    "sms2email_app": ("--to", "+4930123456"),
+    "sms2mail_android": ("--to", "+4930123456"),
+    "sms2mail_msmtp": ("--to", "+4930123456", "--sender", "sms@msmtp.example"),
+    "sms_to_email_forwarder": ("--time-zone", "Europe/London", "--to", "+4930123456"),
+    "smsforwarder": (
+        "--sender", "phone@example.com", "--to", "+4930123456", "--time-zone", "Asia/Shanghai",
+    ),
+    "smsrelay": ("--sender", "smsrelay@example.com"),
+    "telnyx_demo": ("--to", "+4930123456"),
+    "telnyx_sms2email": ("--to", "+4930123456"),
+    "zte_sms": ("--to", "+4930123456", "--sender", "router@example.com"),
     "freepbx": ("--sender", "pbx@example.com"),
     "kalkun": ("--to", "+628110000001"),
     "lox24": ("--sender", "sms@example.com"),
@@ -32,7 +49,7 @@ NEEDED = {
     "sms_backup_plus": ("--to", "+4915112345678"),
     "twilio_mail": ("--to", "+14155550100"),
     "url_networks": ("--sender", "sms@pbx.example"),
-}
+}  # fmt: skip
 
 
 def arguments(provider: str = "agile", *more: str | Path) -> tuple[str | Path, ...]:
@@ -66,7 +83,7 @@ def test_every_format_is_set_up(smsbridge: Smsbridge, tmp_path: Path, provider: 
     """What a format needs and nobody said is named by its option; with it the config is valid."""
     folder = tmp_path / "new"
     if provider in NEEDED:
-        option, value = NEEDED[provider]
+        option, value, *_ = NEEDED[provider]
         given = [each for each in arguments(provider) if each not in (option, value)]
         ran = smsbridge("init", folder, *given)
         assert (ran.code, f"{option}: " in ran.err) == (2, True), ran.err

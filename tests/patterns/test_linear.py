@@ -21,7 +21,7 @@ from pydantic import BaseModel
 import bridge
 from bridge import numbers
 from bridge.config.pattern import SearchPattern, compile_pattern
-from bridge.providers import presets
+from bridge.providers import formats, presets
 from bridge.providers.base import MAX_TEXT
 from bridge.providers.labels import Field, Labels
 from tests.patterns.attacks import attacks
@@ -132,6 +132,7 @@ def test_the_walk_finds_them_all() -> None:
         "config/weight.py:_size",  # RE2, and never run on a text
         "mail/mime.py:_markers",  # test_boundaries_are_linear
         "numbers.py:pattern_of",  # test_the_search_for_a_number_is_linear
+        "providers/formats.py:_translation",  # test_the_words_of_times_are_linear
         "providers/labels.py:__init__",  # test_labels_are_linear
     }
 
@@ -216,6 +217,17 @@ def test_the_search_for_a_number_is_linear() -> None:
     """Whatever raw mails hold, a person's number is looked for in linear time."""
     for number in ("+393301234567", "+14155550123"):
         assert slow(numbers.pattern_of(number), frozenset({"search", "finditer"})) == []
+
+
+def test_the_words_of_times_are_linear() -> None:
+    """Names of months and zones that a config may hold, one of them the beginning of another."""
+    words = ("a", "aa", "a a a", "(a+)+$", "mär", "märz")
+    translate = formats._translation((word, "x") for word in words)
+    for start, pump, end in attacks(re.compile("|".join(map(re.escape, words)))):
+        assert (
+            grows(translate, lambda size, s=start, p=pump, e=end: s + p * (size // len(p)) + e)
+            is None
+        )
 
 
 LABELS: Final = {

@@ -21,18 +21,50 @@ SETTINGS = (
 )
 # What the presets cannot know: the operator's own numbers, zones and senders.
 OWN: dict[str, dict[str, Any]] = {
+    "dbus_sms_forward": {
+        "time_zone": "Europe/Berlin",
+        "template": {"to": {"value": "+4930123456"}},
+    },
     "didhub": {},
     "didww": {},
     "freepbx": {"region": "US", "senders": ["pbx@freepbx.example"]},
     "fusionpbx": {"region": "US"},
     "google_voice": {},
+    "httpsms2email": {
+        "senders": ["sms@posts.example"],
+        "template": {"to": {"value": "+4930123456"}},
+    },
     "kalkun": {"region": "ID", "template": {"to": {"value": "+628110000001"}}},
     "lox24": {"senders": ["sms@lox24.example"]},
     "openvbx": {"region": "US", "template": {"to": {"value": "+14155550100"}}},
     "playsms": {"region": "ID", "time_zone": "Asia/Jakarta"},
+    "portech": {},
     "pswincom": {"region": "NO"},
+    "raspisms": {"region": "FR", "time_zone": "Europe/Paris"},
+    "routeros_scripts": {"template": {"to": {"value": "+4930123456"}}},
+    "routeros_sms": {"template": {"to": {"value": "+4930123456"}}},
+    "sms2email": {"time_zone": "Europe/Berlin", "template": {"to": {"value": "+4930123456"}}},
+    "sms2email_app": {"template": {"to": {"value": "+4930123456"}}},
+    "sms2mail_android": {"template": {"to": {"value": "+4930123456"}}},
+    "sms2mail_msmtp": {
+        "senders": ["sms@msmtp.example"],
+        "template": {"to": {"value": "+4930123456"}},
+    },
     "sms_backup_plus": {"region": "DE", "template": {"to": {"value": "+4915112345678"}}},
+    "sms_to_email_forwarder": {
+        "time_zone": "Europe/Berlin",
+        "template": {"to": {"value": "+4930123456"}},
+    },
+    "smsforwarder": {
+        "senders": ["phone@smsf.example"],
+        "time_zone": "Europe/Berlin",
+        "template": {"to": {"value": "+4930123456"}},
+    },
+    "smsrelay": {"senders": ["smsrelay@relay.example"]},
+    "telnyx_demo": {"template": {"to": {"value": "+4930123456"}}},
+    "telnyx_sms2email": {"template": {"to": {"value": "+4930123456"}}},
     "twilio_mail": {"template": {"to": {"value": "+14155550100"}}},
+    "zte_sms": {"senders": ["router@zte.example"], "template": {"to": {"value": "+4930123456"}}},
 }
 DECLARED = tuple(
     ProviderSettings.model_validate({"name": name, "preset": name, "trust": ANYONE, **own})

@@ -32,12 +32,23 @@ date_format = 'epoch'
 body = [{ label = 'Text' }, { after_blank = true }, { all = true }]
 footers = ['^-- $', '^x']
 """
+MONTHS = f"months = {[letter * 30 for letter in 'abcdefghijkl']}\n"
 ALL = (
     *PROVIDERS,
     declared(TEMPLATE),
     declared(TEMPLATE + "split = '^-{5,}$'", name="split", senders=["split@acme.example"]),
     declared(
         f"recipient = '^x'\n{TEMPLATE}", name="recipients", senders=["recipients@acme.example"]
+    ),
+    declared(
+        "from = { join = [{ label = 'From' }, { line = 2 }] }\nto = { line = 1 }\n"
+        f"body = {{ after_blank = true, encoded = 'xml' }}\ndate = {{ line = 3 }}\n{MONTHS}"
+        "date_format = ['%d. %B %H:%M %Z', '%B %d %H:%M', 'gsm']\nfooters = '^-- $'\n"
+        "ignore = [{ why = 'x', text = 'x from 2' }]\n"
+        "part = { file = '(a|b)*x?txt$' }\nsplit = { head = '^(From|x|-+)' }",
+        name="parts",
+        senders=["parts@acme.example"],
+        time_zone="Europe/Rome",
     ),
 )
 UNITS = (
@@ -50,6 +61,18 @@ TAGS = (b"<td>From<td>", b"<td>Body", b"<br>From: ", b"<tr><td>From<td>x", b"<pr
 
 def filled(sender: bytes, unit: bytes, kind: bytes, size: int) -> bytes:
     return sender + HEAD % kind + b"\r\n" + (unit * (size // len(unit)))
+
+
+def attached(unit: bytes, files: int = 1, size: int = MAX_TEXT - 1000) -> bytes:
+    """Make a mail whose last attached file is the one that is read."""
+    head = (
+        b"From: parts@acme.example\r\nDate: Wed, 08 Apr 2026 12:30:52 +0000\r\n"
+        b'Content-Type: multipart/mixed; boundary="="\r\n\r\n'
+    )
+    name = b'--=\r\nContent-Disposition: attachment; filename="%b"\r\n\r\n'
+    content = unit * (size // len(unit)) + b"\r\n"
+    other = name % (b"ab" * 900) + content
+    return head + other * (files - 1) + name % b"sms.txt" + content + b"--=--\r\n"
 
 
 BOMBS: dict[str, bytes] = {
@@ -69,6 +92,11 @@ BOMBS: dict[str, bytes] = {
         for sender in (AGILE, URL_NETWORKS, ACME)
         for tag in TAGS
     },
+    **{
+        f"parts {unit[:20]!r}": attached(unit)
+        for unit in (*UNITS, b"&amp;", b"&#1;", b"x\r\na\r\n\r\n", b"a" * 30 + b"\r\n")
+    },
+    "200 files": attached(b"From: 1\r\n", 199, size=2000),
     "one long word in To": b"From: recipients@acme.example\r\nTo: " + b"a" * 62_000 + b"\r\n\r\n",
     "124 KB of To": b"From: recipients@acme.example\r\n" + (b"To: " + b"a" * 60_000 + b"\r\n") * 2
     + b"\r\n",

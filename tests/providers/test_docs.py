@@ -15,7 +15,7 @@ from bridge.config.settings import ProviderSettings
 from bridge.model import Ignored, SmsMessage, Unreadable
 from bridge.providers import Provider
 from tests.cli.conftest import Ran, smsbridge
-from tests.providers.declaring import mail_of
+from tests.providers.declaring import declared, mail_of
 from tests.providers.reading import ANYONE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-provider.md").read_text(encoding="utf-8")
@@ -84,3 +84,13 @@ def test_the_provider_in_python_reads_its_line(written: Provider) -> None:
 def test_the_provider_in_python_does_not_raise(written: Provider, text: str) -> None:
     """What it cannot read it says."""
     assert isinstance(written.read_email(mail_of(text)), Unreadable)
+
+
+def test_a_text_above_the_other_fields_ends_where_the_page_says() -> None:
+    """What looks like the end of the text inside it is part of it."""
+    (body,) = re.findall(r"`(body = \{ text = .*)` is greedy", PAGE)
+    provider = declared(f"{body}\nfrom = {{ label = 'From' }}\nto = {{ label = 'To' }}\n")
+    typed = "hi\n\nFrom: 666\nTo: 666"
+    found = provider.read_email(mail_of(f"{typed}\n\nFrom: +4915112345678\nTo: 30099\n"))
+    assert isinstance(found, SmsMessage)
+    assert (found.sender, found.recipient, found.body) == ("+4915112345678", "30099", typed)

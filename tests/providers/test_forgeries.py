@@ -93,7 +93,7 @@ def test_an_introduction_above_the_first_part_is_fine() -> None:
 def test_more_separators_than_are_looked_at_are_refused() -> None:
     """Whatever stands behind them would otherwise be one text."""
     text = "From: 1\nTo: 2\nText: x\n" + "-----\n" * 300 + TYPED
-    assert "there are more than 50 parts" in read(SPLIT, text)
+    assert "more than 50 SMS between the lines" in read(SPLIT, text)
 
 
 BODIES = {

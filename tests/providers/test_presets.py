@@ -22,7 +22,22 @@ from tests.providers.reading import ANYONE, OWN
 FOLDER = Path(__file__).parent / "fixtures"
 # What `check` still asks for, where a mail does not say it.
 ASKED = {
+    "dbus_sms_forward": "template.to",
     "freepbx": "senders",
+    "httpsms2email": "template.to",
+    "raspisms": "time_zone",
+    "routeros_scripts": "template.to",
+    "routeros_sms": "template.to",
+    "sms2email": "template.to",
+    "sms2email_app": "template.to",
+    "sms2mail_android": "template.to",
+    "sms2mail_msmtp": "template.to",
+    "sms_to_email_forwarder": "template.to",
+    "smsforwarder": "senders",
+    "smsrelay": "senders",
+    "telnyx_demo": "template.to",
+    "telnyx_sms2email": "template.to",
+    "zte_sms": "template.to",
     "kalkun": "template.to",
     "lox24": "senders",
     "openvbx": "template.to",
@@ -161,3 +176,16 @@ def test_labels_and_subject_of_url_networks_come_from_the_config() -> None:
     other = provider.read_email(mail_of(text, "Something else", sender="a@own.example"))
     assert isinstance(other, SmsMessage)
     assert other.warnings == ("subject_unexpected",)
+
+
+def test_a_router_that_was_offline_sends_several_sms_in_one_mail() -> None:
+    """Each begins at its own head, and the sentence above them is none."""
+    provider = made("routeros_scripts", template={"to": {"value": "+4930123456"}})
+    heads = [f"On apr/08/2026 14:30:5{n} GMT +2 type class-{n}:" for n in (1, 2)]
+    text = f"Received these 2 messages by R from +491:\n\n{heads[0]}\none\n\n{heads[1]}\ntwo\n\n2\n"
+    found = provider.read_email(mail_of(text, "[R] SMS Forwarding from +4915112345678"))
+    assert isinstance(found, tuple)
+    assert [(each.sender, each.body) for each in found] == [
+        ("+4915112345678", "one"),
+        ("+4915112345678", "two\n\n2"),
+    ]

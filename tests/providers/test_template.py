@@ -311,8 +311,8 @@ def test_one_mail_may_carry_several_sms() -> None:
     ("text", "says"),
     [
         ("From: 1\nTo: 3\nText: x\n-----\nFrom: 1\nText: y", "part 2 of 2: nothing for 'to'"),
-        ("-----\n\n-----", "there are no parts"),
-        ("-----\n".join(["From: 1\nTo: 3\nText: x\n"] * 51), "there are more than 50 parts"),
+        ("-----\n\n-----", "no SMS between the lines"),
+        ("-----\n".join(["From: 1\nTo: 3\nText: x\n"] * 51), "more than 50 SMS between the lines"),
     ],
 )
 def test_all_of_a_mail_is_read_or_nothing(text: str, says: str) -> None:

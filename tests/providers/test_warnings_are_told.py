@@ -24,6 +24,7 @@ def test_every_code_is_in_the_docs_and_no_other():
         *times.TimeWarning,
         base.FOOTER_CUT,
         base.MAIL_SPLIT,
+        base.PREAMBLE_LEFT_OUT,
         base.SUBJECT_UNEXPECTED,
         base.TIME_FROM_MAIL,
         TIME_FROM_ARRIVAL,

@@ -331,6 +331,44 @@ async def test_start_frees_a_dead_predecessors_leases(
     assert claim.attempt == 2
 
 
+async def test_what_a_dead_daemon_had_leased_to_a_held_endpoint_is_held(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A hold outlives a crash: it left in-flight deliveries alone, and nobody records those."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(2):
+            await store.ingest(item)
+        await store.claim("crm", 2)
+        with writing(settings) as connection:
+            assert hold_endpoint(connection, "crm", "paused", START) == 0
+    async with opened(settings, clock=clock) as store:
+        clock.forward(LEASE)
+        assert await store.claim("crm", 2) == []
+        with writing(settings) as connection:
+            assert {row.reason for row in list_deliveries(connection, state=HELD)} == {"paused"}
+            assert resume_endpoint(connection, "crm", clock.now) == 2
+        assert {each.attempt for each in await store.claim("crm", 2)} == {2}
+    assert audited(settings).ok
+
+
+async def test_a_lease_that_ends_while_its_endpoint_is_held_is_held(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """Of a held endpoint only what an operator retries may be claimed, not what ran out."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(3):
+            await store.ingest(item)
+        claims = await store.claim("crm", 2)
+        with writing(settings) as connection:
+            assert hold_endpoint(connection, "crm", "paused", START) == 1
+            (third,) = list_deliveries(connection, state=HELD)
+            assert retry_deliveries(connection, now=clock.now, ids=[third.id]) == 1
+        clock.forward(LEASE)
+        assert [each.delivery_id for each in await store.claim("crm", 9)] == [third.id]
+        assert {state_of(settings, each) for each in claims} == {HELD}
+    assert audited(settings).ok
+
+
 async def test_another_bridges_leases_are_left_alone(postgres, clock: Clock) -> None:
     """On PostgreSQL a bridge that starts does not take what another one is at."""
     settings = StoreSettings(url=postgres.create_database())

@@ -16,6 +16,7 @@ from bridge.event import event_id
 from bridge.model import Arrival, Claim, DeliveryState, Hold
 from bridge.operations import purge, replay
 from bridge.operations.replay import Replayer
+from bridge.operations.retention import Retention
 from bridge.store import Ingest, Store, hold_endpoint
 from bridge.store.replays import Selection, list_replays
 from bridge.store.search import MessageFilter
@@ -256,3 +257,21 @@ async def test_an_endpoint_with_another_format_gets_an_event_of_its_own(
     report = audited(settings, clock())
     assert report.ok, report
     assert report.totals["events"] == 2
+
+
+async def test_a_replay_whose_deliveries_retention_deleted_adds_up(settings: StoreSettings) -> None:
+    """They are counted for the replay that wrote them."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        for number in range(3):
+            await store.ingest(message(number, clock))
+        await deliver(store)
+        await replay.start(store, CRM, Selection(filter=MessageFilter(provider="agile")), clock, 99)
+        await carry_out(store, clock)
+        assert len(await deliver(store)) == 3
+        clock.forward(86401)
+        swept = await Retention(store, {"records": 86400.0}, clock, pause).sweep()
+        assert swept == {"records": 2}
+    report = audited(settings, clock())
+    assert report.ok, report
+    assert report.totals["deleted.deliveries"] == 4

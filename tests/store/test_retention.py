@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from bridge.config.retention import RetentionSettings
 from bridge.config.settings import StoreSettings
@@ -14,6 +19,7 @@ from bridge.errors import NotPossible
 from bridge.model import (
     Arrival,
     ArrivalOutcome,
+    Claim,
     DeliveryState,
     Envelope,
     Hold,
@@ -34,6 +40,7 @@ from tests.store.making import (
     opened,
     plan,
     sms,
+    sqlite_settings,
     unreadable,
 )
 
@@ -56,9 +63,10 @@ def message(name: str, *endpoints: str, clock: Clock) -> Ingest:
     return sms(identity(name, email=name), plan(*endpoints or ("crm",)), body=TEXT, arrived=arrived)
 
 
-async def deliver(store: Store, endpoint: str = "crm") -> None:
-    for claim in await store.claim(endpoint, 100):
-        await store.record(attempt(claim))
+async def deliver(store: Store, endpoint: str = "crm") -> list[Claim]:
+    claims = await store.claim(endpoint, 100)
+    await asyncio.gather(*(store.record(attempt(claim)) for claim in claims))
+    return claims
 
 
 async def test_each_kind_goes_at_its_age(settings: StoreSettings) -> None:
@@ -245,6 +253,155 @@ async def test_the_writer_is_shared(settings: StoreSettings) -> None:
     assert all(each > 0 for each in rests)
 
 
+async def test_records_go_with_all_that_belongs_to_them(settings: StoreSettings) -> None:
+    """What was deleted is counted; the same mail after that is a new message."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        first = await store.ingest(message("a", clock=clock))
+        await store.ingest(ignored())
+        await store.ingest(message("waits", "erp", clock=clock))
+        await deliver(store)
+        clock.forward(DAY)
+        await store.ingest(message("a", clock=clock))  # the newest arrival, a repeat
+        sweeper = retention(store, {"records": 1.5 * DAY}, clock)
+        assert await sweeper.sweep() == {}
+        clock.forward(DAY)
+        # The message stays until its repeat is old, and what waits for as long as it waits.
+        assert (await sweeper.sweep())["records"] == 1
+        await store.ingest(unreadable())
+        clock.forward(DAY)
+        assert await sweeper.sweep() == {"records": 1}
+        assert await sweeper.sweep() == {"records": 1}
+        again = await store.ingest(message("a", clock=clock))
+        assert (again.outcome, again.message_id) == (ArrivalOutcome.MESSAGE, first.message_id)
+        assert len(await store.claim("crm", 10)) == 1
+    report = audited(settings, clock())
+    assert report.ok, report
+    assert {name: count for name, count in report.totals.items() if "deleted" in name} == {
+        "deleted.arrivals": 3,
+        "deleted.messages": 1,
+        "deleted.events": 1,
+        "deleted.deliveries": 1,
+        "deleted.attempts": 1,
+    }
+    assert (report.totals["arrivals"], report.totals["messages"]) == (3, 2)
+
+
+async def test_no_id_is_given_twice(settings: StoreSettings) -> None:
+    """SQLite would: ids are what operators, lists and sweeps go by."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        for name in "ab":
+            await store.ingest(message(name, clock=clock))
+        newest = await store.ingest(ignored())
+        deliveries = [claim.delivery_id for claim in await deliver(store)]
+        clock.forward(2 * DAY)
+        assert (await retention(store, {"records": DAY}, clock).sweep()) == {"records": 1}
+        new = await store.ingest(message("c", clock=clock))
+        assert new.arrival_id > newest.arrival_id
+        assert (await deliver(store))[0].delivery_id > max(deliveries)
+
+
+SWEEPS_AND_DIES = """
+import asyncio, os, signal, sys
+from datetime import datetime, timedelta
+from itertools import count
+from sqlalchemy import Engine, event
+from bridge.config.settings import StoreSettings
+from bridge.operations.retention import Retention
+from tests.store.making import Clock, audited, opened
+from tests.store.test_retention import ALL, DAY, pause
+
+settings, clock = StoreSettings(url=sys.argv[1], min_free=0), Clock()
+clock.forward(float(sys.argv[2]))
+
+def die_at(step):
+    steps = count(1)
+    def write(connection, cursor, statement, *_):
+        if statement.startswith(("DELETE", "INSERT", "UPDATE")):
+            look()
+    def look(*_):
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+    event.listen(Engine, "before_cursor_execute", write)
+    event.listen(Engine, "commit", look)
+
+async def sweep(step):
+    assert audited(settings, clock()).ok
+    async with opened(settings, clock=clock) as store:
+        die_at(step)
+        await Retention(store, ALL | {"records": DAY}, clock, pause).sweep()
+
+for deaths, step in enumerate(count(1, 5)):
+    child = os.fork()
+    if child == 0:
+        asyncio.run(sweep(step))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        sys.exit(f"{deaths} deaths" if status == 0 else "the sweep failed")
+"""
+
+
+@pytest.mark.processes
+async def test_a_kill_at_any_write_of_a_sweep_loses_nothing(settings: StoreSettings) -> None:
+    """Whatever it had removed adds up, and the next sweep goes on; what waits is all there."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        for number in range(24):  # more than one transaction has
+            await store.ingest(message(f"{number}", clock=clock))
+        await deliver(store)
+        waits = await store.ingest(message("waits", clock=clock))
+        await store.ingest(ignored())
+    died = subprocess.run(
+        [sys.executable, "-c", SWEEPS_AND_DIES, settings.url, str(2 * DAY)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+    deaths, _, word = died.strip().partition(" ")
+    assert word == "deaths", died
+    assert int(deaths) > 3
+    clock.forward(2 * DAY)
+    report = audited(settings, clock())
+    assert report.ok, report
+    assert (report.totals["messages"], report.totals["deleted.messages"]) == (1, 24)
+    async with opened(settings, clock=clock) as store:
+        shown = await store.read(lambda c: queries.show_message(c, str(waits.message_id)))
+        assert shown.row.message.sms.body == TEXT
+        assert len(await deliver(store)) == 1
+
+
+async def test_a_file_under_retention_does_not_grow(tmp_path: Path) -> None:
+    """As many mails each day as the day before need no page more, however small they are."""
+    settings = sqlite_settings(tmp_path / "bridge.db")
+    clock = Clock()
+    pages: list[int] = []
+    emptied = {"raw": DAY, "bodies": DAY, "attempts": DAY, "messages": DAY}
+    deleted = emptied | {"records": 2 * DAY}
+    async with opened(settings, clock=clock) as store:
+        for ages in (emptied, emptied, *[deleted] * 4):
+            items = [message(f"{len(pages)} {number}", clock=clock) for number in range(100)]
+            small = [replace(each.arrival, raw=each.arrival.raw + bytes(2000)) for each in items]
+            new = (
+                store.ingest(replace(each, arrival=arrived))
+                for each, arrived in zip(items, small, strict=True)
+            )
+            await asyncio.gather(*new)
+            await deliver(store)
+            clock.forward(DAY + 1)
+            await retention(store, ages, clock).sweep()
+            pages.append(await store.read(_pages))
+    assert pages[1] - pages[0] < pages[0] / 3  # emptied rows share their pages
+    assert max(pages[3:]) <= pages[2]  # two days' records and one day's mails
+    assert audited(settings, clock()).ok
+
+
+def _pages(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+
+
 def test_a_later_stage_includes_the_earlier() -> None:
     """An operator who wants texts gone after 30 days has them in no raw mail either."""
     assert RetentionSettings().ages == {}
@@ -255,4 +412,7 @@ def test_a_later_stage_includes_the_earlier() -> None:
         "attempts": 60 * DAY,
         "messages": 60 * DAY,
     }
+    assert set(RetentionSettings(messages="60d", records="30d").ages.values()) == {30 * DAY}
+    with pytest.raises(ValueError, match="must be 30d or more"):
+        RetentionSettings(records="29d")
     assert RetentionSettings(quarantine="1095d").ages == {"quarantine": 1095 * DAY}

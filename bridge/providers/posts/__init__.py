@@ -31,9 +31,19 @@ from bridge.providers.posts import (
     twilio,
     url_networks,
 )
-from bridge.providers.posts.base import Answer, Build, Client, Context, Posts
+from bridge.providers.posts.base import (
+    CONTENT_TYPES,
+    NOT_FOUND,
+    Answer,
+    Build,
+    Client,
+    Context,
+    Posts,
+)
 
-__all__ = ["FORMATS", "Answer", "Client", "Posts", "build_one", "url_of"]
+__all__ = [
+    "CONTENT_TYPES", "FORMATS", "NOT_FOUND", "Answer", "Client", "Posts", "build_one", "url_of",
+]  # fmt: skip
 
 
 def _declared(name: str, context: Context) -> Posts:

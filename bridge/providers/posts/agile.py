@@ -32,7 +32,9 @@ def build(context: Context) -> Posts:
             return Unreadable(Reason.UNREADABLE, values, context.name)
         return message(context, values, fields, at)
 
-    return Posts(context.name, by_token, read, Answer(200, b"+OK", "text/plain"))
+    return Posts(
+        context.name, by_token, read, Answer(200, b"+OK", "text/plain"), fields=fields.named
+    )
 
 
 def form(post: Post) -> dict[str, str] | str:

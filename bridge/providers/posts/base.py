@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -18,6 +19,8 @@ from bridge.model import Ignored, Post, RawFields, Reason, SmsMessage, Trust, Un
 from bridge.providers.base import MAX_BODY, MAX_FIELD, number_warnings, own_id
 from bridge.providers.times import Moment, ReadTime
 
+# Amazon SNS calls its JSON text/plain. A post may also say nothing of its type, as httpSMS's.
+CONTENT_TYPES: Final = (posts.FORM, "application/json", "text/plain")
 TOLERANCE: Final = timedelta(minutes=5)  # of a signed time, as Standard Webhooks has it
 _LONGEST_TIME: Final = 15
 TIME_FROM_ARRIVAL: Final = "time_from_arrival"
@@ -36,6 +39,10 @@ class Answer:
     status: int = 200
     body: bytes = b""
     content_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()  # further ones
+
+
+NOT_FOUND: Final = Answer(404)  # whatever is wrong with an address
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +72,9 @@ class Posts:
     that is. From that alone, `verify` returns why the post is believed, or a sentence why it isn't,
     and `read` what it says; both get the time of arrival, and are asked again for a reparse.
 
-    `answer` returns the success of a post. `failure` has the body and type of every other answer;
-    its status is replaced.
+    `answer` returns the success of a post, `refusal` every other answer: with the body and type of
+    `failure`. `challenge` is what a client that logs in may wait for before it does (RFC 9110,
+    11.6.1). `fields` says where each value is, for the operator.
     """
 
     name: str
@@ -78,6 +86,8 @@ class Posts:
     admit: Callable[[Post, Client, datetime], str | None] = anyone
     stored: Callable[[Post], Post] = posts.stored
     echo: Callable[[Post], str] | None = None  # the id that the success repeats at {id}
+    challenge: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def answer(self, post: Post) -> Answer:
         """Return the success answer to a post."""
@@ -85,6 +95,15 @@ class Posts:
             return self.success
         written = quote(self.echo(post), safe=_ECHOED).encode()
         return replace(self.success, body=self.success.body.replace(b"{id}", written))
+
+    def refusal(self, status: int) -> Answer:
+        """Return the answer to a post that is not taken."""
+        headers: tuple[tuple[str, str], ...] = ()
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = (("Allow", ", ".join(sorted(self.methods))),)
+        elif status == HTTPStatus.UNAUTHORIZED and self.challenge is not None:
+            headers = (("WWW-Authenticate", self.challenge),)
+        return replace(self.failure, status=status, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +201,15 @@ class Fields:
     message_id: str | None = None
     read_time: ReadTime | None = None
     body_optional: bool = False
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """The names by what they hold."""
+        names = (
+            ("from", self.sender), ("to", self.recipient), ("body", self.body),
+            ("date", self.time), ("id", self.message_id),
+        )  # fmt: skip
+        return {word: name for word, name in names if name is not None}
 
 
 def message(

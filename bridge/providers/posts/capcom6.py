@@ -42,4 +42,4 @@ def build(context: Context) -> Posts:
         values["id"] = str(found.get("id", ""))
         return message(context, values, _FIELDS, at)
 
-    return Posts(context.name, verify, read)
+    return Posts(context.name, verify, read, fields=_FIELDS.named)

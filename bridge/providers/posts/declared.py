@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from bridge import posts
 from bridge.config.post_template import Places, PostTemplateSettings
 from bridge.config.signed_text import URL
+from bridge.config.times import without_year
 from bridge.errors import ConfigError
 from bridge.model import Ignored, Post, Reason, SmsMessage, Trust, Unreadable
 from bridge.providers.base import own_id
@@ -58,6 +59,11 @@ def build(context: Context, base: presets.Preset | None = None) -> Posts:
     if not template.to and context.post.to is None:
         raise ConfigError(f"{context.key}.post.to", f"is missing: set {_NEEDED['to']}")
     require_readable_times(template, zone, context.key, "post.template")
+    if any(map(without_year, template.date_format)):
+        raise ConfigError(
+            f"{context.key}.post.template.date_format",
+            "a time without a year needs a mail's Date, and posts have none",
+        )
     read = partial(_read, context, template, ZoneInfo(zone) if zone else None)
     proof = _proof(context, template)
     answer = template.answer
@@ -70,6 +76,12 @@ def build(context: Context, base: presets.Preset | None = None) -> Posts:
         admit=proof.admit,
         stored=partial(posts.stored, more=_headers(template), secret=proof.secret_names),
         echo=partial(_own_id, template) if "{id}" in answer.body else None,
+        challenge=proof.challenge,
+        fields={
+            name: " or ".join(place.shown for place in places)
+            for name, places in _fields(template)
+            if places
+        },
     )
 
 
@@ -89,11 +101,13 @@ class _Proof:
     verify: Callable[[Post, datetime], Trust | str]
     admit: Callable[[Post, Client, datetime], str | None]
     secret_names: frozenset[str]
+    challenge: str | None
 
 
 def _proof(context: Context, template: PostTemplateSettings) -> _Proof:
     login, signature = _login(context, template), _signature(context, template)
     covers = signature is not None and signature.settings.signs_body
+    challenge = login.challenge if login is not None else None
     # What the caller alone shows; a signature of the body is checked by `verify`.
     shown: list[str] = []
     names: frozenset[str] = frozenset()
@@ -112,9 +126,10 @@ def _proof(context: Context, template: PostTemplateSettings) -> _Proof:
         return refused
 
     if signature is not None and covers:
-        return _Proof(partial(_verify, template, signature), admit, names)
+        return _Proof(partial(_verify, template, signature), admit, names, challenge)
     trust = Trust("token", ", ".join(["the address that was called", *shown, _NOT_SIGNED]))
-    return _Proof((lambda _post, _at: trust) if shown else by_token, admit, names)
+    verify = (lambda _post, _at: trust) if shown else by_token
+    return _Proof(verify, admit, names, challenge)
 
 
 def _login(context: Context, template: PostTemplateSettings) -> Login | None:

@@ -13,6 +13,7 @@ from bridge.model import Post
 from bridge.providers.posts.base import matches
 
 _AUTHORIZATION: Final = "authorization"
+_CHALLENGES: Final = {"basic": 'Basic realm="posts"', "bearer": "Bearer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class Login:
                 return "a bearer token"
             case kind:
                 return f"the {kind} {self.settings.name}"
+
+    @property
+    def challenge(self) -> str | None:
+        """What asks for the password in a 401; None where HTTP knows no such question."""
+        return _CHALLENGES.get(self.settings.kind)
 
     @property
     def secret_names(self) -> frozenset[str]:

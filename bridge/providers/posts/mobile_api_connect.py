@@ -38,7 +38,7 @@ def build(context: Context) -> Posts:
             return Ignored("another event than message.received", context.name)
         return message(context, texts(found), _FIELDS, at)
 
-    return Posts(context.name, verify, read)
+    return Posts(context.name, verify, read, fields=_FIELDS.named)
 
 
 def texts(found: dict[str, object]) -> dict[str, str]:

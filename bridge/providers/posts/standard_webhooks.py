@@ -47,4 +47,4 @@ def build(context: Context) -> Posts:
             return Ignored(f"another event than {SMS_RECEIVED}", context.name)
         return message(context, texts(data), _FIELDS, at)
 
-    return Posts(context.name, verify, read)
+    return Posts(context.name, verify, read, fields=_FIELDS.named)

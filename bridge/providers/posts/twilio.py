@@ -53,7 +53,9 @@ def build(context: Context) -> Posts:
         return message(context, values, _FIELDS, at)
 
     twiml = Answer(200, _TWIML, "text/xml")
-    return Posts(context.name, verify, read, twiml, twiml, frozenset({"POST", "GET"}))
+    return Posts(
+        context.name, verify, read, twiml, twiml, frozenset({"POST", "GET"}), fields=_FIELDS.named
+    )
 
 
 def _signed_parameters(post: Post) -> Sequence[tuple[str, str]] | str:

@@ -24,4 +24,4 @@ def build(context: Context) -> Posts:
             return Unreadable(Reason.UNREADABLE, values, context.name)
         return message(context, values, fields, at)
 
-    return Posts(context.name, by_token, read)
+    return Posts(context.name, by_token, read, fields=fields.named)

@@ -14,18 +14,34 @@ from typing import Final
 from bridge.config.settings import ProviderSettings
 
 DECLARED: Final = (
+    "dbus_sms_forward",
     "didhub",
     "didww",
     "freepbx",
     "fusionpbx",
     "google_voice",
+    "httpsms2email",
     "kalkun",
     "lox24",
     "openvbx",
     "playsms",
+    "portech",
     "pswincom",
+    "raspisms",
+    "routeros_scripts",
+    "routeros_sms",
+    "sms2email",
+    "sms2email_app",
+    "sms2mail_android",
+    "sms2mail_msmtp",
     "sms_backup_plus",
+    "sms_to_email_forwarder",
+    "smsforwarder",
+    "smsrelay",
+    "telnyx_demo",
+    "telnyx_sms2email",
     "twilio_mail",
+    "zte_sms",
 )
 
 

@@ -21,6 +21,7 @@ from bridge.sources.imap.replies import (
     checked,
     read_mailbox,
     read_meta,
+    read_my_rights,
     refusal,
 )
 from bridge.sources.imap.wire import (
@@ -110,6 +111,11 @@ class ImapClient(ImapConnection):
             return False
         checked(f"looking for the folder {folder!r}", reply)
         return True
+
+    async def my_rights(self, folder: str) -> frozenset[str]:
+        """Return our rights in a folder, as the letters of RFC 4314; the server must have ACL."""
+        reply = await self._run("MYRIGHTS", folder_name(folder))
+        return read_my_rights(checked(f"asking for the rights in the folder {folder!r}", reply))
 
     async def search(self, criteria: str) -> list[int]:
         """Return the UIDs found, in ascending order. It answers all pushes that came before it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 
@@ -22,4 +23,8 @@ class OpenMailbox(Protocol):
 
     async def fetch_raw(self, uid: int) -> bytes | None:
         """Return a mail's bytes; None if it is gone. NotPossible if it is over `max_message`."""
+        ...
+
+    async def received_at(self, uid: int) -> datetime | None:
+        """Return when the mail server received a mail; None if it is gone or doesn't say."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from bridge.config.imap import ImapSettings
 from bridge.errors import ImapLoginRefused, NotPossible
@@ -83,6 +84,11 @@ class ReadOnlyFolder:
         if meta.size > self._max_message:
             raise NotPossible(f"mail {uid} has {meta.size} bytes, max_message is less")
         return await self._client.fetch_raw(uid, meta.size)
+
+    async def received_at(self, uid: int) -> datetime | None:
+        """Return when the mail server received a mail; None if it is gone or doesn't say."""
+        meta = (await self._client.fetch_meta((uid,))).get(uid)
+        return None if meta is None else meta.internaldate
 
 
 @asynccontextmanager

@@ -18,17 +18,23 @@ _TEMPORARY: Final = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED", 
 _LONG_NUMBER: Final = re.compile(r"\+\d(?:[ ().-]{0,2}\d){5,}|\d{6,}")
 _ADDRESS: Final = re.compile(r"(?<!\S)\S+@\S+")  # linear: tried only where a word begins
 _NAMED: Final = re.compile(rb"\* OK \[(UIDVALIDITY|UIDNEXT) (\d+)\]", re.IGNORECASE)
+_PERMANENT: Final = re.compile(rb"\* OK \[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
+_MY_RIGHTS: Final = re.compile(rb"\* MYRIGHTS ", re.IGNORECASE)
 _EXISTS: Final = re.compile(rb"\* (\d+) EXISTS\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A folder at the time of SELECT; `uidnext` is None where the server hides it."""
+    """A folder at the time of SELECT; `uidnext` is None where the server hides it.
+
+    `permanent_flags` are in lower case; None where the server doesn't say, and all are.
+    """
 
     uidvalidity: int
     uidnext: int | None
     exists: int
     readonly: bool
+    permanent_flags: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,14 @@ def read_mailbox(reply: Reply, *, readonly: bool) -> Mailbox:
     """Read the reply to SELECT or EXAMINE."""
     values: dict[bytes, int] = {}
     exists = 0
+    flags: frozenset[str] | None = None
     for response in reply.untagged:
         if found := _NAMED.match(response[0]):
             values[found[1].upper()] = int(found[2])
         elif found := _EXISTS.match(response[0]):
             exists = int(found[1])
+        elif found := _PERMANENT.match(response[0]):
+            flags = frozenset(found[1].decode("ascii", "replace").lower().split())
     if b"UIDVALIDITY" not in values:
         raise ImapRefused("the mail server gives no UIDVALIDITY for the folder: it cannot be read")
     return Mailbox(
@@ -55,7 +64,21 @@ def read_mailbox(reply: Reply, *, readonly: bool) -> Mailbox:
         uidnext=values.get(b"UIDNEXT"),
         exists=exists,
         readonly=readonly or reply.code == "READ-ONLY",
+        permanent_flags=flags,
     )
+
+
+def read_my_rights(reply: Reply) -> frozenset[str]:
+    """Read the letters of the reply to MYRIGHTS, as RFC 4314 has them."""
+    words = [
+        response[-1].decode("ascii", "replace").split()
+        for response in reply.untagged
+        if _MY_RIGHTS.match(response[0])
+    ]
+    rights = frozenset(words[-1][-1]) if words and words[-1] else frozenset()
+    if "d" in rights and not rights & {"t", "e", "x"}:  # of RFC 2086: one letter for all
+        rights |= {"t", "e"}
+    return rights
 
 
 def read_meta(fetched: Fetched) -> Meta | None:

@@ -7,6 +7,7 @@ import hmac
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
@@ -20,16 +21,17 @@ from bridge.net.http_server import HttpServer
 from bridge.net.limits import Budget, HttpLimits, network_of
 from bridge.net.listening import peer_address
 from bridge.net.tls import server_context
-from bridge.providers.posts import Answer, Client, Posts
+from bridge.providers.posts import CONTENT_TYPES, NOT_FOUND, Answer, Client, Posts
 from bridge.sources.throttled_log import ThrottledLog
 
 log = logs.logger("posts")
 
 _MEMORY: Final = 32 * 1024**2  # bytes of posts that are being read and stored
-_NOT_FOUND: Final = Answer(404)
+# Of a request line: some providers send GET, where a letter of an SMS takes up to nine characters.
+_LINE: Final = 64 * 1024
 # Compared with where there is no provider of that name, so that it takes as long.
 _NO_TOKENS: Final = ("-" * 32,)
-_CONTENT_TYPES: Final = frozenset({posts.FORM, "application/json", ""})
+_CONTENT_TYPES: Final = frozenset({*CONTENT_TYPES, ""})
 
 
 class PostSource:
@@ -66,8 +68,12 @@ class PostSource:
             connections=settings.max_connections,
             connections_per_peer=settings.max_connections_per_peer,
             body_bytes=int(settings.max_body),
+            line_bytes=_LINE,
         )
-        routes = [web.route("*", posts.PREFIX + "{provider}/{token}", self._answer)]
+        routes = [
+            web.route("*", posts.PREFIX + "{provider}/{token}", self._answer),
+            web.route("*", "/{anything:.*}", _not_found),
+        ]
 
         def server(key: str, addresses: Sequence[str]) -> HttpServer:
             return HttpServer("posts", f"posts.{key}", addresses, routes, limits, sockets=sockets)
@@ -121,16 +127,18 @@ class PostSource:
             self._throttled.warning("posts.wrong_token", peer=peer)
             if provider is not None:  # a name that somebody made up would be a series for ever
                 metrics.POSTS_REFUSED.labels(name, "404").inc()
-            return _response(_NOT_FOUND)
-        return _response(await self._take(provider, request, peer))
+            return _response(NOT_FOUND)
+        try:
+            return _response(await self._take(provider, request, peer))
+        except (web.RequestPayloadError, ConnectionError):
+            raise  # the server's: what came is no request, or nobody is there to answer
+        except Exception as error:  # noqa: BLE001 - in the provider's words, and to be tried again
+            self._throttled.bug("posts.bug", error, peer=peer)
+            return _response(_refused(provider, 503))
 
     async def _take(self, provider: Posts, request: web.Request, peer: str | None) -> Answer:
         """Return the provider's success if and only if the post is stored."""
-
-        def refuse(status: int) -> Answer:
-            metrics.POSTS_REFUSED.labels(provider.name, str(status)).inc()
-            return Answer(status, provider.failure.body, provider.failure.content_type)
-
+        refuse = partial(_refused, provider)
         if request.method not in provider.methods:
             return refuse(405)
         size = request.content_length
@@ -191,6 +199,15 @@ class PostSource:
         return peer
 
 
+async def _not_found(_request: web.Request) -> web.Response:
+    return _response(NOT_FOUND)
+
+
+def _refused(provider: Posts, status: int) -> Answer:
+    metrics.POSTS_REFUSED.labels(provider.name, str(status)).inc()
+    return provider.refusal(status)
+
+
 def _post(request: web.Request, provider: str, body: bytes) -> Post:
     query = request.rel_url.raw_query_string
     headers = posts.lower_case(request.headers.items())
@@ -220,5 +237,7 @@ def _address(written: str) -> str | None:
 
 
 def _response(answer: Answer) -> web.Response:
-    headers = {"Content-Type": answer.content_type} if answer.content_type else None
+    headers = dict(answer.headers)
+    if answer.content_type:
+        headers["Content-Type"] = answer.content_type
     return web.Response(status=answer.status, body=answer.body, headers=headers)

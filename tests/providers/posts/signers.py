@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, quote_plus
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from standardwebhooks import Webhook
+from twilio.request_validator import RequestValidator
 
 from bridge.model import Post
 
@@ -39,8 +41,13 @@ class Keys:
         raw = self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         return base64.b64encode(raw).decode()
 
+    @property
+    def whsec(self) -> str:
+        return f"whsec_{b64(hashlib.sha256(self.signing.encode()).digest())}"
+
     def configured(self, provider: str) -> str:
-        return self.public if provider == "telnyx" else self.signing
+        others = {"telnyx": self.public, "standard_webhooks": self.whsec}
+        return others.get(provider, self.signing)
 
 
 def url(post: Post) -> str:
@@ -62,6 +69,32 @@ def with_headers(post: Post, headers: Mapping[str, str]) -> Post:
 
 def seconds(at: datetime) -> str:
     return str(int(at.timestamp()))
+
+
+def twilio(post: Post, keys: Keys, _at: datetime) -> Post:
+    """As Twilio's own library computes it."""
+    values = dict(parse_qsl(post.body.decode(), keep_blank_values=True))
+    made = RequestValidator(keys.signing).compute_signature(url(post), values)
+    return with_headers(post, {"x-twilio-signature": made})
+
+
+def mobile_api_connect(post: Post, keys: Keys, _at: datetime) -> Post:
+    return with_headers(post, {"x-mac-signature": f"sha256={mac(keys.signing, post.body).hex()}"})
+
+
+def capcom6(post: Post, keys: Keys, at: datetime) -> Post:
+    made = mac(keys.signing, post.body + seconds(at).encode()).hex()
+    return with_headers(post, {"x-signature": made, "x-timestamp": seconds(at)})
+
+
+def standard_webhooks(post: Post, keys: Keys, at: datetime) -> Post:
+    """As the library of Standard Webhooks signs it; an old key's signature stands in front."""
+    old, new = (Webhook(each.whsec) for each in (Keys("an old key"), keys))
+    made = [each.sign("msg_01", at, post.body.decode()) for each in (old, new)]
+    return with_headers(post, {
+        "webhook-id": "msg_01", "webhook-timestamp": seconds(at),
+        "webhook-signature": " ".join(made),
+    })  # fmt: skip
 
 
 def telnyx(post: Post, keys: Keys, at: datetime) -> Post:
@@ -166,7 +199,14 @@ def unsigned(post: Post, _keys: Keys, _at: datetime) -> Post:
 Signer = Callable[[Post, Keys, datetime], Post]
 # The proof of each provider's posts, and whether it is a signature of the whole body.
 SIGNERS: Mapping[str, tuple[Signer, bool]] = MappingProxyType({
+    "agile": (unsigned, False),
+    "url_networks": (unsigned, False),
+    "twilio": (twilio, True),
+    "mobile_api_connect": (mobile_api_connect, True),
+    "capcom6": (capcom6, True),
+    "standard_webhooks": (standard_webhooks, True),
     "46elks": (basic, False),
+    "aws_sns": (unsigned, False),
     "bandwidth": (basic, False),
     "bird": (bird, True),
     "bulksms": (unsigned, False),

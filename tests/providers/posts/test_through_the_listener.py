@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from bridge import app
-from bridge.config.load import load
-from bridge.intake import Intake
-from bridge.operations import quarantine
-from bridge.reader import Reading
-from bridge.sources.posts.source import PostSource
-from bridge.store import Store, queries
-from tests.patience import PATIENCE
+from tests.providers.posts.everyone import fixture, signed
 from tests.providers.posts.signers import Keys
-from tests.providers.posts.test_presets import fixture, signed
+from tests.sources.posts.lines import Line, running, settings
 
 TOKEN = "0123456789abcdef-token"
-CONFIG = f"""
-[store]
-min_free = 0
-[smtp]
-listen = []
-[posts]
-listen = ["127.0.0.1:0"]
-public_url = "https://sms.example.com"
-proxies = ["127.0.0.1/32"]
+PROVIDERS = f"""
 [[providers]]
 name = "bandwidth"
 post = {{ token = "{TOKEN}", username = "smsbridge", password = "the secret of the console" }}
@@ -50,70 +32,20 @@ template.to = {{ json = "$.to" }}
 template.body = {{ json = "$.text" }}
 template.id = {{ json = "$.nr" }}
 template.answer = {{ type = "application/json", body = '{{"code":0,"nr":"{{id}}"}}' }}
-[[endpoints]]
-name = "crm"
-url = "http://127.0.0.1:9/sms"
-secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """
 
 
-class Line:
-    """A running listener, a client of it, and what it stored."""
-
-    def __init__(self, source: PostSource, store: Store, intake: Intake) -> None:
-        self.store = store
-        self.intake = intake
-        self.client = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{source.addresses[0][1]}", trust_env=False
-        )
-
-    async def send(self, name: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        return await self.client.post(f"/in/{name}/{TOKEN}", content=body, headers=headers)
-
-    async def raw(self, number: int) -> bytes:
-        return await quarantine.raw_arrival(self.store, number)
-
-    async def read_again(self, number: int) -> Reading:
-        kept = await self.store.read(partial(queries.show_arrival, arrival_id=number))
-        found = await self.intake.read(kept.arrival)
-        assert isinstance(found, Reading), found
-        return found
-
-
-@asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Line]:
-    path = folder / "config.toml"
-    path.write_text(CONFIG)
-    path.chmod(0o600)
-    config = load(path)
-    store = await Store.open(
-        config.store, owner="us", lease_seconds=60, endpoints=["crm"], clock=app.now
-    )
-    intake = app.intake_of(config, store)
-    tokens = {each.name: each.post.all_tokens for each in config.providers if each.post}
-    source = PostSource(
-        config.posts, app.posts_of(config), tokens, intake.accept, {}, clock=app.now
-    )
-    task = asyncio.create_task(source.run())
-    async with asyncio.timeout(PATIENCE):
-        await source.listening.wait()
-    line = Line(source, store, intake)
-    try:
-        yield line
-    finally:
-        await line.client.aclose()
-        source.stop()
-        await task
-        await store.close()
+async def send(line: Line, name: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    return await line.client.post(f"/in/{name}/{TOKEN}", content=body, headers=headers)
 
 
 async def test_a_password_is_checked_and_never_stored(tmp_path: Path) -> None:
     """401 without it; what is stored can be read again without it, and has several messages."""
     post = signed("bandwidth")
-    async with running(tmp_path) as line:
+    async with running(settings(tmp_path, PROVIDERS)) as line:
         plain = {"content-type": "application/json"}
-        assert (await line.send("bandwidth", post.body, plain)).status_code == 401
-        assert (await line.send("bandwidth", post.body, dict(post.headers))).status_code == 200
+        assert (await send(line, "bandwidth", post.body, plain)).status_code == 401
+        assert (await send(line, "bandwidth", post.body, dict(post.headers))).status_code == 200
         stored = [await line.raw(number) for number in (1, 2)]
         for raw in stored:
             assert b"uthorization" not in raw
@@ -128,11 +60,11 @@ async def test_a_password_is_checked_and_never_stored(tmp_path: Path) -> None:
 async def test_a_signature_is_stored_and_checked_again(tmp_path: Path) -> None:
     """Telnyx's headers, which have no X-, are kept."""
     genuine = signed("telnyx", at=app.now())
-    async with running(tmp_path) as line:
+    async with running(settings(tmp_path, PROVIDERS)) as line:
         headers = dict(genuine.headers)
         forged = genuine.body.replace(b"0b1c-77", b"0b1c-78")
-        assert (await line.send("telnyx", forged, headers)).status_code == 401
-        assert (await line.send("telnyx", genuine.body, headers)).status_code == 200
+        assert (await send(line, "telnyx", forged, headers)).status_code == 401
+        assert (await send(line, "telnyx", genuine.body, headers)).status_code == 200
         assert b"telnyx-signature-ed25519: " in await line.raw(1)
         trust = (await line.read_again(1)).messages[0].message.trust
         assert trust is not None
@@ -142,14 +74,14 @@ async def test_a_signature_is_stored_and_checked_again(tmp_path: Path) -> None:
 async def test_networks_are_those_behind_the_proxy(tmp_path: Path) -> None:
     """The address that the named proxy saw counts; httpSMS sends no content type."""
     genuine = signed("httpsms", at=app.now())
-    async with running(tmp_path) as line:
+    async with running(settings(tmp_path, PROVIDERS)) as line:
         for address, status in (("198.51.100.7", 401), ("203.0.113.7", 200)):
             headers = {**genuine.headers, "x-forwarded-for": address}
-            answer = await line.send("httpsms", genuine.body, headers)
+            answer = await send(line, "httpsms", genuine.body, headers)
             assert answer.status_code == status, address
         assert b"earer" not in await line.raw(1)
         unsigned = {"x-forwarded-for": "203.0.113.7"}
-        answer = await line.send("httpsms", fixture("httpsms").body, unsigned)
+        answer = await send(line, "httpsms", fixture("httpsms").body, unsigned)
         assert answer.status_code == 401
 
 
@@ -163,8 +95,8 @@ async def test_networks_are_those_behind_the_proxy(tmp_path: Path) -> None:
 )  # fmt: skip
 async def test_the_declared_answer(tmp_path: Path, body: bytes, answer: bytes) -> None:
     """In the provider's words and with its id, once it is stored."""
-    async with running(tmp_path) as line:
-        found = await line.send("acme", body, {"content-type": "application/json"})
+    async with running(settings(tmp_path, PROVIDERS)) as line:
+        found = await send(line, "acme", body, {"content-type": "application/json"})
         assert (found.status_code, found.content) == (200, answer)
         assert found.headers["content-type"] == "application/json"
         assert (await line.raw(1)).endswith(body)

@@ -18,7 +18,8 @@ from bridge.model import Post
 from bridge.providers.posts import Client
 from bridge.store import queries
 from tests.certificates import Authority, self_signed
-from tests.sources.posts.test_source import AGILE, Line, running, settings
+from tests.sources.posts.lines import Line, running, settings
+from tests.sources.posts.test_source import AGILE
 
 TOKEN = "a-token-0123456789"
 NAME = "sms.provider.example"
@@ -79,7 +80,7 @@ async def test_the_name_decides(
 ) -> None:
     """One of the certificate's own names must be one of the config's."""
     tls = ours.client("client", *names, common=common)
-    async with running(tmp_path, text=CONFIG) as line:
+    async with running(settings(tmp_path, CONFIG, "")) as line:
         answer = await post(line, tls)
         assert answer.status_code == status
         assert answer.content == (b"+OK" if status == 200 else b"")
@@ -93,7 +94,7 @@ async def test_who_shows_none_is_refused(tmp_path: Path, ours: Authority) -> Non
     """By TLS and without; another provider, which needs none, is not concerned."""
     none = ssl.create_default_context(cafile=tmp_path / "one.pem")
     known = ours.client("client", x509.DNSName("somebody.example"))
-    async with running(tmp_path, text=CONFIG) as line:
+    async with running(settings(tmp_path, CONFIG, "")) as line:
         for tls in (none, None):
             assert (await post(line, tls)).status_code == 401
         for tls in (none, None, known):
@@ -114,7 +115,7 @@ async def test_a_certificate_that_does_not_hold_ends_the_handshake(
     itself = ssl.create_default_context(cafile=tmp_path / "one.pem")
     self_signed(folder, NAME)
     itself.load_cert_chain(folder / f"{NAME}.pem", folder / f"{NAME}.key")
-    async with running(tmp_path, text=CONFIG) as line:
+    async with running(settings(tmp_path, CONFIG, "")) as line:
         for tls in (
             stranger.client("client", right),
             ours.client("old", right, until=timedelta(hours=-1)),
@@ -132,7 +133,7 @@ async def test_a_certificate_that_does_not_hold_ends_the_handshake(
 
 def test_a_session_does_not_outlive_its_certificate(tmp_path: Path, ours: Authority) -> None:
     """Resumed or kept open, it ends with the certificate of its handshake."""
-    admit = app.posts_of(settings(tmp_path, CONFIG))["agile"].admit
+    admit = app.posts_of(settings(tmp_path, CONFIG, ""))["agile"].admit
     shown = {"subjectAltName": (("DNS", NAME),), "notAfter": "Apr  8 12:30:52 2026 GMT"}
     post = Post("POST", "/in/agile", "", {}, b"")
     end = datetime(2026, 4, 8, 12, 30, 52, tzinfo=UTC)
@@ -158,5 +159,5 @@ def test_what_cannot_be_checked_is_refused(
     tmp_path: Path, ours: Authority, old: str, new: str, problem: str
 ) -> None:
     """At `check`, with the key."""
-    found = app.problems(settings(tmp_path, CONFIG.replace(old, new)))
+    found = app.problems(settings(tmp_path, CONFIG.replace(old, new), ""))
     assert any(re.search(problem, str(each)) for each in found), found

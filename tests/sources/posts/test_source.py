@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlencode
 
-import httpx
 import pytest
+from twilio.request_validator import RequestValidator
 
 from bridge import app, metrics
-from bridge.config.load import load
-from bridge.config.settings import Settings
 from bridge.errors import StoreFull, StoreUnavailable
-from bridge.intake import Intake
 from bridge.model import Arrival, Caller, Envelope, Receipt, Trust, Unreadable
 from bridge.operations import quarantine as operations
+from bridge.providers.posts import Answer, Posts
 from bridge.reader import Reading
-from bridge.sources.posts.source import PostSource
-from bridge.store import Store, queries
+from bridge.store import queries
 from tests.patience import PATIENCE
+from tests.sources.posts.lines import running, settings
 
 TOKEN = "agile-token-0123456789"
 TWILIO = "twilio-token-0123456789"
 OLD = "twilio-token-old-0123456789"
-CONFIG = f"""
-[store]
-min_free = 0
-[smtp]
-listen = []
-[posts]
-listen = ["127.0.0.1:0"]
-public_url = "https://sms.example.com"
-proxies = ["127.0.0.1/32"]
-max_body = "16KiB"
+PROVIDERS = f"""
 [[providers]]
 name = "agile"
 time_zone = "Europe/Rome"
@@ -54,10 +43,6 @@ secret = "12345"
 name = "url_networks"
 [providers.post]
 token = "url-networks-0123456789"
-[[endpoints]]
-name = "crm"
-url = "http://127.0.0.1:9/sms"
-secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """
 AGILE = {
     "originator": "+393301234567",
@@ -71,74 +56,10 @@ MAIL = (
 )
 
 
-def settings(folder: Path, text: str = CONFIG) -> Settings:
-    path = folder / "config.toml"
-    path.write_text(text)
-    path.chmod(0o600)
-    return load(path)
-
-
-class Line:
-    """A running source with a real store, and a client of it."""
-
-    def __init__(self, source: PostSource, store: Store, intake: Intake) -> None:
-        self.source = source
-        self.store = store
-        self.intake = intake
-        self.client = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{source.addresses[0][1]}", trust_env=False
-        )
-
-    async def post(self, path: str, values: object = AGILE, **more: object) -> httpx.Response:
-        return await self.client.post(path, data=values, **more)  # type: ignore[arg-type]
-
-    async def arrivals(self) -> list[tuple[str, str]]:
-        found = []
-        for number in range(1, 50):
-            with suppress(Exception):
-                row = await operations.show_arrival(self.store, number)
-                found.append((str(row["source"]), str(row["outcome"])))
-        return found
-
-
-Accept = Callable[[Arrival], Awaitable[Receipt]]
-
-
-@asynccontextmanager
-async def running(
-    folder: Path, accept: Accept | None = None, text: str = CONFIG
-) -> AsyncIterator[Line]:
-    """Run the source of the config; `accept` stands in for the intake."""
-    config = settings(folder, text)
-    store = await Store.open(
-        config.store,
-        owner="us",
-        lease_seconds=60,
-        endpoints=["crm"],
-        clock=lambda: datetime.now(UTC),
-    )
-    intake = app.intake_of(config, store)
-    tokens = {each.name: each.post.all_tokens for each in config.providers if each.post}
-    source = PostSource(
-        config.posts, app.posts_of(config), tokens, accept or intake.accept, {}, clock=app.now
-    )
-    task = asyncio.create_task(source.run())
-    async with asyncio.timeout(PATIENCE):
-        await source.listening.wait()
-    line = Line(source, store, intake)
-    try:
-        yield line
-    finally:
-        await line.client.aclose()
-        source.stop()
-        await task
-        await store.close()
-
-
 async def test_a_post_is_stored_and_answered_in_the_providers_words(tmp_path: Path) -> None:
     """+OK for Agile, and a message in the ledger with the post's raw bytes."""
-    async with running(tmp_path) as line:
-        answer = await line.post(f"/in/agile/{TOKEN}")
+    async with running(settings(tmp_path, PROVIDERS)) as line:
+        answer = await line.post(f"/in/agile/{TOKEN}", AGILE)
         assert (answer.status_code, answer.content) == (200, b"+OK")
         assert await line.arrivals() == [("http", "message")]
         stored = await operations.raw_arrival(line.store, 1)
@@ -157,9 +78,9 @@ async def test_a_post_is_stored_and_answered_in_the_providers_words(tmp_path: Pa
 
 async def test_one_sms_that_comes_both_ways_leaves_once(tmp_path: Path) -> None:
     """The mail of a post is a duplicate, and so is the post of a mail, and a repeated post."""
-    async with running(tmp_path) as line:
+    async with running(settings(tmp_path, PROVIDERS)) as line:
         for _ in range(2):
-            assert (await line.post(f"/in/agile/{TOKEN}")).content == b"+OK"
+            assert (await line.post(f"/in/agile/{TOKEN}", AGILE)).content == b"+OK"
         mail = Arrival(
             Envelope("127.0.0.1", "smsin@agiletelecom.com", ("x@example.com",)),
             "smtp",
@@ -171,14 +92,14 @@ async def test_one_sms_that_comes_both_ways_leaves_once(tmp_path: Path) -> None:
         # A second mail of equal content is a second SMS: this one came by post once only.
         other = Arrival(mail.origin, "smtp", MAIL.format(id="2").encode(), app.now())
         assert (await line.intake.accept(other)).outcome == "message"
-        assert (await line.post(f"/in/agile/{TOKEN}")).content == b"+OK"
+        assert (await line.post(f"/in/agile/{TOKEN}", AGILE)).content == b"+OK"
         assert [outcome for _, outcome in await line.arrivals()].count("message") == 2
 
 
 async def test_two_posts_without_id_and_time_are_two_messages(tmp_path: Path) -> None:
     """Nothing tells a genuine repeat from a retry, and losing an SMS is worse than sending two."""
     values = {"from": "+61400000001", "sms_number": "+61400000002", "body": "1"}
-    async with running(tmp_path) as line:
+    async with running(settings(tmp_path, PROVIDERS)) as line:
         for _ in range(2):
             answer = await line.post("/in/url_networks/url-networks-0123456789", values)
             assert answer.status_code == 200
@@ -195,8 +116,8 @@ async def test_two_posts_without_id_and_time_are_two_messages(tmp_path: Path) ->
 )  # fmt: skip
 async def test_a_wrong_address_is_told_nothing(tmp_path: Path, path: str) -> None:
     """404 and an empty body, or the server's own constant line, whatever is wrong."""
-    async with running(tmp_path) as line:
-        answer = await line.post(path)
+    async with running(settings(tmp_path, PROVIDERS)) as line:
+        answer = await line.post(path, AGILE)
         assert answer.status_code == 404
         assert b"agile" not in answer.content
         assert "smsbridge" in answer.headers["server"]
@@ -205,7 +126,7 @@ async def test_a_wrong_address_is_told_nothing(tmp_path: Path, path: str) -> Non
 
 async def test_what_is_wrong_is_refused_and_not_stored(tmp_path: Path) -> None:
     """Each with its status; Twilio's answers are TwiML, always."""
-    async with running(tmp_path) as line:
+    async with running(settings(tmp_path, PROVIDERS)) as line:
         agile, twilio = f"/in/agile/{TOKEN}", f"/in/twilio/{TWILIO}"
         assert (await line.client.get(agile)).status_code == 405
         assert (await line.client.delete(twilio)).status_code == 405
@@ -237,16 +158,16 @@ async def test_posts_with_a_wrong_token_are_counted_for_providers_that_exist(
         return metrics.REGISTRY.get_sample_value("smsbridge_posts_refused_total", labels)
 
     before = counted("agile") or 0.0
-    async with running(tmp_path) as line:
-        assert (await line.post("/in/agile/no-longer-the-token")).status_code == 404
-        assert (await line.post("/in/made-up/no-longer-the-token")).status_code == 404
+    async with running(settings(tmp_path, PROVIDERS)) as line:
+        assert (await line.post("/in/agile/no-longer-the-token", AGILE)).status_code == 404
+        assert (await line.post("/in/made-up/no-longer-the-token", AGILE)).status_code == 404
     assert counted("agile") == before + 1
     assert counted("made-up") is None
 
 
 async def test_authentic_and_unreadable_is_quarantine_and_acknowledged(tmp_path: Path) -> None:
     """The provider would throw it away; here it waits for the fix."""
-    async with running(tmp_path) as line:
+    async with running(settings(tmp_path, PROVIDERS)) as line:
         answer = await line.post(f"/in/agile/{TOKEN}", {**AGILE, "date_time": "yesterday"})
         assert (answer.status_code, answer.content) == (200, b"+OK")
         assert await line.arrivals() == [("http", "quarantine")]
@@ -263,10 +184,77 @@ async def test_our_own_fault_is_a_503(
     async def fail(_: Arrival) -> Receipt:
         raise error
 
-    async with running(tmp_path, fail) as line:
-        answer = await line.post(f"/in/agile/{TOKEN}")
+    async with running(settings(tmp_path, PROVIDERS), fail) as line:
+        answer = await line.post(f"/in/agile/{TOKEN}", AGILE)
         assert (answer.status_code, answer.content) == (503, b"")
     lines.clear()  # a bug leaves its stack
+
+
+@pytest.mark.parametrize("step", ["stored", "admit", "verify", "answer"])
+async def test_a_bug_is_answered_as_the_provider_wants_it(
+    tmp_path: Path, step: str, lines: list[dict[str, object]]
+) -> None:
+    """Twilio would send any text to the person who wrote; and it must try again."""
+
+    def fail(*_: object) -> Answer:
+        raise ZeroDivisionError
+
+    def broken(each: Posts) -> Posts:
+        # `answer` comes after the commit, and is made of these.
+        return replace(each, **({"echo": fail} if step == "answer" else {step: fail}))
+
+    async with running(settings(tmp_path, PROVIDERS)) as line:
+        providers = {name: broken(each) for name, each in line.source._providers.items()}
+        line.source.use(providers, line.source._tokens)
+        if step == "answer":
+            answer, body = await line.post(f"/in/agile/{TOKEN}", AGILE), b""
+        else:
+            answer, body = await line.post(f"/in/twilio/{TWILIO}", AGILE), b"<Response></Response>"
+        assert (answer.status_code, answer.content) == (503, body)
+        assert [each["event"] for each in lines if each["level"] == "error"] == ["posts.bug"]
+    lines.clear()  # a bug leaves its stack
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nnot a chunk\r\n\r\n",
+        b"X: " + b"x" * 10_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_told_nothing_either(tmp_path: Path, head: bytes) -> None:
+    """Whatever Twilio gets as plain text, it sends to the person who wrote."""
+    async with running(settings(tmp_path, PROVIDERS)) as line, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(*line.source.addresses[0])
+        start = f"POST /in/twilio/{TWILIO} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+        writer.write(start + head)
+        answer, _, sent = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert (answer.split(b" ")[1], sent) == (b"400", b"")
+
+
+@pytest.mark.parametrize("path", ["/", "/in/agile", "/in/agile/wrong-token-0123456789", "/x/y/z"])
+async def test_a_scanner_sees_no_difference(tmp_path: Path, path: str) -> None:
+    """An address that almost exists is answered as one that doesn't, byte for byte."""
+    async with running(settings(tmp_path, PROVIDERS)) as line:
+        for method in ("GET", "POST", "OPTIONS", "PROPFIND"):
+            answers = [await line.client.request(method, each) for each in (path, "/robots.txt")]
+            one, other = ((each.status_code, each.content, each.headers) for each in answers)
+            assert one[:2] == other[:2] == (404, b"")
+            assert {*one[2]} == {*other[2]}
+
+
+async def test_a_long_sms_in_a_url(tmp_path: Path) -> None:
+    """Providers that send GET write each letter as up to nine characters."""
+    text = "春" * 1600
+    values = {"From": "+15550100", "To": "+15550101", "Body": text, "MessageSid": "SM1"}
+    url = f"/in/twilio/{TWILIO}?{urlencode(values)}"
+    made = RequestValidator("12345").compute_signature(f"https://sms.example.com{url}", {})
+    async with running(settings(tmp_path, PROVIDERS)) as line:
+        answer = await line.client.get(url, headers={"X-Twilio-Signature": made})
+        assert answer.status_code == 200
+        (shown,) = await line.store.read(queries.list_messages)
+        assert shown.message.sms.body == text
 
 
 async def test_a_client_that_goes_cancels_no_commit(tmp_path: Path) -> None:
@@ -279,7 +267,7 @@ async def test_a_client_that_goes_cancels_no_commit(tmp_path: Path) -> None:
         done.set()
         raise StoreUnavailable("too late")
 
-    async with running(tmp_path, slow) as line, asyncio.timeout(PATIENCE):
+    async with running(settings(tmp_path, PROVIDERS), slow) as line, asyncio.timeout(PATIENCE):
         host, port = line.source.addresses[0]
         reader, writer = await asyncio.open_connection(host, port)
         body = b"originator=1"
@@ -303,15 +291,15 @@ async def test_the_peer_behind_a_proxy_is_the_forwarded_one(tmp_path: Path) -> N
         seen.append(arrival.peer)
         raise StoreUnavailable("noted")
 
-    async with running(tmp_path, note) as line:
+    async with running(settings(tmp_path, PROVIDERS), note) as line:
         for value in ("203.0.113.9", "198.51.100.1, 203.0.113.9", "nonsense", ""):
-            await line.post(f"/in/agile/{TOKEN}", headers={"X-Forwarded-For": value})
+            await line.post(f"/in/agile/{TOKEN}", AGILE, headers={"X-Forwarded-For": value})
     assert seen == ["203.0.113.9", "203.0.113.9", "127.0.0.1", "127.0.0.1"]
 
 
 def test_a_mail_that_begins_like_a_post_is_no_post(tmp_path: Path) -> None:
     """A stranger's mail never reaches the posts, which its SMTP session did not pay a token for."""
-    config = settings(tmp_path)
+    config = settings(tmp_path, PROVIDERS)
     reader = app.reader_of(config)
     raw = b"POST /in/agile HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded\r\n\r\nx=1"
     arrival = Arrival(Envelope("127.0.0.1", "", ()), "smtp", raw, app.now())
@@ -322,7 +310,7 @@ def test_a_mail_that_begins_like_a_post_is_no_post(tmp_path: Path) -> None:
 
 def test_what_the_source_believed_is_not_judged_twice(tmp_path: Path) -> None:
     """A signature is checked once as it comes in; what is read back from the store, anew."""
-    reader = app.reader_of(settings(tmp_path))
+    reader = app.reader_of(settings(tmp_path, PROVIDERS))
     raw = b"POST /in/twilio HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded\r\n\r\n"
     raw += b"From=%2B15550100&To=%2B15550101&Body=x&MessageSid=SM1"
     believed = Trust("signature", "seen by the source")
@@ -339,9 +327,9 @@ def test_no_log_line_holds_a_token_or_number(
     """Not of the right ones, the wrong ones, or what a post says."""
 
     async def use() -> None:
-        async with running(tmp_path) as line:
-            await line.post(f"/in/agile/{TOKEN}")
-            await line.post(f"/in/agile/{TOKEN}wrong")
+        async with running(settings(tmp_path, PROVIDERS)) as line:
+            await line.post(f"/in/agile/{TOKEN}", AGILE)
+            await line.post(f"/in/agile/{TOKEN}wrong", AGILE)
             await line.post(f"/in/twilio/{TWILIO}", {"From": "+393301234567"})
 
     asyncio.run(use())

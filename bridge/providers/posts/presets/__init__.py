@@ -16,6 +16,7 @@ from bridge.config.post_template import PostTemplateSettings
 
 DECLARED: Final = (
     "46elks",
+    "aws_sns",
     "bandwidth",
     "bird",
     "bulksms",

@@ -1,0 +1,85 @@
+"""Deletes the last that retention leaves of a message, and counts what it deleted.
+
+Elsewhere the store deletes no row that counts, so that the audit takes a missing one for a loss.
+What goes from here goes with all that belongs to it, and the table `deleted` says how much it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from bridge.store.tables import arrivals, attempts, deleted, deliveries, events, messages
+
+_COUNT: Final = deleted.c["count"]
+_OF_REPLAY: Final = "replay "
+
+
+def forget_messages(connection: Connection, ids: Sequence[str]) -> int:
+    """Delete messages with their arrivals, events, deliveries and attempts.
+
+    Returns how many arrivals. Needs a write transaction.
+    """
+    own_events = select(events.c.id).where(events.c.message_id.in_(ids))
+    own = deliveries.c.event_id.in_(own_events)
+    replayed = connection.execute(
+        select(deliveries.c.replay, func.count())
+        .where(own, deliveries.c.replay != 0)
+        .group_by(deliveries.c.replay)
+    )
+    counts: dict[str, int] = {f"{_OF_REPLAY}{number}": count for number, count in replayed}
+    of_attempts = attempts.c.delivery_id.in_(select(deliveries.c.id).where(own))
+    for table, which in (
+        (attempts, of_attempts),
+        (deliveries, own),
+        (events, events.c.message_id.in_(ids)),
+        (arrivals, arrivals.c.message_id.in_(ids)),
+        (messages, messages.c.id.in_(ids)),
+    ):
+        counts[table.name] = _delete(connection, table, which)
+    _count(connection, counts)
+    return counts[arrivals.name]
+
+
+def forget_arrivals(connection: Connection, ids: Sequence[int]) -> int:
+    """Delete arrivals that brought no message; return how many. Needs a write transaction."""
+    count = _delete(connection, arrivals, arrivals.c.id.in_(ids))
+    _count(connection, {arrivals.name: count})
+    return count
+
+
+def deleted_of(replay: ColumnElement[int]) -> ColumnElement[int]:
+    """Return how many of a replay's deliveries were deleted, for a query about replays."""
+    kind = literal(_OF_REPLAY).concat(cast(replay, Text))
+    return func.coalesce(select(_COUNT).where(deleted.c.kind == kind).scalar_subquery(), 0)
+
+
+def deleted_totals(connection: Connection) -> dict[str, int]:
+    """Return how many rows of each table were deleted, as `deleted.TABLE`."""
+    found = select(deleted.c.kind, _COUNT).where(~deleted.c.kind.startswith(_OF_REPLAY))
+    return {f"deleted.{kind}": count for kind, count in connection.execute(found)}
+
+
+def _delete(connection: Connection, table: Table, which: ColumnElement[bool]) -> int:
+    return int(connection.execute(delete(table).where(which)).rowcount)
+
+
+def _count(connection: Connection, counts: Mapping[str, int]) -> None:
+    for kind, count in counts.items():
+        more = update(deleted).where(deleted.c.kind == kind)
+        if not connection.execute(more.values(count=_COUNT + count)).rowcount:
+            connection.execute(insert(deleted).values(kind=kind, count=count))
