@@ -16,8 +16,8 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz attacks posts-test \
-	lock runtime generate dist package-test clean
+.PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
+	posts-test lock runtime generate dist package-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,15 +60,18 @@ bench: $(READY) ## the figures of benchmarks/README.md, measured on this machine
 bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
 	@$(BIN)/python -m benchmarks.parse $(ARGS)
 
+bench-fidelity: $(READY) ## our text and subject beside two other parsers'; ARGS="FOLDER …", needs npm
+	@$(BIN)/python -m benchmarks.fidelity $(ARGS)
+
 fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
-
-attacks: $(READY) ## what hostile peers do to a daemon; ARGS="--before COMMIT" compares
-	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 posts-test: $(READY) ## providers' posts the long way: 50 kills among 1,000 SMS, 10,000 requests; half an hour
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
+
+attacks: $(READY) ## what hostile peers do to a daemon; ARGS="--before COMMIT" compares
+	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade for the newest of all
 	@scripts/lock $(ARGS)

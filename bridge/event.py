@@ -11,12 +11,12 @@ from bridge.model import SMS_RECEIVED, Email, Identity, SmsMessage
 from bridge.text import without_end
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
 _TIME_BITS: Final = 48  # milliseconds since 1970: until the year 10889
 _HASH_BITS: Final = 80
 _ID_CHARACTERS: Final = 26  # 128 bits at 5 a character, as in a ULID
 _HASH_CHARACTERS: Final = 16
 _BLANKS: Final = re.compile(r"[ \t]+")
-_SEPARATOR: Final = b"\x1f"  # cannot be confused: lengths are hashed too
 
 
 def identity(
@@ -69,7 +69,9 @@ def as_signed(written: str) -> str:
 
     Otherwise one mail could be replayed for ever, each time with another blank in it.
     """
-    return _BLANKS.sub(" ", written).replace(" \n", "\n").strip(" \n")
+    if "  " in written or "\t" in written:
+        written = _BLANKS.sub(" ", written)
+    return written.replace(" \n", "\n").strip(" \n")
 
 
 def words(written: str) -> str:
@@ -94,11 +96,10 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _digest(*parts: str) -> bytes:
-    hashed = hashlib.sha256()
-    for part in parts:
-        encoded = part.encode("utf-8", "surrogatepass")
-        hashed.update(str(len(encoded)).encode() + _SEPARATOR + encoded)
-    return hashed.digest()
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    # Lengths are hashed too, so that no two lists of parts are written alike.
+    written = b"".join([b"%d\x1f%b" % (len(each), each) for each in encoded])
+    return hashlib.sha256(written).digest()
 
 
 def _message_id(moment: datetime | None, digest: bytes) -> str:
@@ -111,8 +112,6 @@ def _message_id(moment: datetime | None, digest: bytes) -> str:
 
 
 def _crockford(number: int, length: int) -> str:
-    characters = []
-    for _ in range(length):
-        number, digit = divmod(number, 32)
-        characters.append(_CROCKFORD[digit])
-    return "".join(reversed(characters))
+    """Write a number in this many characters, an even count."""
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(5 * length - 10, -1, -10)]
+    return "".join(pairs)

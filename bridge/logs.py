@@ -12,10 +12,12 @@ import logging
 import re
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, Protocol, TextIO
 
@@ -30,6 +32,8 @@ _HIDDEN_FIELDS: Final = frozenset(
         "signature", "subject", "text", "token",
     }
 )  # fmt: skip
+_GUARDED: Final = _NUMBER_FIELDS | _HIDDEN_FIELDS
+_AS_THEY_ARE: Final = frozenset({int, float, bool, type(None)})
 _HIDDEN: Final = "[hidden]"
 _MAX_TEXT: Final = 4000  # characters of one value; a stack is cut by frames instead
 _MAX_FRAMES: Final = 30  # of each exception in a chain
@@ -116,7 +120,9 @@ class Logger:
             "ts": _now(), "level": level, "event": event, "room": self._room
         }  # fmt: skip
         for name, value in fields.items():
-            arranged[name] = _value(name, value)
+            # For nearly every field, what `_value` would return is the value.
+            plain = type(value) in _AS_THEY_ARE or (type(value) is str and len(value) <= _MAX_TEXT)
+            arranged[name] = value if plain and name not in _GUARDED else _value(name, value)
         if error is not None:
             arranged["stack"] = stack(error)
         _output.write(arranged)
@@ -220,7 +226,14 @@ def _without_numbers(text: str) -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return the time, in UTC with milliseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_date(seconds)}.{nanoseconds // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def _value(name: str, value: object) -> object:

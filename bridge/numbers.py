@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import phonenumbers
@@ -16,6 +15,8 @@ from phonenumbers import (
     PhoneNumberType,
     ValidationResult,
 )
+
+from bridge.remembered import remembered
 
 MAX_SHORT_CODE: Final = 6  # digits; no country has national numbers this short
 MIN_WITHOUT_PLUS: Final = 11  # digits; from here on a country code is likely in front
@@ -39,7 +40,7 @@ class Number(NamedTuple):
     warning: str | None = None
 
 
-@lru_cache(maxsize=4096)
+@remembered(entries=4096, longest=_MAX_LENGTH)
 def normalise(raw: str, region: str | None) -> Number:
     """Read a number as a provider wrote it; `region` (`"IT"`) is the config's, never a guess."""
     given = raw.strip()

@@ -154,15 +154,17 @@ class Reader:
             return opened
         email, provider = opened
         believed = self._vouched
+        signed = False
         uncovered = ""
         if believed is None and self._policies is not None:
             weighed = await trust.weigh(arrival, email, self._policies[provider.name], self._names)
             if isinstance(weighed, Unreadable):
                 return Unreadable(weighed.reason, weighed.detail, provider.name)
             believed = weighed
+        if believed is not None and believed.covers is not None:
+            signed = True
             uncovered = trust.uncovered(email, believed, headers_read(provider))
             email = trust.only_covered(email, believed)
-        signed = believed is not None and believed.covers is not None
         result = await self._run(arrival, lambda: _read_covered(provider, email, signed=signed))
         if isinstance(result, Unreadable):
             return replace(result, detail=result.detail + uncovered)
@@ -211,7 +213,7 @@ class Reader:
             warnings = tuple(dict.fromkeys((*repairs, *sms.warnings)))
             message = Message(
                 id=identity.message_id,
-                sms=replace(sms, warnings=warnings),
+                sms=sms if warnings == sms.warnings else replace(sms, warnings=warnings),
                 source=arrival.source,
                 email=summary,
                 sha256=digest,

@@ -11,11 +11,12 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Final, NamedTuple
 
 from bridge.mail.iso2022 import to_shift_jis
 from bridge.mail.repairs import Repair
+from bridge.remembered import remembered
 
 
 class Decoded(NamedTuple):
@@ -115,7 +116,7 @@ _C1: Final = re.compile(rb"[\x80-\x9f]")
 _BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\N{REPLACEMENT CHARACTER}]")
 
 
-@lru_cache(maxsize=256)
+@remembered(entries=256, longest=64)
 def known(declared: str) -> str | None:
     """Return the usual name of an allowed charset, or None."""
     label = declared.strip().lower()

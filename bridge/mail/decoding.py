@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final
@@ -25,6 +26,16 @@ _BOUNDS: Final = {
     "subject": MAX_SUBJECT,
 }
 _ONCE: Final = ("subject", "date", "message-id", "content-type", "content-transfer-encoding")
+# A date as nearly all programs write it; the standard library reads every other.
+_USUAL_DATE: Final = re.compile(
+    rb"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?([0-9]{1,2}) ([A-Z][a-z]{2}) ([12][0-9]{3})"
+    rb" ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-5][0-9])"
+)
+_DAY: Final = timedelta(days=1)
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
 
 
 def decode(raw: bytes) -> Email | Unreadable:
@@ -44,13 +55,15 @@ def _decode(raw: bytes) -> Email | Unreadable:
     block, content = split(raw, 0, len(raw))
     if not block.count:
         return Unreadable(Reason.UNDECODABLE, "this is no mail: it begins with no header")
+    fields = block.fields
     for name, bound in _BOUNDS.items():
-        if any(len(value) > bound for value in block.fields.get(name, ())):
-            raise NotReadError(f"a {name} header is longer than {bound} bytes")
+        for value in fields.get(name, ()):
+            if len(value) > bound:
+                raise NotReadError(f"a {name} header is longer than {bound} bytes")
     repairs = []
     if block.defect is not None:
         repairs.append(Repair.HEADER_MALFORMED)
-    if any(len(block.fields.get(name, ())) > 1 for name in _ONCE):
+    if any(len(fields.get(name, ())) > 1 for name in _ONCE):
         repairs.append(Repair.HEADER_REPEATED)
     splitter = Splitter(raw)
     text = bodies.choose(raw, splitter.groups(block, content, len(raw)))
@@ -112,8 +125,24 @@ def _date(block: HeaderBlock) -> datetime | None:
     if not raw:
         return None
     try:
+        if usual := _USUAL_DATE.fullmatch(raw):
+            return _usual_date(*usual.groups())
         date = parsedate_to_datetime(decode_value(raw))
         # "-0000" says that the zone is unknown and the time is UTC's (RFC 5322, 3.3).
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def _usual_date(
+    day: bytes, month: bytes, year: bytes, hour: bytes, minute: bytes, second: bytes,
+    sign: bytes, hours: bytes, minutes: bytes,
+) -> datetime:  # fmt: skip
+    """Read the parts of a date; raises ValueError for one that does not exist."""
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    if offset >= _DAY:
+        raise ValueError("no zone is a day from UTC")
+    local = datetime(
+        int(year), _MONTHS.get(month, 0), int(day), int(hour), int(minute), int(second), tzinfo=UTC
+    )
+    return local + offset if sign == b"-" else local - offset

@@ -19,8 +19,9 @@ _END: Final = re.compile(rb"\n\r?\n")
 _PART_END: Final = re.compile(rb"\n[ \t]*\r?\n")
 _LINE_END: Final = re.compile(rb"\r?\n")
 _BLANK_LINE: Final = re.compile(rb"[ \t]*\r?\n")
-_FIELD: Final = re.compile(rb"([!-9;-~]+):([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
-_JUNK: Final = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)")
+# A header, its name and value; without a name it is a line that is none. It matches anything, so
+# the matches of a block follow each other without a gap.
+_FIELD: Final = re.compile(rb"(?!\Z)(?:([!-9;-~]++):)?([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)")
 _MBOX_LINE: Final = re.compile(rb"From [^\s:]\S* [^\n]*\n")
 # A question mark inside a word is against the rule, and programs write it; but it never begins
 # another word.
@@ -67,32 +68,22 @@ def split(raw: bytes, start: int, end: int) -> tuple[HeaderBlock, int]:
 
 def _parse(block: bytes) -> HeaderBlock:
     fields: dict[str, list[bytes]] = {}
+    found = _FIELD.findall(block, _begin(block))
     count = 0
-    malformed = False
-    for field in _matches(block):
-        if field is None:
-            malformed = True
+    for name, value in found:
+        if not name:
             continue
         count += 1
         if count > MAX_HEADERS:
             raise NotReadError(f"there are more than {MAX_HEADERS} headers")
-        name, value = field.groups()
         fields.setdefault(name.decode("ascii").lower(), []).append(_unfolded(value))
-    return HeaderBlock(fields, count, _defect(block, malformed=malformed))
+    return HeaderBlock(fields, count, _defect(block, malformed=count < len(found)))
 
 
-def _matches(block: bytes) -> Iterator[re.Match[bytes] | None]:
-    """Find each header in order; None stands for a line that is none."""
-    # A mailbox file's separator line, kept by some programs, is no header.
+def _begin(block: bytes) -> int:
+    """Return where the headers begin: behind a mailbox file's separator line, which is none."""
     separator = _MBOX_LINE.match(block)
-    at = separator.end() if separator else 0
-    while at < len(block):
-        field = _FIELD.match(block, at)
-        yield field
-        if field is None:
-            field = _JUNK.match(block, at)
-            assert field is not None  # it matches anything
-        at = field.end()
+    return separator.end() if separator else 0
 
 
 def _unfolded(value: bytes) -> bytes:
@@ -126,9 +117,11 @@ class HeaderFields:
 def header_fields(raw: bytes) -> HeaderFields:
     """List the headers of a mail that `decode` could read; else raises NotReadError."""
     block, content = split(raw, 0, len(raw))
+    head = raw[:content]
     fields = [
         HeaderField(each[1].decode("ascii").lower(), each[0], _unfolded(each[2]))
-        for each in filter(None, _matches(raw[:content]))
+        for each in _FIELD.finditer(head, _begin(head))
+        if each[1]
     ]
     return HeaderFields(fields, block.defect, content)
 
@@ -153,6 +146,9 @@ def decode_value(raw: bytes) -> str:
 
 def decode_with_repairs(raw: bytes) -> tuple[str, tuple[Repair, ...]]:
     """Decode a header as `decode_value` does, and say what was wrong with its charsets."""
+    if b"=?" not in raw and raw.isascii():  # nearly every header
+        plain = raw.decode("ascii")
+        return (plain if plain.isprintable() else _CONTROL.sub(" ", plain)).strip(), ()
     found = list(_decoded(raw))
     text = _CONTROL.sub(" ", "".join(each.text for each in found)).strip()
     return text, tuple(each.repair for each in found if each.repair is not None)

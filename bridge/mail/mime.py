@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -20,7 +21,9 @@ from bridge.mail.limits import (
     NotReadError,
 )
 from bridge.mail.repairs import Repair
+from bridge.remembered import remembered
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+", re.ASCII)
 # Invalid, and what is meant is plain: in quotes, no subtype, or no semicolon behind it.
 _LIKE_A_TYPE: Final = re.compile(
@@ -90,8 +93,9 @@ class Splitter:
         if self._parts > MAX_PARTS:
             raise NotReadError(f"the mail has more than {MAX_PARTS} parts")
         for name in _STRUCTURED:
-            if any(len(value) > MAX_STRUCTURED for value in block.fields.get(name, ())):
-                raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
+            for value in block.fields.get(name, ()):
+                if len(value) > MAX_STRUCTURED:
+                    raise NotReadError(f"a {name} header is longer than {MAX_STRUCTURED} bytes")
         kind, parameters, valid = _content_type(block.first("content-type"), default)
         attached = block.first("content-disposition").lower().startswith(b"attachment")
         if not (valid or attached):
@@ -210,10 +214,11 @@ class Splitter:
         return at
 
 
+@remembered(entries=256, longest=256)
 def _content_type(raw: bytes, default: str) -> tuple[str, Mapping[str, str], bool]:
     """Read a type and its parameters, and whether they are valid."""
     if not raw:
-        return default, {}, True
+        return default, _NONE, True
     text = _without_comments(raw.decode("utf-8", "surrogateescape"))
     kind, _, rest = text.partition(";")
     valid = _TYPE.fullmatch(kind.strip()) is not None
@@ -221,7 +226,7 @@ def _content_type(raw: bytes, default: str) -> tuple[str, Mapping[str, str], boo
         meant = _LIKE_A_TYPE.fullmatch(text)
         # RFC 2045, 5.2
         kind, rest = ("text/plain", rest) if meant is None else (meant[1], meant[2] or "")
-    return kind.strip().lower(), _parameters(";" + rest), valid
+    return kind.strip().lower(), MappingProxyType(_parameters(";" + rest)), valid
 
 
 def _without_comments(text: str) -> str:

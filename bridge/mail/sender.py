@@ -11,6 +11,7 @@ from typing import Final
 
 from bridge import letters
 from bridge.mail.headers import HeaderBlock, decodes_to_control
+from bridge.remembered import remembered
 
 # Beyond ASCII: the addresses of RFC 6531, whose senders SMTPUTF8 lets in.
 _BEYOND: Final = r"[^\x00-\x7f\s\N{REPLACEMENT CHARACTER}]"
@@ -35,7 +36,11 @@ def read_sender(block: HeaderBlock) -> tuple[str | None, str | None]:
         return None, "there is no From header"
     if len(values) > 1:
         return None, f"there are {len(values)} From headers"
-    raw = values[0]
+    return _read(values[0])
+
+
+@remembered(entries=1024, longest=256)
+def _read(raw: bytes) -> tuple[str | None, str | None]:
     if decodes_to_control(raw):
         return None, "the From header holds a control character"
     # Encoded words stay as they are: what they decode to is a display name, never an address.

@@ -13,6 +13,8 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
+from bridge.remembered import remembered
+
 SMALL: Final = 32 * 1024  # bytes; ten times as much as the mail of an SMS
 _IPV6_NETWORK: Final = 64  # bits
 _KNOWN: Final = 4096  # networks
@@ -35,8 +37,11 @@ class Limit(StrEnum):
 
 def network_of(peer: str | None) -> str:
     """Return the network that a peer's address is counted by; "" for a Unix socket."""
-    if peer is None:
-        return ""
+    return "" if peer is None else _network_of(peer)
+
+
+@remembered(entries=_KNOWN, longest=64)
+def _network_of(peer: str) -> str:
     address = ip_address(peer)
     if isinstance(address, IPv6Address):
         return str(ip_network((address, _IPV6_NETWORK), strict=False))

@@ -11,6 +11,7 @@ from typing import Final
 
 from bridge.config.address import Address, SystemdSocket, parse_listen
 from bridge.errors import ListenError
+from bridge.remembered import remembered
 
 BACKLOG: Final = 1024  # the kernel caps it at net.core.somaxconn
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
@@ -73,8 +74,13 @@ def peer_address(peername: object) -> str | None:
     """
     if not isinstance(peername, tuple) or not peername:
         return None
+    return _address(peername[0])
+
+
+@remembered(entries=1024, longest=64)
+def _address(host: str) -> str | None:
     try:
-        address = ip_address(peername[0])
+        address = ip_address(host)
     except ValueError:
         return None
     if isinstance(address, IPv6Address):

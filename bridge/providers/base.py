@@ -104,6 +104,8 @@ def headers_read(provider: Provider) -> frozenset[str] | None:
 
 def number_warnings(sender: numbers.Number, recipient: numbers.Number) -> tuple[str, ...]:
     """Return the warnings about both numbers, each prefixed with its side."""
+    if sender.warning is None and recipient.warning is None:
+        return ()
     both = (("sender", sender.warning), ("recipient", recipient.warning))
     return tuple(f"{side}_{warning}" for side, warning in both if warning)
 

@@ -38,6 +38,9 @@ class Field(Enum):
     WEBHOOK_URL = "webhook url"
     FALLBACK_URL = "fallback url"
 
+    # Enum's own hash is Python code, and a mail asks for some thirty of them.
+    __hash__ = object.__hash__
+
 
 class Piece(NamedTuple):
     """A label of its own in a field that is put together from several."""

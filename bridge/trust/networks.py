@@ -7,10 +7,12 @@ peer of a mailbox that we read is not the machine that sent the mail.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from bridge.model import Arrival, Email, SourceKind, Trust
+from bridge.remembered import remembered
 from bridge.trust.base import Absent, Kind, Names, smtp_only
 
 _Networks = Sequence[IPv4Network | IPv6Network]
@@ -31,11 +33,18 @@ async def _weigh(
     except ValueError:
         return Absent("the peer's address is not an IP address")
     for network in networks:
-        if any(address in network for address in addresses):
-            return Trust("networks", str(network))
+        for address in addresses:
+            if address in network:
+                return _trust(network)
     return Absent(f"the peer {addresses[-1]} is in none of them")
 
 
+@lru_cache(maxsize=256)  # of those in the config
+def _trust(network: IPv4Network | IPv6Network) -> Trust:
+    return Trust("networks", str(network))
+
+
+@remembered(entries=1024, longest=64)
 def addresses_of(peer: str) -> tuple[IPv4Address | IPv6Address, ...]:
     """Return a peer's address, and as IPv4 too if it is mapped; raises ValueError.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TimerHandle
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, cast
 
@@ -39,18 +40,39 @@ _CHECKS: Final = 8  # per idle timeout: patience shrinks when places become scar
 _HAS_OWN_TIMEOUT: Final = (Phase.HANDSHAKE, Phase.COMMIT)
 
 
+def common_attributes(shared: SharedState, loop: asyncio.AbstractEventLoop) -> Mapping[str, object]:
+    """Return what aiosmtpd's constructor would set on every connection alike.
+
+    It works that out by inspection, which cost more than the rest of a connection's beginning. What
+    is one connection's own, `SmtpConnection` sets again.
+    """
+    made = SMTP(
+        shared,
+        data_size_limit=shared.max_message,
+        enable_SMTPUTF8=True,
+        hostname=shared.hostname,  # otherwise it does a blocking name look-up
+        loop=loop,
+    )
+    # Those are this one instance's methods: `SmtpSession` looks the commands up, and has no AUTH.
+    return {**vars(made), "_smtp_methods": {}, "_auth_methods": {}}
+
+
 class SmtpConnection(SMTP):
     """A connection from the first byte to the last; the dialogue is in `SmtpSession`."""
 
     def __init__(
-        self, shared: SharedState, loop: asyncio.AbstractEventLoop, *, implicit_tls: bool
+        self,
+        shared: SharedState,
+        common: Mapping[str, object],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        implicit_tls: bool,
     ) -> None:
-        self.line_length_limit = _BUFFER
-        super().__init__(
-            shared,
-            data_size_limit=shared.max_message,
-            enable_SMTPUTF8=True,
-            hostname=shared.hostname,  # otherwise it does a blocking name look-up per connection
+        self.__dict__.update(common)
+        asyncio.StreamReaderProtocol.__init__(
+            self,
+            asyncio.StreamReader(limit=_BUFFER, loop=loop),
+            client_connected_cb=self._cb_client_connected,
             loop=loop,
         )
         self.peer: str | None = None
@@ -94,11 +116,20 @@ class SmtpConnection(SMTP):
             self._shared.release(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Release everything; a running commit goes on without the session."""
+        """Release everything; a session that waits for its commit goes on until then.
+
+        aiosmtpd would cancel it, and the commit with it.
+        """
         self._ended = True
-        if self._admitted:
-            self.release()
-            super().connection_lost(error)
+        if not self._admitted:
+            return
+        self.release()
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        if self._handler_coroutine is not None and self._phase is not Phase.COMMIT:
+            self._handler_coroutine.cancel()
+        self.transport = None
 
     def eof_received(self) -> bool:
         """Let the session process what was received before EOF: aiosmtpd would cancel it at once.

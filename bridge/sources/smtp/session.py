@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import IncompleteReadError, LimitOverrunError
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bridge.model import Arrival, Envelope
@@ -19,9 +19,13 @@ from bridge.sources.smtp.data import DataStream
 from bridge.sources.smtp.shared import SharedState
 from bridge.sources.smtp.syntax import NULL_SENDER, ReceivedHeader, read_path
 
-COMMANDS: Final = (
-    "DATA", "EHLO", "HELO", "MAIL", "NOOP", "QUIT", "RCPT", "RSET", "STARTTLS", "VRFY",
-)  # fmt: skip
+# Those that are offered, and their methods' names. So AUTH, HELP and EXPN of aiosmtpd are not.
+COMMANDS: Final = {
+    name: f"smtp_{name}"
+    for name in (
+        "DATA", "EHLO", "HELO", "MAIL", "NOOP", "QUIT", "RCPT", "RSET", "STARTTLS", "VRFY",
+    )
+}  # fmt: skip
 _GROUPED: Final = ("MAIL", "RCPT", "RSET")  # RFC 2920: only their replies may be grouped
 _WEB: Final = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
 
@@ -39,21 +43,14 @@ class SmtpSession(SmtpConnection):
         self,
         shared: SharedState,
         listener: str,
+        common: Mapping[str, object],
         loop: asyncio.AbstractEventLoop,
         *,
         implicit_tls: bool,
     ) -> None:
-        super().__init__(shared, loop, implicit_tls=implicit_tls)
+        super().__init__(shared, common, loop, implicit_tls=implicit_tls)
         self._listener = listener
         self._commands = 0  # since the last stored mail
-
-    def __dir__(self) -> Iterable[str]:
-        """Name our commands only: aiosmtpd's constructor looks for commands and AUTH here.
-
-        So AUTH is neither advertised nor usable, nor are HELP and EXPN. And walking through a
-        hundred attributes took four fifths of the time of a connection.
-        """
-        return [f"smtp_{name}" for name in COMMANDS]
 
     async def handle_exception(self, error: Exception) -> str:
         """Reply to a bug of ours: the peer keeps the mail and learns nothing about the error."""
@@ -100,19 +97,19 @@ class SmtpSession(SmtpConnection):
             argument = rest.strip().decode("utf-8", "surrogateescape") or None
         self._grouped = name in _GROUPED
         self._commands += 1
-        command = self._smtp_methods.get(name)
+        method = COMMANDS.get(name)
         if refusal := self._refusal(line, name):
             self.hang_up(refusal)
         elif line is None:
             await self.push("500 5.5.2 Line too long")
         elif b"\r" in line:
             await self.push("500 5.5.2 Bare CR in a command")
-        elif command is None:
+        elif method is None:
             await self.push("502 5.5.1 Not a command here" if line else "500 5.5.2 Empty line")
         else:
             self._reset_timeout()
             try:
-                await command(argument)
+                await getattr(self, method)(argument)
             except OSError:
                 raise  # of the connection; the store's never get here
             except Exception as error:  # noqa: BLE001 - a bug must not become a 5xx
@@ -125,6 +122,8 @@ class SmtpSession(SmtpConnection):
             # A browser can be made to send us SMTP commands in the body of a POST.
             self._shared.log.warning("smtp.http", peer=self.peer)
             return "421 4.7.0 This is not a web server"
+        if name == "BDAT":  # what follows is a mail's text, and no line of it may be obeyed
+            return "502 5.5.1 CHUNKING is not offered: use DATA"
         if self._commands > MAX_COMMANDS or self._mistakes >= MAX_MISTAKES:
             self._shared.log.warning(
                 "smtp.too_many_commands", peer=self.peer, mistakes=self._mistakes
@@ -216,7 +215,6 @@ class SmtpSession(SmtpConnection):
 
     async def _take_mail(self) -> None:
         share = self._shared.budget.share(network_of(self.peer))
-        committing: asyncio.Task[str] | None = None
         try:
             self._phase = Phase.DATA
             await self._say("354 End with <CR><LF>.<CR><LF>")
@@ -224,17 +222,19 @@ class SmtpSession(SmtpConnection):
             if isinstance(taken, DataStream):
                 self._phase = Phase.COMMIT
                 mail_id = self._shared.new_id()
-                committing = self._shared.commit(self._arrival(taken, mail_id), share, mail_id)
+                arrival = self._arrival(taken, mail_id)
                 del taken  # the arrival has a copy
-                # A peer that hangs up cancels the session, but never the commit.
-                reply = await asyncio.shield(committing)
+                # A peer that hangs up now does not end the session (`connection_lost`).
+                reply = await self._shared.commit(arrival, mail_id)
+                del arrival
             else:
                 reply = taken
         finally:
             self._phase = Phase.TALK
             self._forget_mail()
-            if committing is None:  # otherwise the commit releases it, even after the session ended
-                share.close()
+            share.close()
+        if self.transport is None:
+            return  # the connection was lost during the commit
         self._reset_timeout()
         self.pace.next_window(self.loop.time())
         if reply.startswith("250"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -19,7 +19,6 @@ from bridge.net.limits import (
     Guesses,
     Limit,
     Pace,
-    Share,
     network_of,
     patience,
 )
@@ -65,7 +64,7 @@ class SharedState:
     max_recipients: int
     idle_timeout: float
     session_timeout: float
-    commit: Callable[[Arrival, Share, str], asyncio.Task[str]]  # ends in a reply, never raises
+    commit: Callable[[Arrival, str], Awaitable[str]]  # gives a reply, never raises
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     log: ThrottledLog

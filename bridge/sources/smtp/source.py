@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from bridge import logs
 from bridge.config.settings import SmtpSettings
 from bridge.errors import ConfigError, StoreFull, StoreUnavailable, TrustUnavailable
 from bridge.model import Arrival, ArrivalOutcome, Receipt, Report
-from bridge.net.limits import Budget, ConnectionLimiter, Share, network_of
+from bridge.net.limits import Budget, ConnectionLimiter, network_of
 from bridge.net.listening import BACKLOG, open_sockets, shown
 from bridge.net.tls import server_context
 from bridge.sources.smtp import accept_tls
+from bridge.sources.smtp.connection import common_attributes
 from bridge.sources.smtp.session import SmtpSession
 from bridge.sources.smtp.shared import SharedState
 from bridge.sources.smtp.syntax import Recipients
@@ -64,7 +65,7 @@ class SmtpSource:
         self._settings = settings
         self._accept = accept
         self._handed_over = sockets
-        self._commits: set[asyncio.Task[str]] = set()
+        self._commits: set[asyncio.Task[Any]] = set()  # the sessions that wait for one
         self._servers: list[asyncio.Server] = []
         self._tls_sockets: list[socket.socket] = []
         self._tls_servers: set[asyncio.Task[None]] = set()
@@ -188,20 +189,23 @@ class SmtpSource:
         self, key: str, addresses: Sequence[str], opened: ExitStack
     ) -> list[tuple[socket.socket, partial[SmtpSession]]]:
         loop = asyncio.get_running_loop()
+        common = common_attributes(self._shared, loop)
         found = []
         for address in addresses:
             for listening in open_sockets(address, self._handed_over, key):
                 opened.callback(listening.close)
-                found.append((listening, partial(SmtpSession, self._shared, address, loop)))
+                found.append((listening, partial(SmtpSession, self._shared, address, common, loop)))
         return found
 
-    def _commit(self, arrival: Arrival, share: Share, mail_id: str) -> asyncio.Task[str]:
-        """Store an arrival in its own task, which a peer cannot cancel by hanging up."""
-        task = asyncio.get_running_loop().create_task(self._store(arrival, mail_id))
-        self._commits.add(task)  # the loop itself keeps only a weak reference
-        task.add_done_callback(self._commits.discard)
-        task.add_done_callback(lambda _: share.close())
-        return task
+    async def _commit(self, arrival: Arrival, mail_id: str) -> str:
+        """Store an arrival; the session that waits outlives its connection until then."""
+        session = asyncio.current_task()
+        assert session is not None
+        self._commits.add(session)  # the loop itself keeps only a weak reference
+        try:
+            return await self._store(arrival, mail_id)
+        finally:
+            self._commits.discard(session)
 
     async def _store(self, arrival: Arrival, mail_id: str) -> str:
         """Return the reply to an arrival: 250 if and only if it is stored.

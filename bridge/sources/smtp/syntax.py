@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
 from bridge import letters
+from bridge.remembered import remembered
 
 # RFC 5321 §4.1.2, with UTF-8 (RFC 6531), a local part alone (postmaster), and dots anywhere. No
 # control character, and no byte that is not UTF-8 (a surrogate here): no store can hold those.
@@ -113,12 +115,18 @@ class ReceivedHeader:
             (
                 f"Received: from {origin}\r\n"
                 f"\tby {self.hostname} with {protocol}{'S' if self.tls else ''} id {self.id};\r\n"
-                f"\t{format_datetime(self.at)}\r\n"
+                f"\t{_date(self.at.replace(microsecond=0))}\r\n"
             )
             .encode("ascii")
             .replace(b"\r\n", line_end)
         )
 
 
+@lru_cache(maxsize=2)  # what comes in the same second has the same one
+def _date(at: datetime) -> str:
+    return format_datetime(at)
+
+
+@remembered(entries=1024, longest=64)
 def _literal(peer: str) -> str:
     return f"[IPv6:{peer}]" if ip_address(peer).version == 6 else f"[{peer}]"

@@ -1,0 +1,73 @@
+"""A usual Date is read as the standard library reads it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge import mail
+from bridge.mail import decoding
+from bridge.model import Email
+
+NAMES = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Foo"]
+DATES = st.builds(
+    "{}{} {} {} {:02}:{:02}:{:02} {}{:02}{:02}".format,
+    st.sampled_from(["", "Mon, ", "Sun, "]),
+    st.integers(0, 32),
+    st.sampled_from(NAMES),
+    st.integers(1000, 2999),
+    st.integers(0, 25),
+    st.integers(0, 61),
+    st.integers(0, 61),
+    st.sampled_from("+-"),
+    st.integers(0, 25),
+    st.integers(0, 59),
+)
+
+
+def _read(written: str) -> datetime | None:
+    email = mail.decode(f"From: a@b.c\r\nDate: {written}\r\n\r\nx\r\n".encode())
+    assert isinstance(email, Email)
+    assert ("date_unreadable" in email.warnings) is (email.date is None)
+    return email.date
+
+
+def _as_library(written: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(written)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+@given(DATES)
+@example("Wed, 8 Apr 2026 14:30:52 -0000")
+@example("29 Feb 2023 00:00:00 +0000")
+@example("29 Feb 2024 23:59:59 -2359")
+def test_a_usual_date_is_read_as_the_standard_library_does(written: str) -> None:
+    """Of the same instant, in UTC; what is no date is none in both."""
+    assert decoding._USUAL_DATE.fullmatch(written.encode()) is not None
+    found = _read(written)
+    assert found == _as_library(written)
+    assert found is None or found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Wed, 8 Apr 26 14:30:52 +0200",
+        "Wed,8 Apr 2026 14:30 +0200",
+        "Wednesday, 8 April 2026 14:30:52 GMT",
+        "Wed, 8 Apr 2026 14:30:52 +0200 (CEST)",
+        "Wed, 8 Apr 2026 14:30:52 CET",
+        "0050-04-08",
+    ],
+)
+def test_every_other_date_is_left_to_the_standard_library(written: str) -> None:
+    """Only the usual form is read here."""
+    assert decoding._USUAL_DATE.fullmatch(written.encode()) is None
+    assert _read(written) == _as_library(written)
