@@ -180,7 +180,7 @@ class Lane:
         self._kicked = False
         claims: list[Claim] = []
         try:
-            claims = await self._outbox.claim(self.endpoint.name, wanted)
+            claims = await self._outbox.claim(self.endpoint.name, wanted, self.endpoint.order)
         finally:
             self._slots.give_back(allowed - min(allowed, len(claims)))
         self._ahead.claimed(_monotonic() - now)
@@ -275,6 +275,8 @@ class Lane:
             self._slots.recording -= 1
             if self._due:
                 self._wake.set()
+        if claim.conversation is not None:
+            self.kick()  # the next one of the conversation may go
         if ended and not self._stopping:
             await self._bring_forward()
         if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from bridge.errors import StoreUnavailable
-from bridge.model import Attempt, Claim, DeliveryState, Event, Hold, RetryAt
+from bridge.model import Attempt, Claim, DeliveryState, Event, Hold, Order, RetryAt
 from tests.patience import PATIENCE
 
 START = datetime(2026, 4, 8, 12, 0, tzinfo=UTC)
@@ -61,7 +61,7 @@ class Rows:
         """Tell the states of an endpoint's deliveries."""
         return [row.state for row in self.rows.values() if row.claim.endpoint == endpoint]
 
-    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
+    async def claim(self, endpoint: str, limit: int, order: Order = Order.NONE) -> list[Claim]:
         """Lease what is due."""
         self.claim_calls += 1
         await asyncio.sleep(self.claim_seconds)
