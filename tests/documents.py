@@ -24,3 +24,10 @@ def page(name: str) -> str:
 def blocks(text: str, language: str) -> list[str]:
     """Return the fenced code blocks of one language, without their fences."""
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def indented(text: str) -> list[str]:
+    """Return the indented lines outside of fences, without the indent; continued ones joined."""
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    joined = re.sub(r"\\\n +", "", outside)
+    return re.findall(r"^    (.*)$", joined, re.MULTILINE)

@@ -296,6 +296,18 @@ def test_the_first_five_minutes(tmp_path: Path) -> None:
             status = run(commands["status"])
             assert (status.returncode, "no problems" in status.stdout) == (0, True), status
             assert run("smsbridge send-test --endpoint crm").returncode == 0
+            (mail,) = blocks(readme, "eml")
+            (tmp_path / "mail.eml").write_text(mail)
+            (curl,) = re.findall(r"^    (curl .*)$", readme, re.MULTILINE)
+            assert "127.0.0.1:2525" in curl
+            for _ in range(2):  # as the README says, the second prints nothing
+                _, *words = shlex.split(curl.replace("127.0.0.1:2525", free[1]))
+                subprocess.run(
+                    [need("curl"), "-sS", *words], cwd=tmp_path, check=True, timeout=HANG
+                )
+            receiver.wait_for(
+                "+14155550123 +14155550199 Hello", "+393301234567 +393331234333 News ON"
+            )
 
 
 class TestReceiveInPython:

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import click
 
+from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json, with_limit
 from bridge.cli.output import as_document, as_fields, as_page, heading
 from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
+from bridge.operations.documents import Document
+from bridge.operations.follow import follow_deliveries
 
+_COLUMNS = ("id", "message_id", "endpoint", "state", "attempts", "next_at", "reason")
+_SPARE = ("attempts",)
 _STATES = click.Choice([state.value for state in DeliveryState])
 _RETRYABLE = click.Choice(["pending", "held", "dead"])
 
@@ -27,6 +32,7 @@ def deliveries() -> None:
 @click.option("--before", type=int, help="Only those with a lower id: the next page.")
 @click.option("--endpoint", help="Only for this endpoint.")
 @click.option("--state", type=_STATES, help="Only in this state.")
+@with_follow
 @with_json
 def list_(
     config: Path | None,
@@ -34,15 +40,29 @@ def list_(
     before: int | None,
     endpoint: str | None,
     state: str | None,
+    follow: bool,
     as_json: bool,
 ) -> None:
     """List deliveries, newest first.
 
+    --follow prints each once more after every attempt; a hold or a retry by hand is no attempt.
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
-    "under_way", "created_at", "changed_at", "last_error", "replay"}; "last_error" is why the last
-    attempt failed, or null, "replay" the replay that ordered it, or null.
+    "under_way", "created_at", "changed_at", "last_error", "replay", "behind"}; "last_error" is why
+    the last attempt failed, or null, "replay" the replay that ordered it, or null, "behind" the
+    delivery of its conversation that it waits for, or null. With --follow one of them a line.
     """
+    refuse_with_follow(follow, before=before)
     wanted = DeliveryState(state) if state else None
+    if follow:
+        follow_list(
+            config,
+            lambda store: follow_deliveries(store, limit=limit, endpoint=endpoint, state=wanted),
+            _COLUMNS,
+            as_json=as_json,
+            shown=_shown,
+            spare=_SPARE,
+        )
+        return
     documents = run(
         config,
         lambda store, _: operations.list_deliveries(
@@ -53,12 +73,25 @@ def list_(
         as_document(documents[:limit])
         return
     as_page(
-        ("id", "message_id", "endpoint", "state", "attempts", "next_at", "reason"),
-        [{**each, "reason": each["reason"] or each["last_error"]} for each in documents],
+        _COLUMNS,
+        [_shown(each) for each in documents],
         "no deliveries",
         limit=limit,
-        spare=("attempts",),
+        spare=_SPARE,
     )
+
+
+def _shown(document: Document) -> Document:
+    """Show why it has not arrived as the reason."""
+    return {**document, "reason": why(document)}
+
+
+def why(delivery: Document) -> str | None:
+    """Return why a delivery has not arrived, as far as there is something to say."""
+    if delivery["behind"] is not None:
+        return f"waits behind delivery {delivery['behind']}"
+    reason: str | None = delivery["reason"] or delivery["last_error"]
+    return reason
 
 
 @deliveries.command()

@@ -181,7 +181,8 @@ def _ask_trust() -> dict[str, list[str]]:
 def _print_next(place: Place, answers: Answers, *, systemd: bool) -> None:
     secret = place.secret(answers.endpoint)
     config = shlex.quote(str(place.config))
-    start = "systemctl restart smsbridge" if systemd else f"smsbridge run -c {config}"
+    command = _typed()
+    start = "systemctl restart smsbridge" if systemd else f"{command} run -c {config}"
     click.echo(f"\nThe receiver needs the secret in {secret}.")
     if "recipients" in answers.provider.trust:
         click.echo(
@@ -189,4 +190,11 @@ def _print_next(place: Place, answers: Answers, *, systemd: bool) -> None:
         )
     click.echo("Next:")
     click.echo(f"    {start}")
-    click.echo(f"    smsbridge send-test -c {config}")
+    click.echo(f"    {command} send-test -c {config}")
+
+
+def _typed() -> str:
+    """Return our command as it was typed: that of a checkout isn't found by its name alone."""
+    here = Path(sys.argv[0])
+    given = here.name == "smsbridge" and len(here.parts) > 1 and not here.is_absolute()
+    return shlex.quote(str(here)) if given else "smsbridge"

@@ -7,13 +7,17 @@ from typing import Any
 
 import click
 
+from bridge.cli.deliveries import why
+from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import run
 from bridge.cli.options import TIME, with_config, with_json, with_limit, with_reveal
 from bridge.cli.output import as_document, as_fields, as_list, as_page, heading
 from bridge.model import DeliveryState
+from bridge.operations.follow import follow_messages
 from bridge.operations.messages import list_messages, show_message
 from bridge.store.search import MessageFilter
 
+_SPARE = ("provider", "to")
 _STATES = click.Choice([state.value for state in DeliveryState])
 
 
@@ -35,12 +39,14 @@ def messages() -> None:
 @click.option("--since", type=TIME, help="Only those that arrived at this time or later.")
 @click.option("--until", type=TIME, help="Only those that arrived before this time.")
 @with_reveal
+@with_follow
 @with_json
 def list_(
     config: Path | None,
     limit: int,
     before: int | None,
     reveal: bool,
+    follow: bool,
     as_json: bool,
     state: str | None,
     **filters: Any,
@@ -50,9 +56,22 @@ def list_(
     Filters must all match. Numbers are masked and texts omitted, unless --reveal is given. A
     message's state is that of its deliveries: pending if one is, else held, dead, delivered or
     filtered. JSON: a list of {"id", "arrival_id", "provider", "from", "to", "received_at",
-    "bridged_at", "provider_message_id", "arrived_at", "state"} and, with --reveal, "body".
+    "bridged_at", "provider_message_id", "arrived_at", "state"} and, with --reveal, "body"; with
+    --follow one of them a line.
     """
+    refuse_with_follow(follow, before=before, state=state)
     which = MessageFilter(state=DeliveryState(state) if state else None, **filters)
+    columns = ["arrival_id", "id", "state", "arrived_at", "provider", "to", "from"]
+    columns += ["body"] if reveal else []
+    if follow:
+        follow_list(
+            config,
+            lambda store: follow_messages(store, limit=limit, which=which, reveal=reveal),
+            columns,
+            as_json=as_json,
+            spare=_SPARE,
+        )
+        return
     documents = run(
         config,
         lambda store, _: list_messages(
@@ -62,15 +81,7 @@ def list_(
     if as_json:
         as_document(documents[:limit])
         return
-    columns = ("arrival_id", "id", "state", "arrived_at", "provider", "to", "from")
-    as_page(
-        (*columns, "body") if reveal else columns,
-        documents,
-        "no messages",
-        limit=limit,
-        key="arrival_id",
-        spare=("provider", "to"),
-    )
+    as_page(columns, documents, "no messages", limit=limit, key="arrival_id", spare=_SPARE)
 
 
 @messages.command()
@@ -98,7 +109,7 @@ def show(message_id: str, config: Path | None, as_json: bool) -> None:
     heading("deliveries")
     as_list(
         ("id", "endpoint", "state", "attempts", "next_at", "why"),
-        [{**each, "why": each["reason"] or each["last_error"]} for each in document["deliveries"]],
+        [{**each, "why": why(each)} for each in document["deliveries"]],
         "none",
     )
 

@@ -60,22 +60,63 @@ def layout(
     are left out, then the last column is wrapped, or moved below its row; at last each row becomes
     a block of fields.
     """
+    head, lines = _laid_out(columns, rows, width, spare)
+    return [*head, *lines]
+
+
+class GrowingTable:
+    """A table that is printed while its rows come: its columns' names once, then each row.
+
+    Columns stay below each other as far as their cells are no longer than those before.
+    """
+
+    def __init__(self, columns: Sequence[str], spare: Collection[str] = ()) -> None:
+        self._columns = columns
+        self._spare = spare
+        self._widths = [cell_len(column) for column in columns]
+        self._begun = False
+
+    def add(self, rows: Iterable[Sequence[object]]) -> None:
+        """Print more rows."""
+        cells = [[printable(value) for value in row] for row in rows]
+        self._widths = list(map(max, self._widths, _widths(self._columns, cells)))
+        padded = [[*map(_padded, row[:-1], self._widths), row[-1]] for row in cells]
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        head, lines = _laid_out(self._columns, padded, width, self._spare)
+        if not head and self._begun:
+            lines.insert(0, "")  # between two blocks
+        click.echo("\n".join(lines if self._begun else [*head, *lines]))
+        self._begun = True
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - cell_len(cell))
+
+
+def _laid_out(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, spare: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Lay out the names of the columns, none above blocks, and the rows."""
     if width is None or _width(columns, rows) <= width:
-        return _aligned(columns, rows)
+        return _parted(_aligned(columns, rows))
     rows = [[_MESSAGE_ID.sub(r"\1", cell) for cell in row] for row in rows]
     if _width(columns, rows) <= width:
-        return _aligned(columns, rows)
+        return _parted(_aligned(columns, rows))
     kept = [index for index, column in enumerate(columns) if column not in spare]
     if len(kept) < len(columns):
         cells = [[row[index] for index in kept] for row in rows]
-        return layout([columns[index] for index in kept], cells, width)
+        return _laid_out([columns[index] for index in kept], cells, width, ())
     fixed = _width(columns[:-1], [row[:-1] for row in rows])
     if len(columns) == 1 or fixed > width:
-        return _blocks(columns, rows, width)
+        return [], _blocks(columns, rows, width)
     room = width - fixed - len(_GAP)
     if room >= max(_MIN_TEXT, cell_len(columns[-1])):
-        return list(_wrapped(columns, rows, fixed, room))
-    return list(_below(columns, rows, width))
+        return _parted(list(_wrapped(columns, rows, fixed, room)))
+    return _parted(list(_below(columns, rows, width)))
+
+
+def _parted(lines: list[str]) -> tuple[list[str], list[str]]:
+    return lines[:1], lines[1:]
 
 
 def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -88,12 +129,7 @@ def _width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = _widths(columns, rows)
-    return [
-        _GAP.join(
-            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in (columns, *rows)
-    ]
+    return [_GAP.join(map(_padded, row, widths)).rstrip() for row in (columns, *rows)]
 
 
 def _wrapped(

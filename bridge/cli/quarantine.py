@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bridge import app
+from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import progress_bar, run
 from bridge.cli.options import TIME, now, with_config, with_json, with_limit
 from bridge.cli.output import as_document, as_fields, as_list, as_page, heading
@@ -18,9 +19,11 @@ from bridge.config.load import ConfigFile
 from bridge.model import Reason
 from bridge.operations import quarantine as operations
 from bridge.operations.documents import Document
+from bridge.operations.follow import follow_quarantine
 from bridge.store import Store
 from bridge.store.discard import QuarantineFilter
 
+_COLUMNS = ("id", "received_at", "source_name", "peer", "provider", "reason", "detail")
 _REASON = click.Choice([each.value for each in Reason])
 
 
@@ -34,16 +37,32 @@ def quarantine() -> None:
 @with_limit
 @click.option("--before", type=int, help="Only those with a lower id: the next page.")
 @click.option("--reason", type=_REASON, help="Only with this reason.")
+@with_follow
 @with_json
 def list_(
-    config: Path | None, limit: int, before: int | None, reason: str | None, as_json: bool
+    config: Path | None,
+    limit: int,
+    before: int | None,
+    reason: str | None,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     """List quarantined mail, newest first.
 
     Envelope addresses may be secret, so only `show` prints them. JSON: a list of {"id",
     "source", "source_name", "received_at", "outcome", "reason", "detail", "provider",
-    "message_id", "trust", "reparsed_at", "purged_at", "discarded_because", "peer", "size"}.
+    "message_id", "trust", "reparsed_at", "purged_at", "discarded_because", "peer", "size"}; with
+    --follow one of them a line.
     """
+    refuse_with_follow(follow, before=before)
+    if follow:
+        follow_list(
+            config,
+            lambda store: follow_quarantine(store, limit=limit, reason=reason),
+            _COLUMNS,
+            as_json=as_json,
+        )
+        return
     documents = run(
         config,
         lambda store, _: operations.list_quarantine(
@@ -53,12 +72,7 @@ def list_(
     if as_json:
         as_document(documents[:limit])
         return
-    as_page(
-        ("id", "received_at", "source_name", "peer", "provider", "reason", "detail"),
-        documents,
-        "nothing is in quarantine",
-        limit=limit,
-    )
+    as_page(_COLUMNS, documents, "nothing is in quarantine", limit=limit)
 
 
 @quarantine.command()
@@ -88,7 +102,7 @@ def show(arrival_id: int, raw: bool, config: Path | None, as_json: bool) -> None
 @click.argument("arrival_ids", type=int, nargs=-1)
 @click.option("--reason", type=_REASON, help="All quarantined for this reason.")
 @click.option("--provider", help="All of this provider.")
-@click.option("--peer", help="All that this address delivered by SMTP.")
+@click.option("--peer", help="All that came from this address, by SMTP or post.")
 @click.option("--before", type=TIME, help="All received before this time, as 2026-04-08 or longer.")
 @click.option("--all", "everything", is_flag=True, help="All quarantined mail.")
 @click.option("--because", required=True, metavar="TEXT", help="Why, for the record.")

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    SelectBase,
     func,
     literal_column,
     select,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
 from bridge.store import rows, search
+from bridge.store.conversations import in_front
 from bridge.store.endpoints import DEAD, HELD, PENDING
 from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
@@ -67,6 +69,8 @@ class ArrivalRow:
 class DeliveryRow:
     """A delivery in a list; `due_at` is its next try, or its lease's end while it is leased.
 
+    `behind` is the delivery of its conversation that it waits for, None if it waits for none.
+
     `last_error` is why its last attempt failed, None if it has made none or succeeded.
     """
 
@@ -83,6 +87,7 @@ class DeliveryRow:
     created_at: datetime
     changed_at: datetime
     replay: int  # the replay that ordered it; 0: none
+    behind: int | None
     last_error: str | None
 
 
@@ -151,7 +156,12 @@ _ARRIVAL: Final = select(
 )
 _DELIVERY: Final = select(
     events.c.message_id,
-    *(column for column in deliveries.c if column.name not in {"event_id", "not_before"}),
+    *(
+        column
+        for column in deliveries.c
+        if column.name not in {"event_id", "not_before", "conversation"}
+    ),
+    in_front().label("behind"),
 ).join(events, events.c.id == deliveries.c.event_id)
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {
@@ -205,13 +215,16 @@ def show_message(connection: Connection, message_id: str) -> MessageDetail:
 def list_deliveries(
     connection: Connection,
     *,
-    limit: int = DEFAULT_LIMIT,
+    limit: int | None = DEFAULT_LIMIT,
     before: int | None = None,
+    among: SelectBase | None = None,
     endpoint: str | None = None,
     state: DeliveryState | None = None,
 ) -> list[DeliveryRow]:
-    """List deliveries, newest first; `before` is the id to go on from."""
+    """List deliveries, newest first; `before` is the id to go on from, `among` selects ids."""
     query = _DELIVERY.order_by(deliveries.c.id.desc()).limit(limit)
+    if among is not None:
+        query = query.where(deliveries.c.id.in_(among))
     if before is not None:
         query = query.where(deliveries.c.id < before)
     if endpoint is not None:
@@ -249,10 +262,16 @@ def list_quarantine(
     *,
     limit: int = DEFAULT_LIMIT,
     before: int | None = None,
+    after: int | None = None,
     reason: str | None = None,
 ) -> list[ArrivalRow]:
-    """List the arrivals in quarantine, newest first; `before` is the id to go on from."""
+    """List the arrivals in quarantine, newest first; `before` is the id to go on from.
+
+    With `after`, those with higher ids, oldest first.
+    """
     query = _quarantined(_ARRIVAL).limit(limit)
+    if after is not None:
+        query = query.where(arrivals.c.id > after).order_by(None).order_by(arrivals.c.id)
     if before is not None:
         query = query.where(arrivals.c.id < before)
     if reason is not None:

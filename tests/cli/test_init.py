@@ -172,6 +172,24 @@ def test_a_missing_account_is_a_sentence(smsbridge: Smsbridge, tmp_path: Path) -
     assert not (tmp_path / "etc").exists()
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (".venv/bin/smsbridge", ".venv/bin/smsbridge"),
+        ("/usr/local/bin/smsbridge", "smsbridge"),
+        ("/somewhere/bridge/__main__.py", "smsbridge"),
+    ],
+)
+def test_the_next_commands_can_be_copied(
+    smsbridge: Smsbridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, shown: str
+) -> None:
+    """In a checkout, smsbridge isn't on the PATH."""
+    monkeypatch.setattr("sys.argv", [typed, "init"])
+    lines = smsbridge("init", tmp_path / "new", *arguments()).out.splitlines()
+    start = lines.index("Next:") + 1
+    assert [line.split()[:2] for line in lines[start:]] == [[shown, "run"], [shown, "send-test"]]
+
+
 def test_the_readme_shows_what_it_writes(
     smsbridge: Smsbridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

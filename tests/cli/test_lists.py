@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -171,6 +173,28 @@ def test_deliveries_show_their_last_error(smsbridge: Smsbridge, filled: Filled) 
     assert error() is None
 
 
+def test_what_waits_behind_another_delivery_says_so(smsbridge: Smsbridge, config: Path) -> None:
+    """In lists, beside its message, alone and summed up for the endpoint."""
+    config.write_text(
+        config.read_text().replace('name = "crm"', 'name = "crm"\norder = "conversation"')
+    )
+    store(config, mail("1"))
+    second = store(config, mail("2", "and this")).message_id
+    assert second is not None
+    listed = smsbridge("deliveries", "list", "--endpoint", "crm", "-c", config, "--json").document
+    assert [(each["behind"], each["next_at"] is None) for each in listed] == [
+        (listed[1]["id"], True),
+        (None, False),
+    ]
+    behind = f"waits behind delivery {listed[1]['id']}"
+    for words in (("deliveries", "list"), ("messages", "show", second)):
+        assert behind in smsbridge(*words, "-c", config).out
+    alone = smsbridge("deliveries", "show", str(listed[0]["id"]), "-c", config)
+    assert ["behind", str(listed[1]["id"])] in [line.split() for line in alone.out.splitlines()]
+    endpoints = smsbridge("endpoints", "list", "-c", config, "--json").document
+    assert [(each["pending"], each["behind"]) for each in endpoints] == [(2, 1), (0, 0)]
+
+
 def test_reparse_ends_in_totals(smsbridge: Smsbridge, filled: Filled) -> None:
     """After the list of what was parsed again stands how many became what."""
     ran = smsbridge("quarantine", "reparse", "--all", "-c", filled.config)
@@ -208,3 +232,47 @@ def test_a_terminal_of_80_columns_breaks_no_id(filled: Filled, environment: dict
     lines = on_terminal("deliveries", "show", "1")
     assert "attempt 1" in lines
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("command", ["messages", "deliveries", "quarantine"])
+def test_a_list_is_followed(filled: Filled, environment: dict[str, str], command: str) -> None:
+    """What is there comes first, then each new row when it comes; Ctrl-C ends it."""
+    arguments = [command, "list", "--follow", "-n", "1", "-c", str(filled.config)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bridge", *arguments],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        head, first = (process.stdout.readline().split() for _ in range(2))
+        assert head[0] in ("id", "arrival_id")
+        store(filled.config, mail("2", "Second"))
+        store(filled.config, b"Subject: hello again\r\n\r\nno SMS")
+        new = process.stdout.readline().split()
+        assert int(new[0]) > int(first[0])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+
+
+@pytest.mark.processes
+def test_a_followed_list_is_lines_of_json(filled: Filled, environment: dict[str, str]) -> None:
+    """One document a line, as a pipe wants it."""
+    arguments = ["messages", "list", "--follow", "--json", "-c", str(filled.config)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bridge", *arguments],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["id"] == filled.message_id
+        new = store(filled.config, mail("2", "Second")).message_id
+        assert json.loads(process.stdout.readline())["id"] == new
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+
+
+def test_what_cannot_be_followed_is_refused(smsbridge: Smsbridge, filled: Filled) -> None:
+    """A message arrives before it has the state that was asked for."""
+    ran = smsbridge("messages", "list", "--follow", "--state", "dead", "-c", filled.config)
+    assert (ran.code, "--follow goes with no --state" in ran.err) == (2, True)
+    ran = smsbridge("deliveries", "list", "--follow", "--before", "9", "-c", filled.config)
+    assert (ran.code, "--follow goes with no --before" in ran.err) == (2, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from bridge.cli.output import layout
+from bridge.cli.output import GrowingTable, layout
 
 ID = "msg_01KNPH5X30401B3TRSPRJVWQZD"
 COLUMNS = ("id", "message_id", "state", "next_at", "reason")
@@ -73,3 +73,17 @@ def test_spare_columns_are_left_out_before_texts_are_moved() -> None:
     assert layout(COLUMNS, ROWS, 80, ("state",))[0].split() == [
         "id", "message_id", "next_at", "reason",
     ]  # fmt: skip
+
+
+def test_a_growing_table_has_one_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that come later stand below the columns of those before."""
+    table = GrowingTable(COLUMNS)
+    table.add(ROWS[:1])
+    table.add(ROWS[1:])
+    table.add([["7", ID, "held", "", "paused"]])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == list(COLUMNS)
+    assert [line.split()[0] for line in lines] == ["12", "11", "7"]
+    assert {line.index(ID) for line in lines} == {head.index("message_id")}
+    table.add([["6", ID, "held", "", "paused"]])
+    assert capsys.readouterr().out.index("paused") == lines[2].index("paused")

@@ -16,7 +16,9 @@ from tests.chaos.mails import sms_mail
 from tests.documents import blocks, page
 from tests.patience import PATIENCE
 from tests.servers.daemon import MAILBOX, Config, Daemon
+from tests.servers.dovecot import running_dovecot
 from tests.servers.postfix import DOMAIN, Postfix
+from tests.servers.programs import need
 from tests.servers.receiver import Receiver
 
 pytestmark = pytest.mark.processes
@@ -131,3 +133,33 @@ def test_debians_default_lets_a_mail_be_smuggled(daemon: Daemon, receiver: Recei
         assert smuggle(postfix.port) == ["250", "250", "250", "354", "250", "221"]
         assert receiver.wait_for_ids(2)
     assert {each.text.strip() for each in receiver.all()} == {"the first", "smuggled"}
+
+
+def test_the_command_against_smuggling_sets_both_settings(tmp_path: Path) -> None:
+    """docs/evidence.md's `postconf`, run as it stands there, says what the recipe says."""
+    (tmp_path / "main.cf").touch()
+    (words,) = re.findall(r"^    postconf (-e .*)$", page("docs/evidence.md"), re.MULTILINE)
+    postconf = need("postfix").with_name("postconf")
+    subprocess.run([postconf, "-c", tmp_path, *words.split()], check=True, timeout=PATIENCE)
+    written = {
+        name.strip(): value.strip()
+        for name, _, value in (
+            line.partition("=") for line in (tmp_path / "main.cf").read_text().splitlines()
+        )
+    }
+    asked = [line for line in recipe("main.cf").splitlines() if line.startswith("smtpd_forbid")]
+    assert written == {
+        name.strip(): value.strip() for name, _, value in (line.partition("=") for line in asked)
+    }
+
+
+def test_dovecot_makes_the_folder_by_itself() -> None:
+    """With the recipe, a new account has the folder that mails are moved to."""
+    (text,) = (
+        each
+        for each in blocks(page("docs/deployment.md"), "ini")
+        if each.startswith("# /etc/dovecot/")
+    )
+    with running_dovecot(text) as dovecot:
+        user = dovecot.new_user()
+        assert "Done" in dovecot.doveadm("mailbox", "list", "-u", user).split()
