@@ -16,8 +16,8 @@ TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo run test test-quick check servers bench bench-parse fuzz attacks posts-test lock \
-	runtime generate dist package-test clean
+.PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
+	posts-test lock runtime generate dist package-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ bench: $(READY) ## the figures of benchmarks/README.md, measured on this machine
 
 bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
 	@$(BIN)/python -m benchmarks.parse $(ARGS)
+
+bench-fidelity: $(READY) ## our text and subject beside two other parsers'; ARGS="FOLDER …", needs npm
+	@$(BIN)/python -m benchmarks.fidelity $(ARGS)
 
 fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)

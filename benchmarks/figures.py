@@ -306,6 +306,7 @@ async def slow_disk(bench: Bench) -> Report:
             rounds.append((with_delay, without))
         ratio = statistics.median([a.accepted_rate / b.accepted_rate for a, b in rounds])
         accepted = Spread.of([a.accepted_rate for a, _ in rounds])
+        kept_up = statistics.median([a.rate / a.accepted_rate for a, _ in rounds])
         report.lines = [
             Line(
                 "accepted/s",
@@ -320,6 +321,13 @@ async def slow_disk(bench: Bench) -> Report:
                 str(Spread.of([a.rate for a, _ in rounds])),
                 str(Spread.of([b.rate for _, b in rounds])),
                 f"{statistics.median([a.rate / b.rate for a, b in rounds]):.2f}×",
+            ),
+            Line(
+                "end to end of accepted",
+                f"{kept_up:.2f}×",
+                f"{statistics.median([b.rate / b.accepted_rate for _, b in rounds]):.2f}×",
+                target="≥ 0.7×",
+                good=kept_up >= 0.7,
             ),
         ]
         report.numbers = {

@@ -311,6 +311,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         owner=owner,
         lease_seconds=lease_seconds(endpoints),
         endpoints=[each.name for each in endpoints],
+        orders={each.name: each.order for each in endpoints},
         clock=now,
     )
     mailboxes = Mailboxes(store, owner, now)

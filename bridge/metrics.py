@@ -196,6 +196,12 @@ ENDPOINT_STATE: Final = Gauge(
     ("endpoint", "state"),
     registry=REGISTRY,
 )
+DELIVERIES_BEHIND: Final = Gauge(
+    "smsbridge_deliveries_behind",
+    "Pending deliveries that wait behind another one of their conversation, by endpoint.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 OLDEST_DUE_SECONDS: Final = Gauge(
     "smsbridge_oldest_due_seconds",
     "How long the oldest due delivery of an endpoint has been waiting for its attempt.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,7 @@ from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.errors import BridgeError, ConfigError, ConfigErrors
 from bridge.intake import Intake
+from bridge.model import Order
 from bridge.operations.replay import Replayer
 from bridge.providers.posts import Posts
 from bridge.reader import Reader
@@ -61,8 +62,8 @@ class Reloaded:
     async def use(self, settings: Settings, built: Built) -> None:
         """Use a config; raises StoreError, and then nothing has changed."""
         names = [each.name for each in built.endpoints]
-        await self.match(names)
         failing = await self.store.read(failing_endpoints)
+        await self.match(names, {each.name: each.order for each in built.endpoints})
         # From here on nothing fails, and nothing waits: no mail is read half by the old config.
         logs.configure(settings.log)
         metrics.start_at_zero([each.name for each in settings.providers])
@@ -78,10 +79,13 @@ class Reloaded:
             self.health.good("delivery", name)
         self.names[:] = names
 
-    async def match(self, names: Sequence[str]) -> None:
-        """Hold what is pending for endpoints that are gone, release it for those that are back."""
+    async def match(self, names: Sequence[str], orders: Mapping[str, Order]) -> None:
+        """Hold what is pending for endpoints that are gone, release it for those that are back.
+
+        `orders` are the orders that may have changed.
+        """
         now = self.clock()
-        await self.store.change(partial(match_config, configured=names, now=now))
+        await self.store.change(partial(match_config, configured=names, now=now, orders=orders))
 
 
 class Reloader:
@@ -132,7 +136,7 @@ class Reloader:
     async def _settle(self) -> float | None:
         """Hold what attempts to endpoints that are gone left pending; None when that is done."""
         try:
-            await self._parts.match(self._parts.names)
+            await self._parts.match(self._parts.names, {})
         except BridgeError as error:
             log.warning("reload.unsettled", detail=str(error))
             return self._longest

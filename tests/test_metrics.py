@@ -35,6 +35,7 @@ LABELS = {
     "smsbridge_quarantine_refused": ("limit",),
     "smsbridge_deliveries": ("endpoint", "state"),
     "smsbridge_endpoint_state": ("endpoint", "state"),
+    "smsbridge_deliveries_behind": ("endpoint",),
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_oldest_undelivered_seconds": ("endpoint",),
     "smsbridge_problems": ("kind",),

@@ -149,6 +149,7 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
             ("config", file.path),
             ("store", plan["store"]),
             *((f"smtp.{name}", value) for name, value in plan["smtp"].items()),
+            *((f"posts.{name}", value) for name, value in plan["posts"].items()),
             ("http.listen", plan["http"]["listen"] or "off"),
         ]
     )
@@ -161,7 +162,9 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
         )  # fmt: skip
     heading("providers")
     as_list(
-        ("name", "preset", "time_zone", "region", "senders", "trust"), plan["providers"], "none"
+        ("name", "preset", "time_zone", "region", "senders", "trust", "posts"),
+        plan["providers"],
+        "none",
     )
     if plan["evidence"]:
         heading("evidence")

@@ -47,9 +47,9 @@ def list_(
 
     --follow prints each once more after every attempt; a hold or a retry by hand is no attempt.
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
-    "under_way", "created_at", "changed_at", "last_error", "replay"}; "last_error" is why the last
-    attempt failed, or null, "replay" the replay that ordered it, or null. With --follow one of
-    them a line.
+    "under_way", "created_at", "changed_at", "last_error", "replay", "behind"}; "last_error" is why
+    the last attempt failed, or null, "replay" the replay that ordered it, or null, "behind" the
+    delivery of its conversation that it waits for, or null. With --follow one of them a line.
     """
     refuse_with_follow(follow, before=before)
     wanted = DeliveryState(state) if state else None
@@ -82,8 +82,16 @@ def list_(
 
 
 def _shown(document: Document) -> Document:
-    """Show why the last attempt failed where there is no reason."""
-    return {**document, "reason": document["reason"] or document["last_error"]}
+    """Show why it has not arrived as the reason."""
+    return {**document, "reason": why(document)}
+
+
+def why(delivery: Document) -> str | None:
+    """Return why a delivery has not arrived, as far as there is something to say."""
+    if delivery["behind"] is not None:
+        return f"waits behind delivery {delivery['behind']}"
+    reason: str | None = delivery["reason"] or delivery["last_error"]
+    return reason
 
 
 @deliveries.command()

@@ -27,14 +27,15 @@ def list_(config: Path | None, as_json: bool) -> None:
 
     States: active; paused, by `hold`; refused, by a 410; failing: too many attempts failed, so one
     at a time is made. JSON: a list of {"name", "configured", "state", "since", "held", "pending",
-    "held_deliveries", "dead", "oldest_due"}; "held" is the reason of a pause or refusal, or null.
+    "behind", "held_deliveries", "dead", "oldest_due"}; "held" is the reason of a pause or refusal,
+    or null, "behind" how many of the pending wait behind another one of their conversation.
     """
     documents = run(config, lambda store, file: operations.list_endpoints(store, _configured(file)))
     if as_json:
         as_document(documents)
         return
     as_list(
-        ("name", "configured", "state", "since", "pending", "held_deliveries", "dead",
+        ("name", "configured", "state", "since", "pending", "behind", "held_deliveries", "dead",
          "oldest_due", "held"),
         documents, "no endpoints",
     )  # fmt: skip

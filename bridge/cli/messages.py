@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bridge.cli.deliveries import why
 from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import run
 from bridge.cli.options import TIME, with_config, with_json, with_limit, with_reveal
@@ -108,7 +109,7 @@ def show(message_id: str, config: Path | None, as_json: bool) -> None:
     heading("deliveries")
     as_list(
         ("id", "endpoint", "state", "attempts", "next_at", "why"),
-        [{**each, "why": each["reason"] or each["last_error"]} for each in document["deliveries"]],
+        [{**each, "why": why(each)} for each in document["deliveries"]],
         "none",
     )
 

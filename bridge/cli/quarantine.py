@@ -102,7 +102,7 @@ def show(arrival_id: int, raw: bool, config: Path | None, as_json: bool) -> None
 @click.argument("arrival_ids", type=int, nargs=-1)
 @click.option("--reason", type=_REASON, help="All quarantined for this reason.")
 @click.option("--provider", help="All of this provider.")
-@click.option("--peer", help="All that this address delivered by SMTP.")
+@click.option("--peer", help="All that came from this address, by SMTP or post.")
 @click.option("--before", type=TIME, help="All received before this time, as 2026-04-08 or longer.")
 @click.option("--all", "everything", is_flag=True, help="All quarantined mail.")
 @click.option("--because", required=True, metavar="TEXT", help="Why, for the record.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -100,6 +100,8 @@ class EndpointSettings(Strict):
     providers: tuple[str, ...] = ()  # only messages of these providers; empty: all
     to: tuple[str, ...] = ()  # only messages to these numbers; empty: all
     filter: tuple[FilterSettings, ...] = ()  # only messages that one of these takes; empty: all
+    order: Literal["none", "conversation"] = "none"  # one by one, from a sender to a recipient
+    behind: Literal["block", "pass"] | None = None  # one that fails: wait (default), or go on
     headers: Headers = Field(default_factory=dict)  # sent with every request
     bearer: Annotated[Secret, AfterValidator(_bearer)] | None = None
     username: Annotated[str, AfterValidator(_username)] | None = None  # HTTP basic
@@ -136,6 +138,12 @@ class EndpointSettings(Strict):
         unsigned = self.scheme is None and self.format != SMS_RECEIVED and not self.signing_secrets
         if (self.secret is None) == (not self.secrets) and not unsigned:
             raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _behind_in_order(self) -> Self:
+        if self.behind is not None and self.order == "none":
+            raise ValueError('behind has no effect without order = "conversation"')
         return self
 
     @model_validator(mode="after")

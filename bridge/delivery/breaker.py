@@ -35,6 +35,11 @@ class Breaker:
         """Whether attempts are limited to probes."""
         return self._open
 
+    @property
+    def limited(self) -> bool:
+        """Whether fewer attempts may begin than there are free slots."""
+        return self._open or self._limit is not None
+
     def allows(self, free: int, busy: int, now: float) -> int:
         """Return how many attempts may begin now, given the free and the busy slots."""
         if self._open:

@@ -13,11 +13,11 @@ import httpx
 from bridge.config.endpoints import DEFAULT_SCHEME, NO_SCHEME, EndpointSettings
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.filters import Filter, unmatched
-from bridge.delivery.routing import number_key, unwanted
+from bridge.delivery.routing import conversation_key, number_key, unwanted
 from bridge.errors import ConfigError, SigningError
 from bridge.formats import FORMATS, Format, format_of
 from bridge.formats.form import CONTENT_TYPE as FORM
-from bridge.model import SMS_RECEIVED, DeliveryState, Message, PlannedDelivery
+from bridge.model import SMS_RECEIVED, DeliveryState, Message, Order, PlannedDelivery
 from bridge.net.tls import client_context, load_pair
 from bridge.signing import SCHEMES, Adjustable, CoversForm, Scheme, Schemes, find
 
@@ -41,6 +41,7 @@ class Endpoint:
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
     filters: tuple[Filter, ...] = ()
     format: str = SMS_RECEIVED
+    order: Order = Order.NONE
     scheme: Scheme = field(default=SCHEMES[DEFAULT_SCHEME], repr=False)
     headers: HeaderList = field(default=(), repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
@@ -67,6 +68,7 @@ class Endpoint:
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=timeout_of(settings, delivery),
             format=form.name,
+            order=Order.NONE if settings.order == "none" else Order(settings.behind or Order.BLOCK),
             providers=frozenset(settings.providers),
             recipients=frozenset(number_key(number) for number in settings.to),
             filters=tuple(Filter.from_settings(each) for each in settings.filter),
@@ -94,7 +96,12 @@ class Endpoint:
                 self.name, DeliveryState.FILTERED, reason=reason, format=self.format
             )
         return PlannedDelivery(
-            self.name, DeliveryState.PENDING, claimed=reserve(), format=self.format
+            self.name,
+            DeliveryState.PENDING,
+            claimed=reserve(),
+            format=self.format,
+            order=self.order,
+            conversation=None if self.order is Order.NONE else conversation_key(message.sms),
         )
 
 

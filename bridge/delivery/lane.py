@@ -14,29 +14,24 @@ from typing import Final
 
 import httpx
 
-from bridge import logs, metrics
+from bridge import logs
 from bridge.config.settings import DeliverySettings
+from bridge.delivery.ahead import Ahead
 from bridge.delivery.attempt import attempt
 from bridge.delivery.breaker import Breaker
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox, until_stored
+from bridge.delivery.report import AttemptReport
 from bridge.delivery.schedule import decide, delivered
 from bridge.delivery.slots import Slots
 from bridge.errors import StoreUnavailable
-from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Hold, Outcome, RetryAt
+from bridge.model import Attempt, Claim, Hold, Outcome, RetryAt
 
 log = logs.logger("delivery")
 
 POLL_SECONDS: Final = 1.0  # the most that an operator's retry, or another bridge's row, waits
 _OUTAGE: Final = 3  # failures in a row; the success after them brings forward what waits
 _BROUGHT_AT_ONCE: Final = 1000  # deliveries in one transaction
-
-_RESULTS: Final[dict[type[Decision], str]] = {
-    Delivered: "delivered",
-    RetryAt: "retry",
-    Hold: "held",
-    Dead: "dead",
-}
 
 
 class Lane:
@@ -68,6 +63,7 @@ class Lane:
         self._in_a_row = 0  # failures since the last success
         self._wake = asyncio.Event()
         self._slots = Slots(endpoint.concurrency)
+        self._ahead = Ahead(endpoint.concurrency)
         self._unrecorded = 0  # attempts whose record the store has refused so far
         self._due = True  # rows are known to be due, or assumed to be at the start
         self._kicked = False  # a row may have been written during a claim
@@ -77,10 +73,7 @@ class Lane:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._transport: httpx.AsyncBaseTransport | None = None
-        self._counters = {
-            result: metrics.ATTEMPTS.labels(endpoint.name, result) for result in _RESULTS.values()
-        }
-        self._seconds = metrics.ATTEMPT_SECONDS.labels(endpoint.name)
+        self._report = AttemptReport(endpoint.name)
 
     # Slots, for ingest. All synchronous, so that nothing happens between check and act.
 
@@ -135,6 +128,7 @@ class Lane:
     def stop(self) -> None:
         """Stop claiming and reserving."""
         self._stopping = True
+        self._ahead.dismiss(_monotonic())
         self._wake.set()
 
     def abort(self) -> None:
@@ -157,38 +151,67 @@ class Lane:
                 log.info("delivery.store_up", endpoint=self.endpoint.name)
             if wait != 0 and not self._stopping:
                 await self._sleep(wait)
+        try:
+            await self._give_back()
+        except StoreUnavailable as error:
+            log.warning("delivery.not_given_back", endpoint=self.endpoint.name, detail=str(error))
 
     async def _fill(self) -> float | None:
         """Fill free slots with due deliveries; return the seconds until the next look.
 
         None means: when woken. 0 is returned only after progress, so there is no busy loop.
         """
+        await self._give_back()
+        self._launch_waiting()
         if not self._due:
             return await self._until_due()
         now = _monotonic()
-        free = self._slots.for_backlog(now)
-        if self._unrecorded or free <= 0:  # pending records are written before more is claimed
-            return None  # an attempt or record that ends wakes the pump
+        free = max(0, self._slots.for_backlog(now))
+        ahead = 0 if self._breaker.limited else self._ahead.room()
+        # Pending records are written before more is claimed.
+        if self._unrecorded or not free + ahead:
+            return self._ahead.wait(now)  # an attempt or record that ends wakes the pump, too
         allowed = self._breaker.allows(free, self._slots.busy, now)
-        if not allowed:
+        wanted = allowed + ahead
+        if not wanted:
             return self._breaker.wait(self._slots.busy, now)
         # Slots are taken before waiting for the store, so that ingest can't reserve them.
         self._slots.take(allowed)
         self._kicked = False
         claims: list[Claim] = []
         try:
-            claims = await self._outbox.claim(self.endpoint.name, allowed)
+            claims = await self._outbox.claim(self.endpoint.name, wanted, self.endpoint.order)
         finally:
-            self._slots.give_back(allowed - len(claims))
-        for claim in claims:
+            self._slots.give_back(allowed - min(allowed, len(claims)))
+        self._ahead.claimed(_monotonic() - now)
+        for claim in claims[:allowed]:
             self._launch(claim, fresh=False)
-        self._due = self._kicked or len(claims) == allowed
+        self._ahead.add(claims[allowed:], now)
+        self._launch_waiting()  # slots that were freed meanwhile
+        self._due = self._kicked or len(claims) == wanted
         if not self._due:
             self._breaker.nothing_due()
         if claims or self._due:
             return 0
         # next_due may see rows that claim can't take: wait for the next poll.
         return POLL_SECONDS
+
+    def _launch_waiting(self) -> None:
+        """Begin what was claimed ahead, as far as slots are free."""
+        now = _monotonic()
+        while len(self._ahead) and not self._unrecorded:
+            free = self._slots.for_backlog(now)
+            if self._breaker.allows(free, self._slots.busy, now) <= 0:
+                return
+            claim = self._ahead.take(now)
+            if claim is None:
+                return
+            self._slots.take()
+            self._launch(claim, fresh=False)
+
+    async def _give_back(self) -> None:
+        if unwanted := self._ahead.unwanted(_monotonic()):
+            await self._outbox.give_back(unwanted)
 
     async def _until_due(self) -> float:
         at = await self._outbox.next_due(self.endpoint.name)
@@ -238,16 +261,22 @@ class Lane:
             decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
             ended = delivered(outcome) and (self._breaker.open or self._in_a_row >= _OUTAGE)
             failing = self._update_breaker(outcome)
-            self._report(claim, outcome, decision)
+            self._ahead.called(outcome.duration)
+            if failing or (isinstance(decision, Hold) and decision.whole_endpoint):
+                self._ahead.dismiss(_monotonic())
+            self._report.write(claim, outcome, decision)
         finally:
             self._free_slot(fresh=fresh)
         self._slots.recording += 1
         try:
+            self._launch_waiting()
             await self._record(Attempt(claim, started_at, outcome, decision, failing))
         finally:
             self._slots.recording -= 1
             if self._due:
                 self._wake.set()
+        if claim.conversation is not None:
+            self.kick()  # the next one of the conversation may go
         if ended and not self._stopping:
             await self._bring_forward()
         if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
@@ -305,25 +334,6 @@ class Lane:
             await until_stored(partial(self._outbox.record, done))
         finally:
             self._unrecorded -= 1
-
-    def _report(self, claim: Claim, outcome: Outcome, decision: Decision) -> None:
-        result = _RESULTS[type(decision)]
-        self._counters[result].inc()
-        self._seconds.observe(outcome.duration)
-        write = log.info if isinstance(decision, Delivered) else log.warning
-        write(
-            "delivery.attempt",
-            delivery=claim.delivery_id,
-            webhook_id=claim.event.id,
-            endpoint=self.endpoint.name,
-            attempt=claim.attempt,
-            result=result,
-            status=outcome.status,
-            error=outcome.error,
-            detail=outcome.detail or None,
-            ms=round(outcome.duration * 1000, 1),
-            next_at=decision.at if isinstance(decision, RetryAt) else None,
-        )
 
 
 def _monotonic() -> float:

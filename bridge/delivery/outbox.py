@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from bridge.errors import StoreUnavailable
-from bridge.model import Attempt, Claim
+from bridge.model import Attempt, Claim, Order
 
 FIRST_BACKOFF: Final = 0.1  # seconds, doubled up to the last, while the store is down
 LAST_BACKOFF: Final = 5.0
@@ -19,8 +19,18 @@ LAST_BACKOFF: Final = 5.0
 class Outbox(Protocol):
     """The deliveries of the store."""
 
-    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
-        """Lease up to `limit` due deliveries to us, each counted as an attempt already."""
+    async def claim(self, endpoint: str, limit: int, order: Order) -> list[Claim]:
+        """Lease up to `limit` due deliveries to us, each counted as an attempt already.
+
+        With an order, at most one of each conversation, and none while one of it is in flight.
+        """
+        ...
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Undo claims of which no attempt began, so that they are due as before.
+
+        Don't ask again after StoreUnavailable: their leases end by themselves.
+        """
         ...
 
     async def next_due(self, endpoint: str) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from typing import Final
 
@@ -20,6 +21,17 @@ def number_key(number: str) -> str:
     """
     bare = number.translate(_PUNCTUATION)
     return bare.removeprefix("+").removeprefix("00").casefold() or number
+
+
+def conversation_key(message: SmsMessage) -> int:
+    """Return what all messages from one sender to one recipient have in common: 64 bits of a hash.
+
+    Two conversations that share a key by chance would only wait for each other.
+    """
+    both = f"{number_key(message.sender)}\x1f{number_key(message.recipient)}".encode(
+        "utf-8", "surrogatepass"
+    )
+    return int.from_bytes(hashlib.sha256(both).digest()[:8], signed=True)
 
 
 def is_national(number: str) -> bool:

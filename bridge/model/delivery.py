@@ -28,6 +28,14 @@ class EndpointState(StrEnum):
     FAILING = "failing"  # too many attempts failed: one at a time is made
 
 
+class Order(StrEnum):
+    """Which deliveries of one conversation an endpoint gets one after the other."""
+
+    NONE = "none"
+    BLOCK = "block"  # all of them: behind one that fails the others wait
+    OVERTAKE = "pass"  # those that fail are passed by while they wait for their retry
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
     """An endpoint's state, since when, and why an operator or the endpoint decided it."""
@@ -41,7 +49,8 @@ class EndpointStatus:
 class PlannedDelivery:
     """A delivery to be written with its message.
 
-    `claimed`: the lane has a free slot, so the row is written as leased to us, attempt 1.
+    `claimed`: the lane has a free slot, so the row is written as leased to us, attempt 1, unless
+    another delivery of its `conversation` goes first.
     """
 
     endpoint: str
@@ -49,6 +58,8 @@ class PlannedDelivery:
     claimed: bool = False
     reason: str | None = None  # why it is held or filtered
     format: str = SMS_RECEIVED  # of the event that the endpoint gets
+    order: Order = Order.NONE
+    conversation: int | None = None  # None without an order
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,8 @@ class Claim:
     step: int
     schedule_from: datetime
     lease: str  # the token that `record` must present
+    conversation: int | None = None  # in which the endpoint gets its deliveries one by one
+    due_at: datetime | None = None  # before it was claimed; None if it was written as claimed
 
 
 @dataclass(frozen=True, slots=True)

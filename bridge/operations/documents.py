@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.formats import sms_received
 from bridge.logs import mask
-from bridge.model import Envelope, Ignored, Unreadable
+from bridge.model import Caller, Envelope, Ignored, Unreadable
 from bridge.reader import Reading, Result
 from bridge.store.queries import ArrivalRow, AttemptRow, DeliveryRow, MessageRow
 
@@ -46,7 +46,8 @@ def message_document(row: MessageRow, *, reveal: bool) -> Document:
 
 
 def delivery_document(row: DeliveryRow) -> Document:
-    """Return a delivery's document."""
+    """Return a delivery's document; it has no time of its own while it waits for another one."""
+    timed = row.state == "pending" and row.leased_by is None and row.behind is None
     return {
         "id": row.id,
         "message_id": row.message_id,
@@ -54,8 +55,9 @@ def delivery_document(row: DeliveryRow) -> Document:
         "state": row.state.value,
         "reason": row.reason,
         "attempts": row.attempts,
-        "next_at": when(row.due_at) if row.state == "pending" and row.leased_by is None else None,
+        "next_at": when(row.due_at) if timed else None,
         "under_way": row.leased_by is not None,
+        "behind": row.behind,
         "created_at": when(row.created_at),
         "changed_at": when(row.changed_at),
         "last_error": row.last_error,
@@ -95,7 +97,7 @@ def arrival_document(row: ArrivalRow, *, reveal: bool) -> Document:
         "reparsed_at": when(row.reparsed_at),
         "purged_at": when(row.purged_at),
         "discarded_because": row.discarded_because,
-        "peer": None if envelope is None else envelope.peer,
+        "peer": row.origin.peer if isinstance(row.origin, Envelope | Caller) else None,
         "size": row.size,
     }
     if reveal:

@@ -77,6 +77,7 @@ def _document(
         "since": None if status is None else when(status.since),
         "held": snapshot.held_endpoints.get(name),
         "pending": count(DeliveryState.PENDING),
+        "behind": snapshot.behind.get(name, 0),
         "held_deliveries": count(DeliveryState.HELD),
         "dead": count(DeliveryState.DEAD),
         "oldest_due": when(snapshot.oldest_due.get(name)),

@@ -117,6 +117,11 @@ def _about_sources(settings: Settings) -> Iterator[str]:
     posted = [each.name for each in settings.providers if each.post is not None]
     if posted and not settings.posts.addresses:
         yield f"posts.listen is empty: no posts of {', '.join(posted)} can come in"
+    if not settings.posts.proxies and any(map(is_open, settings.posts.listen)):
+        yield (
+            "posts.listen is beyond this machine: tokens and texts can be read on the way; use "
+            "tls_listen, or name the proxy in front in posts.proxies"
+        )
     if not smtp.recipients and any(map(is_open, (*smtp.listen, *smtp.tls_listen))):
         yield (
             "smtp.recipients is empty while SMTP listens beyond this machine: "

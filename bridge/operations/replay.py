@@ -179,7 +179,7 @@ def _look(
             skipped += 1
             continue
         (event,) = formats.events(row.message, [planned.format])
-        new.append(Replayed(row.message.id, event))
+        new.append(Replayed(row.message.id, event, planned))
     return _Step(new, skipped, after if len(rows) == _LOOKED_AT else last)
 
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
+from bridge.store.conversations import behind_nothing
 from bridge.store.counting import count_open
 from bridge.store.endpoints import PENDING
 from bridge.store.forget import deleted_of, deleted_totals
@@ -268,6 +269,7 @@ _RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
     "no event goes to an endpoint twice": _delivered_twice,
     "every replay has all its deliveries": _replay_miscounted,
     "every replayed delivery has its replay": _replayed_by_none,
+    "whatever waits behind another delivery has one in front": behind_nothing,
     "every delivery has its event": _delivery_without_event,
     "every delivery is in a known state": _unknown_state,
     "only pending deliveries are leased": _lease_at_rest,

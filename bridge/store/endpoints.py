@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, literal_column, null, select, update
 
-from bridge.model import DeliveryState, EndpointState, EndpointStatus
+from bridge.model import DeliveryState, EndpointState, EndpointStatus, Order
 from bridge.store import postgres
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, endpoints
@@ -26,6 +27,10 @@ STOPPED: Final[ColumnElement[bool]] = deliveries.c.state.in_(
 HELD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'held'"))
 DEAD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'dead'"))
 UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
+
+# When a delivery is due that waits behind another one of its conversation: never, until it is
+# woken (bridge.store.conversations).
+BEHIND: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 _NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (
     deliveries.c.reason == literal_column(f"'{NOT_CONFIGURED}'")
@@ -88,13 +93,21 @@ def resume_endpoint(connection: Connection, endpoint: str, now: datetime) -> int
     return _release(connection, [deliveries.c.endpoint == endpoint, HELD], now)
 
 
-def match_config(connection: Connection, configured: Sequence[str], now: datetime) -> None:
+def match_config(
+    connection: Connection,
+    configured: Sequence[str],
+    now: datetime,
+    orders: Mapping[str, Order] = MappingProxyType({}),
+) -> None:
     """Hold what is pending for endpoints that left the config; release it when they are back.
 
-    In-flight deliveries are skipped. Needs a write transaction.
+    In-flight deliveries are skipped. Where an endpoint's order within conversations has changed,
+    what waits behind another delivery is looked at again. Needs a write transaction.
     """
     postgres.take_time(connection)
+    postgres.lock_order(connection)
     postgres.lock_holds(connection, change=True)
+    _follow(connection, orders, now)
     held = held_endpoints(connection)
     # By the counts, since of a million that wait for configured endpoints none must be read.
     waited_for = [name for state, name in read_counts(connection) if state == DeliveryState.PENDING]
@@ -110,6 +123,21 @@ def match_config(connection: Connection, configured: Sequence[str], now: datetim
             connection.execute(update(deliveries).where(*mine).values(reason=held[endpoint]))
         else:
             _release(connection, mine, now)
+
+
+def _follow(connection: Connection, orders: Mapping[str, Order], now: datetime) -> None:
+    """Note the endpoints' orders; where one has changed, wake what the former one parked."""
+    noted = select(endpoints.c.name, endpoints.c.conversation_order)
+    before = {row.name: row.conversation_order for row in connection.execute(noted)}
+    for endpoint, order in orders.items():
+        if (before.get(endpoint) or Order.NONE) != order:
+            _set(connection, endpoint, {"conversation_order": order.value})
+            parked = PENDING & (deliveries.c.due_at == BEHIND)
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.endpoint == endpoint, parked)
+                .values(due_at=now)
+            )
 
 
 def _status(row: Row[Any]) -> EndpointStatus:

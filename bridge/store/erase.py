@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from bridge.model import ArrivalOutcome, DeliveryState
 from bridge.store import discard
+from bridge.store.conversations import wake_next
 from bridge.store.discard import QuarantineFilter
 from bridge.store.endpoints import UNLEASED
 from bridge.store.retention import (
@@ -85,15 +86,22 @@ def erase_messages(
     """
     if even_undelivered:
         own = select(events.c.id).where(events.c.message_id.in_(ids))
+        ended = (
+            deliveries.c.event_id.in_(own),
+            deliveries.c.state.in_(UNDELIVERED),
+            or_(UNLEASED, deliveries.c.due_at <= now),
+        )
+        conversations = select(deliveries.c.endpoint, deliveries.c.conversation).where(*ended)
+        left = [(row.endpoint, row.conversation) for row in connection.execute(conversations)]
         connection.execute(
             update(deliveries)
-            .where(
-                deliveries.c.event_id.in_(own),
-                deliveries.c.state.in_(UNDELIVERED),
-                or_(UNLEASED, deliveries.c.due_at <= now),
+            .where(*ended)
+            .values(
+                state=DeliveryState.FILTERED, reason=_ERASED, leased_by=None, conversation=None,
+                changed_at=now,
             )
-            .values(state=DeliveryState.FILTERED, reason=_ERASED, leased_by=None, changed_at=now)
-        )
+        )  # fmt: skip
+        wake_next(connection, left, now)
     return empty_messages(connection, ids, now, whole=True)
 
 

@@ -27,6 +27,7 @@ from bridge.model import (
     Unreadable,
 )
 from bridge.store import mailboxes, postgres, rows, tables
+from bridge.store.conversations import Turns
 from bridge.store.dedupe import (
     Known,
     KnownBytes,
@@ -35,7 +36,7 @@ from bridge.store.dedupe import (
     is_read_again,
     settle,
 )
-from bridge.store.endpoints import held_endpoints
+from bridge.store.endpoints import BEHIND, held_endpoints
 from bridge.store.keys import new_keys
 from bridge.store.lease import Lease
 from bridge.store.quota import Quota
@@ -132,6 +133,7 @@ class _Batch:
             else KnownMessages()
         )
         self._held = held_endpoints(connection) if planned else {}
+        self._turns = Turns(connection, lease.now)
         self._stored = _stored_outcomes(connection, items)
         self._digests = {id(item): _digest(item) for item in items}
         self._known_bytes = KnownBytes.load(
@@ -253,7 +255,11 @@ class _Batch:
         state, reason = plan.state, plan.reason
         if state is DeliveryState.PENDING and plan.endpoint in self._held:
             state, reason = DeliveryState.HELD, self._held[plan.endpoint]
-        claimed = plan.claimed and state is DeliveryState.PENDING
+        pending = state is DeliveryState.PENDING
+        behind = pending and self._turns.is_behind(plan)
+        claimed = plan.claimed and pending and not behind
+        due = BEHIND if behind else lease.now
+        filtered = state is DeliveryState.FILTERED
         delivery_id = next(self._delivery_keys)
         self._deliveries.append(
             {
@@ -265,15 +271,17 @@ class _Batch:
                 "attempts": int(claimed),
                 "step": 0,
                 "schedule_from": lease.now,
-                "due_at": lease.until if claimed else lease.now,
+                "due_at": lease.until if claimed else due,
                 "leased_by": lease.owner if claimed else None,
                 "created_at": lease.now,
                 "changed_at": lease.now,
+                "conversation": None if filtered else plan.conversation,
             }
         )
         if not claimed:
             return None
-        return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, lease.token(1))
+        token = lease.token(1)
+        return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, token, plan.conversation)
 
 
 # Columns that no insert writes.

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple, TypeVar, cast
 from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, update
 
 from bridge.errors import NotPossible
-from bridge.model import Claim, DeliveryState, Event
-from bridge.store import postgres
+from bridge.model import Claim, DeliveryState, Event, Order
+from bridge.store import conversations, postgres
 from bridge.store.endpoints import (
+    BEHIND,
     DEAD,
     HELD,
     NOT_CONFIGURED,
@@ -25,14 +26,17 @@ from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, events, heartbeat
 
 _IDS_AT_ONCE: Final = 500
+_BEHIND: Final = bindparam("behind", BEHIND, type_=deliveries.c.due_at.type)
 _Id = TypeVar("_Id", int, str)
 
-_DUE: Final = (
+_ROWS: Final = (
     select(
         deliveries.c.id,
         deliveries.c.attempts,
         deliveries.c.step,
         deliveries.c.schedule_from,
+        deliveries.c.conversation,
+        deliveries.c.due_at,
         deliveries.c.leased_by,
         events.c.id.label("event_id"),
         events.c.format,
@@ -40,12 +44,14 @@ _DUE: Final = (
         events.c.body,
     )
     .join(events, events.c.id == deliveries.c.event_id)
-    .where(
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+)
+_DUE: Final = (
+    _ROWS.where(
         deliveries.c.endpoint == bindparam("wanted"),
         PENDING,
         deliveries.c.due_at <= bindparam("now", type_=deliveries.c.due_at.type),
     )
-    .order_by(deliveries.c.due_at, deliveries.c.id)
     .limit(bindparam("most"))
     # Another bridge's rows are passed by, not waited for; SQLite has one writer and leaves it out.
     .with_for_update(of=deliveries, skip_locked=True)
@@ -61,7 +67,7 @@ _LEASE: Final = Statement(
     )
 )
 _NEXT_DUE: Final = select(func.min(deliveries.c.due_at)).where(
-    deliveries.c.endpoint == bindparam("wanted"), PENDING
+    deliveries.c.endpoint == bindparam("wanted"), PENDING, deliveries.c.due_at < _BEHIND
 )
 _READ_DUE: Final = Statement(_DUE)
 _READ_NEXT_DUE: Final = Statement(_NEXT_DUE)
@@ -73,12 +79,14 @@ _BEAT: Final = (
 
 
 class _Due(NamedTuple):
-    """A delivery that is due, with its event; the columns that `_DUE` selects."""
+    """A delivery that is due, with its event; the columns that `_ROWS` selects."""
 
     id: int
     attempts: int
     step: int
     schedule_from: datetime
+    conversation: int | None
+    due_at: datetime
     leased_by: str | None  # whose lease has ended
     event_id: str
     format: str
@@ -86,14 +94,21 @@ class _Due(NamedTuple):
     body: bytes
 
 
-def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> list[Claim]:
+def claim(
+    connection: Connection, endpoint: str, limit: int, lease: Lease, order: Order = Order.NONE
+) -> list[Claim]:
     """Lease the endpoint's deliveries that have been due longest, each attempt counted already.
 
-    Expired leases are due like any other, unless their endpoint is held: then they are held. Never
-    gives a delivery that somebody else holds. Needs a write transaction; the claims are ours when
-    it has committed.
+    With an `order`, only the one that goes first in its conversation. Expired leases are due like
+    any other, unless their endpoint is held: then they are held. Never gives a delivery that
+    somebody else holds. Needs a write transaction, for an order with `postgres.lock_order`; the
+    claims are ours when it has committed.
     """
-    found = _READ_DUE.select(connection, wanted=endpoint, now=lease.now, most=limit)
+    if order is Order.NONE:
+        found = _READ_DUE.select(connection, wanted=endpoint, now=lease.now, most=limit)
+    else:
+        chosen = conversations.choose(connection, endpoint, limit, lease.now, order)
+        found = connection.execute(_ROWS.where(deliveries.c.id.in_(chosen))).all()
     due = _hold_expired(connection, endpoint, [_Due(*row) for row in found], lease.now)
     if due:
         _LEASE.change(
@@ -118,13 +133,18 @@ def claim(connection: Connection, endpoint: str, limit: int, lease: Lease) -> li
             step=row.step,
             schedule_from=row.schedule_from,
             lease=lease.token(row.attempts + 1),
+            conversation=row.conversation,
+            due_at=row.due_at,
         )
         for row in due
     ]
 
 
 def next_due(connection: Connection, endpoint: str) -> datetime | None:
-    """Return when the endpoint's next delivery can be claimed: one seek in an index."""
+    """Return when the endpoint's next delivery can be claimed: one seek in an index.
+
+    Those that wait behind another one of their conversation can't be.
+    """
     ((due_at,),) = _READ_NEXT_DUE.select(connection, wanted=endpoint)
     return cast("datetime | None", due_at)
 
@@ -142,6 +162,7 @@ def bring_forward(connection: Connection, endpoint: str, limit: int, now: dateti
             deliveries.c.endpoint == endpoint,
             PENDING,
             deliveries.c.due_at > now,
+            deliveries.c.due_at < BEHIND,
             UNLEASED,
             or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now),
         )

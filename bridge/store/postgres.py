@@ -17,6 +17,7 @@ _LOCK_MS: Final = 10_000
 # Keys of advisory locks, "smsb" in front; always taken in this order, so no deadlock is possible.
 _MIGRATE: Final = 0x736D7362_0001
 _INGEST: Final = 0x736D7362_0002
+_ORDER: Final = 0x736D7362_0004
 _HOLDS: Final = 0x736D7362_0003
 
 
@@ -107,6 +108,12 @@ def lock_ingest(connection: Connection) -> None:
     """Let one transaction at a time look for known messages and write new ones."""
     if is_postgres(connection):
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _INGEST})
+
+
+def lock_order(connection: Connection) -> None:
+    """Let one transaction at a time claim, record or write deliveries that have an order."""
+    if is_postgres(connection):
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ORDER})
 
 
 def lock_holds(connection: Connection, *, change: bool) -> None:

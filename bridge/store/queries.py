@@ -21,6 +21,7 @@ from sqlalchemy import (
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
 from bridge.store import rows, search
+from bridge.store.conversations import in_front
 from bridge.store.endpoints import DEAD, HELD, PENDING
 from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
@@ -68,6 +69,8 @@ class ArrivalRow:
 class DeliveryRow:
     """A delivery in a list; `due_at` is its next try, or its lease's end while it is leased.
 
+    `behind` is the delivery of its conversation that it waits for, None if it waits for none.
+
     `last_error` is why its last attempt failed, None if it has made none or succeeded.
     """
 
@@ -84,6 +87,7 @@ class DeliveryRow:
     created_at: datetime
     changed_at: datetime
     replay: int  # the replay that ordered it; 0: none
+    behind: int | None
     last_error: str | None
 
 
@@ -152,7 +156,12 @@ _ARRIVAL: Final = select(
 )
 _DELIVERY: Final = select(
     events.c.message_id,
-    *(column for column in deliveries.c if column.name not in {"event_id", "not_before"}),
+    *(
+        column
+        for column in deliveries.c
+        if column.name not in {"event_id", "not_before", "conversation"}
+    ),
+    in_front().label("behind"),
 ).join(events, events.c.id == deliveries.c.event_id)
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
 _STATES: Final = {

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from bridge.errors import BridgeError, NotFound
 from bridge.model import Attempt, Dead, Delivered, DeliveryState, Hold, RetryAt
-from bridge.store import postgres
+from bridge.store import conversations, postgres
 from bridge.store.endpoints import held_endpoints, hold_endpoint, set_failing
 from bridge.store.statements import Statement
 from bridge.store.tables import attempts, deliveries
@@ -38,6 +38,7 @@ _CURRENT: Final = select(
     deliveries.c.due_at,
     deliveries.c.leased_by,
     deliveries.c.not_before,
+    deliveries.c.conversation,
 )
 _CHANGE: Final = Statement(
     update(deliveries)
@@ -48,6 +49,7 @@ _CHANGE: Final = Statement(
         step=bindparam("new_step"),
         due_at=bindparam("new_due_at"),
         not_before=bindparam("new_not_before"),
+        conversation=bindparam("new_conversation"),
         leased_by=null(),
         changed_at=bindparam("now"),
     )
@@ -66,6 +68,7 @@ class _Delivery:
     due_at: datetime
     leased_by: str | None
     not_before: datetime | None
+    conversation: int | None
     changed: bool = False
 
     def leased_as(self, token: str) -> bool:
@@ -75,6 +78,8 @@ class _Delivery:
     def become(self, state: DeliveryState, reason: str | None = None) -> None:
         """Change state and end the lease."""
         self.state, self.reason, self.leased_by, self.changed = state.value, reason, None, True
+        if state is DeliveryState.DELIVERED:
+            self.conversation = None
 
 
 def record_many(
@@ -92,7 +97,19 @@ def record_many(
         if attempt.failing is not None:
             set_failing(connection, attempt.claim.endpoint, now if attempt.failing else None)
     if all(isinstance(attempt.decision, Delivered) for attempt in made):
-        return _record_delivered(connection, made, now)
+        results = _record_delivered(connection, made, now)
+    else:
+        results = _record_all(connection, made, now)
+    conversations.wake_next(
+        connection, [(each.claim.endpoint, each.claim.conversation) for each in made], now
+    )
+    return results
+
+
+def _record_all(
+    connection: Connection, made: Sequence[Attempt], now: datetime
+) -> list[BridgeError | None]:
+    """Record attempts of all kinds, each by what its delivery is now."""
     found = _load(connection, made)
     held = dict(held_endpoints(connection))
     for attempt in made:
@@ -211,6 +228,7 @@ def _change_row(delivery: _Delivery, now: datetime) -> dict[str, object]:
         "new_step": delivery.step,
         "new_due_at": delivery.due_at,
         "new_not_before": delivery.not_before,
+        "new_conversation": delivery.conversation,
         "now": now,
     }
 
@@ -263,6 +281,7 @@ _DELIVERED: Final = Statement(
     .values(
         state=literal_column("'delivered'"),
         reason=null(),
+        conversation=null(),
         leased_by=null(),
         changed_at=bindparam("now"),
     )

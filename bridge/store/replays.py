@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from bridge.errors import NotFound, NotPossible
-from bridge.model import DeliveryState, Event
+from bridge.model import DeliveryState, Event, PlannedDelivery
 from bridge.store import postgres, rows
 from bridge.store.endpoints import held_endpoints
 from bridge.store.retention import UNDELIVERED
@@ -90,6 +90,7 @@ class Replayed:
 
     message_id: str
     event: Event
+    plan: PlannedDelivery
 
 
 def newest_arrival(connection: Connection) -> int:
@@ -179,6 +180,7 @@ def advance(
                     "event_id": each.event.id, "endpoint": replay.endpoint, "state": state,
                     "reason": held, "attempts": 0, "step": 0, "schedule_from": now, "due_at": now,
                     "leased_by": None, "created_at": now, "changed_at": now, "replay": replay.id,
+                    "conversation": each.plan.conversation,
                 }
                 for each in writable
             ],

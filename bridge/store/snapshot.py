@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason
-from bridge.store.endpoints import held_endpoints
+from bridge.store.endpoints import BEHIND, PENDING, held_endpoints
 from bridge.store.outbox import next_due
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
@@ -23,10 +23,12 @@ class Snapshot:
 
     Delivered and filtered ones are not counted: there may be tens of millions, and they are at
     rest. `oldest_due` is when the endpoint's next delivery may be claimed, in the past if it waits.
+    `behind` counts the pending ones that wait behind another one of their conversation.
     """
 
     deliveries: Mapping[tuple[str, DeliveryState], int]
     oldest_due: Mapping[str, datetime]
+    behind: Mapping[str, int]
     quarantine: Mapping[Reason, int]
     held_endpoints: Mapping[str, str]
 
@@ -40,6 +42,15 @@ _OLDEST: Final = Statement(
             deliveries.c.state.in_([literal_column("'pending'"), literal_column("'held'")]),
         )
         .scalar_subquery()
+    )
+)
+
+
+_BEHIND: Final = Statement(
+    select(func.count()).where(
+        deliveries.c.endpoint == bindparam("wanted"),
+        PENDING,
+        deliveries.c.due_at == bindparam("behind", BEHIND, type_=deliveries.c.due_at.type),
     )
 )
 
@@ -67,6 +78,7 @@ def take_snapshot(connection: Connection) -> Snapshot:
     return Snapshot(
         deliveries=open_deliveries,
         oldest_due={each: moment for each, moment in due.items() if moment is not None},
+        behind={each: _BEHIND.select(connection, wanted=each)[0][0] for each in pending},
         quarantine={
             Reason(name): count for (state, name), count in counts.items() if state == quarantined
         },

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection
@@ -14,10 +15,11 @@ from sqlalchemy import Connection
 from bridge import logs
 from bridge.config.settings import StoreSettings
 from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
-from bridge.model import Attempt, Claim, Receipt
+from bridge.model import Attempt, Claim, Order, Receipt
 from bridge.store import outbox, postgres
 from bridge.store.database import Database
 from bridge.store.endpoints import match_config
+from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
 from bridge.store.lease import Lease
 from bridge.store.quota import Quota
@@ -67,6 +69,7 @@ class Store:
         owner: str,
         lease_seconds: float,
         endpoints: Sequence[str],
+        orders: Mapping[str, Order] = MappingProxyType({}),
         clock: Callable[[], datetime],
     ) -> Self:
         """Open, check and migrate the database, and take up what a dead predecessor left.
@@ -74,7 +77,8 @@ class Store:
         `owner` names this process in its leases and must be unique among the bridges that run on
         one database. On SQLite, of which we are then the only daemon, every lease is freed; on
         PostgreSQL those of `owner`, and others when they end. Pending deliveries of endpoints that
-        are not in `endpoints` are held, and released when their endpoint is back.
+        are not in `endpoints` are held, and released when their endpoint is back; `orders` are
+        the endpoints' orders within conversations.
 
         Raises StoreUnusable if the database is newer, damaged, not ours, or in use by another
         daemon (SQLite); StoreFull and StoreUnavailable if it cannot be opened now.
@@ -87,7 +91,7 @@ class Store:
                 with database.begin() as connection:
                     dead = owner if database.file is None else None
                     freed = outbox.free_leases(connection, dead, now)
-                    match_config(connection, endpoints, now)
+                    match_config(connection, endpoints, now, orders)
             except BaseException:
                 database.close()
                 raise
@@ -152,13 +156,27 @@ class Store:
         """
         return await self._writer.submit(IngestWork(item))
 
-    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
+    async def claim(self, endpoint: str, limit: int, order: Order = Order.NONE) -> list[Claim]:
         """Lease up to `limit` due deliveries, those that have been due longest first.
 
-        Each attempt is counted before this returns. No other process is given the same delivery
-        until the lease ends. Below the low-water mark this goes on.
+        With an `order`, at most one of each conversation, and none out of turn: a conversation
+        has one delivery in flight at any time, whoever claims. Each attempt is counted before this
+        returns. No other process is given the same delivery until the lease ends. Below the
+        low-water mark this goes on.
         """
-        return await self._writer.submit(ClaimWork(endpoint, limit))
+        return await self._writer.submit(ClaimWork(endpoint, limit, order))
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Undo claims of which no attempt began: each is due when it was, as the same attempt.
+
+        Don't ask again after StoreUnavailable: it may have been done, and the next claim of a
+        delivery has the same token. The lease ends by itself.
+        """
+
+        def change(connection: Connection) -> int:
+            return give_back(connection, claims, self._owner, self._clock())
+
+        await self.change(change)
 
     async def bring_forward(self, endpoint: str, limit: int) -> int:
         """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
@@ -267,6 +285,8 @@ class Store:
             lease = Lease(self._owner, now, now + self._lease)
             if ingests or changes:
                 postgres.lock_ingest(connection)  # before any other lock
+            if any(work.ordered for work in works):
+                postgres.lock_order(connection)
             # First what was done, since it may hold an endpoint; then what is new; then what is
             # to do, which sees both.
             if records:
@@ -281,7 +301,9 @@ class Store:
                 change.result = change.change(connection)
             for work in works:
                 if isinstance(work, ClaimWork):
-                    work.result = outbox.claim(connection, work.endpoint, work.limit, lease)
+                    work.result = outbox.claim(
+                        connection, work.endpoint, work.limit, lease, work.order
+                    )
             if any(isinstance(work, ProbeWork) for work in works):
                 outbox.beat(connection, self._owner, now)
 

@@ -163,6 +163,8 @@ deliveries: Final = Table(
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
     Column("replay", Integer, nullable=False, server_default=text("0")),  # 0: of the message itself
+    # Of its sender and recipient, where the endpoint has an order, until it is delivered.
+    Column("conversation", BigInteger),
     Index("deliveries_event", "event_id", "endpoint", "replay", unique=True),
     Index(
         "deliveries_due",
@@ -186,6 +188,21 @@ deliveries: Final = Table(
         "id",
         sqlite_where=text("state IN ('pending', 'held')"),
         postgresql_where=text("state IN ('pending', 'held')"),
+    ),
+    Index(
+        "deliveries_conversation",
+        "endpoint",
+        "conversation",
+        "id",
+        sqlite_where=text("conversation IS NOT NULL AND state IN ('pending', 'held')"),
+        postgresql_where=text("conversation IS NOT NULL AND state IN ('pending', 'held')"),
+    ),
+    Index(
+        "deliveries_in_flight",
+        "endpoint",
+        "conversation",
+        sqlite_where=text("conversation IS NOT NULL AND leased_by IS NOT NULL"),
+        postgresql_where=text("conversation IS NOT NULL AND leased_by IS NOT NULL"),
     ),
     # What a dead process left, found at the start without reading all that waits.
     Index(
@@ -264,6 +281,7 @@ endpoints: Final = Table(
     Column("held_at", Instant),
     Column("held_by", SafeText),  # operator or endpoint
     Column("failing_since", Instant),  # whether or not it is held
+    Column("conversation_order", SafeText),  # as configured at the last start or reload
 )
 
 # How far each folder of each mailbox has been read, and which bridge reads it.

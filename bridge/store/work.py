@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from bridge.model import Attempt, Claim, Reason, Receipt, Unreadable
+from bridge.model import Attempt, Claim, Order, Reason, Receipt, Unreadable
 from bridge.store.ingest import Ingest
 from bridge.store.writer import Work
 
@@ -22,6 +22,12 @@ class IngestWork(Work[Receipt]):
 
     def __init__(self, item: Ingest) -> None:
         self.item = item
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a delivery of it has an order."""
+        planned = (plan for each in self.item.messages for plan in each.deliveries)
+        return any(plan.order is not Order.NONE for plan in planned)
 
     @property
     def size(self) -> int:
@@ -52,15 +58,26 @@ class RecordWork(Work[None]):
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
 
+    @property
+    def ordered(self) -> bool:
+        """Whether its delivery has an order."""
+        return self.attempt.claim.conversation is not None
+
 
 class ClaimWork(Work[list[Claim]]):
     """A lane that asks for deliveries."""
 
-    __slots__ = ("endpoint", "limit")
+    __slots__ = ("endpoint", "limit", "order")
 
-    def __init__(self, endpoint: str, limit: int) -> None:
+    def __init__(self, endpoint: str, limit: int, order: Order) -> None:
         self.endpoint = endpoint
         self.limit = limit
+        self.order = order
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the endpoint has an order."""
+        return self.order is not Order.NONE
 
 
 class ProbeWork(Work[None]):
@@ -79,3 +96,8 @@ class ChangeWork(Work[T]):
 
     def __init__(self, change: Callable[[Connection], T]) -> None:
         self.change = change
+
+    @property
+    def ordered(self) -> bool:
+        """It may touch any delivery."""
+        return True

@@ -45,6 +45,11 @@ class Work(Generic[T]):
         """How many bytes this adds to a transaction, roughly."""
         return 0
 
+    @property
+    def ordered(self) -> bool:
+        """Whether it may touch deliveries that have an order within their conversation."""
+        return False
+
     def fall_back(self, error: Exception) -> bool:
         """Turn into something else to commit after the database refused this; False: nothing."""
         return False

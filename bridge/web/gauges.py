@@ -64,14 +64,18 @@ class Gauges:
     def _show(self, snapshot: Snapshot, now: datetime) -> None:
         # Cleared first, so that series that left the store leave the page too.
         metrics.DELIVERIES.clear()
+        metrics.DELIVERIES_BEHIND.clear()
         metrics.OLDEST_DUE_SECONDS.clear()
         metrics.QUARANTINED.clear()
         for endpoint in self._endpoints:
             for state in _OPEN_STATES:
                 metrics.DELIVERIES.labels(endpoint, state.value).set(0)
+            metrics.DELIVERIES_BEHIND.labels(endpoint).set(0)
             metrics.OLDEST_DUE_SECONDS.labels(endpoint).set(0)
         for (endpoint, state), count in snapshot.deliveries.items():
             metrics.DELIVERIES.labels(endpoint, state.value).set(count)
+        for endpoint, count in snapshot.behind.items():
+            metrics.DELIVERIES_BEHIND.labels(endpoint).set(count)
         for endpoint, due in snapshot.oldest_due.items():
             waited = max(0.0, (now - due).total_seconds())
             metrics.OLDEST_DUE_SECONDS.labels(endpoint).set(waited)

@@ -27,8 +27,9 @@ import bridge.app
 import bridge.store.migrations  # noqa: F401 - imported once, for all lives
 from bridge.__main__ import main
 from bridge.config.imap import Afterwards
+from bridge.delivery.lane import Lane
 from bridge.delivery.transport import EndpointTransport
-from bridge.model import Attempt, Cursor
+from bridge.model import Attempt, Claim, Cursor
 from bridge.sources.imap import sync
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.smtp.session import SmtpSession
@@ -151,6 +152,32 @@ def _at_record(_when: str, _: _Ingests) -> None:
     _wrap(Store, "record", wrapped)
 
 
+def _at_claim(_when: str, _: _Ingests) -> None:
+    _die_with_claims(given_back=False)
+
+
+def _at_give_back(_when: str, _: _Ingests) -> None:
+    _die_with_claims(given_back=True)
+
+
+def _die_with_claims(*, given_back: bool) -> None:
+    """Die when what no lane had a slot for is leased to us, or is no longer."""
+
+    def wrapped(real: Any) -> Any:
+        async def claim(store: Store, *args: Any) -> list[Claim]:
+            claims: list[Claim] = await real(store, *args)
+            if any(each.attempt == 1 for each in claims):
+                if given_back:
+                    await store.give_back(claims)
+                _die()
+            return claims
+
+        return claim
+
+    _wrap(Store, "claim", wrapped)
+    _wrap(Lane, "reserve", lambda _: lambda _lane: False)
+
+
 def _at_action(when: str, _: _Ingests) -> None:
     def wrapped(real: Any) -> Any:
         async def carry_out(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> bool:
@@ -186,6 +213,8 @@ _POINTS: Final[dict[str, Callable[[str, _Ingests], None]]] = {
     "250": _at_250,
     "post": _at_post,
     "record": _at_record,
+    "claim": _at_claim,
+    "give back": _at_give_back,
     "action": _at_action,
     "cursor": _at_cursor,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -322,3 +323,21 @@ def test_check_shows_the_format(smsbridge: Smsbridge, config: Path) -> None:
     ran = smsbridge("check", "-c", config)
     assert ran.code == 1
     assert "endpoints.old.format: 'agil' is not a format, did you mean 'agile'?" in ran.err
+
+
+def test_check_shows_the_posts(smsbridge: Smsbridge, config: Path) -> None:
+    """Where they come in, and of which providers; tokens beyond this machine in clear are told."""
+    posts = (
+        '[posts]\nlisten = ["0.0.0.0:8081"]\npublic_url = "https://sms.example.com"\n'
+        "[[providers]]\nname = 'url_networks'\npost = { token = '0123456789abcdef' }\n"
+    )
+    config.write_text(f"{config.read_text()}\n{posts}")
+    shown = smsbridge("check", "-c", config).out
+    assert re.search(r"^posts.listen +0\.0\.0\.0:8081$", shown, re.MULTILINE)
+    assert re.search(r"^posts.public_url +https://sms.example.com$", shown, re.MULTILINE)
+    (row,) = (line for line in shown.splitlines() if line.startswith("url_networks"))
+    assert row.split()[-1] == "yes"
+    warned = "posts.listen is beyond this machine: tokens and texts can be read on the way"
+    assert warned in shown
+    config.write_text(config.read_text().replace("0.0.0.0", "127.0.0.1"))
+    assert warned not in smsbridge("check", "-c", config).out

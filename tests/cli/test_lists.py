@@ -173,6 +173,28 @@ def test_deliveries_show_their_last_error(smsbridge: Smsbridge, filled: Filled) 
     assert error() is None
 
 
+def test_what_waits_behind_another_delivery_says_so(smsbridge: Smsbridge, config: Path) -> None:
+    """In lists, beside its message, alone and summed up for the endpoint."""
+    config.write_text(
+        config.read_text().replace('name = "crm"', 'name = "crm"\norder = "conversation"')
+    )
+    store(config, mail("1"))
+    second = store(config, mail("2", "and this")).message_id
+    assert second is not None
+    listed = smsbridge("deliveries", "list", "--endpoint", "crm", "-c", config, "--json").document
+    assert [(each["behind"], each["next_at"] is None) for each in listed] == [
+        (listed[1]["id"], True),
+        (None, False),
+    ]
+    behind = f"waits behind delivery {listed[1]['id']}"
+    for words in (("deliveries", "list"), ("messages", "show", second)):
+        assert behind in smsbridge(*words, "-c", config).out
+    alone = smsbridge("deliveries", "show", str(listed[0]["id"]), "-c", config)
+    assert ["behind", str(listed[1]["id"])] in [line.split() for line in alone.out.splitlines()]
+    endpoints = smsbridge("endpoints", "list", "-c", config, "--json").document
+    assert [(each["pending"], each["behind"]) for each in endpoints] == [(2, 1), (0, 0)]
+
+
 def test_reparse_ends_in_totals(smsbridge: Smsbridge, filled: Filled) -> None:
     """After the list of what was parsed again stands how many became what."""
     ran = smsbridge("quarantine", "reparse", "--all", "-c", filled.config)

@@ -249,6 +249,10 @@ BAD = [
         "line 1: endpoints.crm: set secret, or secrets = [new, old] while rotating, and not both",
     ),
     (
+        ENDPOINT + 'behind = "pass"\n',
+        'line 1: endpoints.crm: behind has no effect without order = "conversation"',
+    ),
+    (
         ENDPOINT.replace('"whsec_x"', '{ env = "SMSBRIDGE_TEST_UNSET" }'),
         "line 4: endpoints.crm.secret: environment variable 'SMSBRIDGE_TEST_UNSET' is not set",
     ),

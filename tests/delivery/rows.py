@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from bridge.errors import StoreUnavailable
-from bridge.model import Attempt, Claim, DeliveryState, Event, Hold, RetryAt
+from bridge.model import Attempt, Claim, DeliveryState, Event, Hold, Order, RetryAt
 from tests.patience import PATIENCE
 
 START = datetime(2026, 4, 8, 12, 0, tzinfo=UTC)
@@ -43,6 +43,9 @@ class Rows:
     bug: bool = False
     blind: bool = False  # claim finds nothing of what next_due sees
     slow: asyncio.Event | None = None  # what a record waits for
+    claim_seconds: float = 0.0  # how long a claim takes
+    given_back: list[Claim] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)  # endpoints
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def add(self, endpoint: str = "crm", *, leased: bool = False) -> Claim:
@@ -58,9 +61,10 @@ class Rows:
         """Tell the states of an endpoint's deliveries."""
         return [row.state for row in self.rows.values() if row.claim.endpoint == endpoint]
 
-    async def claim(self, endpoint: str, limit: int) -> list[Claim]:
+    async def claim(self, endpoint: str, limit: int, order: Order = Order.NONE) -> list[Claim]:
         """Lease what is due."""
         self.claim_calls += 1
+        await asyncio.sleep(self.claim_seconds)
         await self._commit()
         if self.blind:
             return []
@@ -79,6 +83,18 @@ class Rows:
                 old.lease,
             )
         return [row.claim for row in taken]
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Undo claims."""
+        await self._commit()
+        for claim in claims:
+            row = self.rows[claim.delivery_id]
+            assert row.leased
+            assert row.claim is claim
+            row.leased = False
+            row.state = DeliveryState.HELD if claim.endpoint in self.held else row.state
+            row.claim = replace(claim, attempt=claim.attempt - 1)
+            self.given_back.append(claim)
 
     async def next_due(self, endpoint: str) -> datetime | None:
         """Tell the earliest."""
@@ -117,6 +133,7 @@ class Rows:
                     old.lease,
                 )
             case Hold(whole_endpoint=True):
+                self.held.add(attempt.claim.endpoint)
                 for other in self._pending(attempt.claim.endpoint):
                     other.state = DeliveryState.HELD
             case _:

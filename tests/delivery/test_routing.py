@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from bridge.config.endpoints import EndpointSettings
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.routing import is_national, number_key, unwanted
+from bridge.delivery.routing import conversation_key, is_national, number_key, unwanted
 from bridge.errors import ConfigError
-from bridge.model import RawFields, SmsMessage
+from bridge.model import Order, RawFields, SmsMessage
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
+from tests.store.making import identity, planned_message
 
 
 def _message(recipient: str = "+393331234333", raw: str | None = None) -> SmsMessage:
@@ -78,6 +80,41 @@ def test_number_without_a_country_code_is_told(number: str, national: bool) -> N
 def test_filter_ignores_the_case_of_an_id() -> None:
     """An alphanumeric recipient is the same in either case."""
     assert unwanted(_message("News"), providers=(), recipients=[number_key("NEWS")]) is None
+
+
+def test_a_conversation_is_who_writes_to_whom() -> None:
+    """A number's dress does not matter, the direction does, and it is the same in every process."""
+    key = conversation_key(_message())
+    assert conversation_key(_message("0039 333 1234333")) == key == -7752008563555614078
+    assert conversation_key(_message("+393331234334")) != key
+    there_and_back = {
+        conversation_key(replace(_message(recipient), sender=sender))
+        for sender, recipient in (("1", "23"), ("12", "3"), ("23", "1"), ("\udc80", ""))
+    }
+    assert len(there_and_back) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "order"),
+    [
+        ({}, Order.NONE),
+        ({"order": "none"}, Order.NONE),
+        ({"order": "conversation"}, Order.BLOCK),
+        ({"order": "conversation", "behind": "block"}, Order.BLOCK),
+        ({"order": "conversation", "behind": "pass"}, Order.OVERTAKE),
+    ],
+)
+def test_an_order_is_planned_with_each_delivery(settings: dict[str, object], order: Order) -> None:
+    """With the conversation, which endpoints without an order don't need."""
+    known = EndpointSettings(
+        name="crm", url="http://127.0.0.1/", secret=generate_secret(), **settings
+    )
+    endpoint = Endpoint.from_settings(0, known, DeliverySettings())
+    message = planned_message(identity()).message
+    planned = endpoint.plan(message, lambda: True)
+    assert (endpoint.order, planned.order) == (order, order)
+    expected = None if order is Order.NONE else conversation_key(message.sms)
+    assert planned.conversation == expected
 
 
 def test_settings_become_an_endpoint() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from alembic import command
 from alembic.config import Config
@@ -30,6 +31,7 @@ from bridge.model import (
     Identity,
     Ignored,
     Message,
+    Order,
     Origin,
     Outcome,
     PlannedDelivery,
@@ -72,12 +74,14 @@ async def opened(
     clock: Clock | None = None,
     owner: str = "us",
     endpoints: Sequence[str] = ("crm", "erp"),
+    orders: Mapping[str, Order] = MappingProxyType({}),
 ) -> AsyncIterator[Store]:
     store = await Store.open(
         settings,
         owner=owner,
         lease_seconds=LEASE,
         endpoints=endpoints,
+        orders=orders,
         clock=clock or Clock(),
     )
     try:

@@ -125,6 +125,9 @@ TAMPERED = {
         "UPDATE deliveries SET replay = 7",
         "UPDATE events SET planned = 0",
     ],
+    "whatever waits behind another delivery has one in front": [
+        "UPDATE deliveries SET due_at = 253370764800000000 WHERE endpoint = 'erp'"
+    ],
     "every delivery has its event": [f"DELETE FROM events WHERE id = {ANY.format('events')}"],
     "every delivery is in a known state": [
         f"UPDATE deliveries SET state = 'lost' WHERE id = {DELIVERED}"

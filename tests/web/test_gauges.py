@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bridge import metrics
-from bridge.model import DeliveryState, EndpointState, RetryAt
+from bridge.model import DeliveryState, EndpointState, Order, RetryAt
 from bridge.store import hold_endpoint
 from bridge.web import Gauges
 from tests.store.making import (
@@ -46,6 +47,22 @@ async def test_what_waits_for_a_retry_or_is_held_is_undelivered(tmp_path: Path) 
         assert value("OLDEST_UNDELIVERED_SECONDS", "crm") == 700
         assert value("OLDEST_UNDELIVERED_SECONDS", "erp") == 700
         assert value("DELIVERIES", "erp", DeliveryState.HELD.value) == 1
+
+
+async def test_what_waits_behind_another_delivery_is_counted(tmp_path: Path) -> None:
+    """It is not due either, and its age counts as undelivered."""
+    clock = Clock()
+    async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=clock) as store:
+        gauges = Gauges(store, ["crm"], clock)
+        for name in "abc":
+            planned = replace(plan("crm", claimed=True)[0], order=Order.BLOCK, conversation=7)
+            await store.ingest(sms(identity(name, email=name), (planned,)))
+        clock.forward(30)
+        await gauges.refresh()
+        assert value("DELIVERIES_BEHIND", "crm") == 2
+        assert value("DELIVERIES", "crm", DeliveryState.PENDING.value) == 3
+        assert value("OLDEST_DUE_SECONDS", "crm") == 0
+        assert value("OLDEST_UNDELIVERED_SECONDS", "crm") == 30
 
 
 async def test_an_endpoint_is_in_one_state(tmp_path: Path) -> None:

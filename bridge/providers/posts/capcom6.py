@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bridge import posts
-from bridge.model import Ignored, Post, Reason, Trust, Unreadable
+from bridge.model import Post, Reason, Trust, Unreadable
 from bridge.providers.formats import read_formats
 from bridge.providers.posts.base import Context, Fields, Posts, Read, fresh, hex_hmac, message
-from bridge.providers.posts.mobile_api_connect import texts
+from bridge.providers.posts.mobile_api_connect import another_event, texts
 
 # `messageId` is a hash of the content and not unique, so it is no id; the event's `id` is.
 _FIELDS: Final = Fields(
@@ -32,14 +32,17 @@ def build(context: Context) -> Posts:
 
     def read(post: Post, at: datetime) -> Read:
         found = posts.document(post)
-        payload = found.get("payload") if isinstance(found, dict) else None
-        if not isinstance(found, dict) or not isinstance(payload, dict):
+        if not isinstance(found, dict):
+            return Unreadable(Reason.UNREADABLE, "the body is no JSON object", context.name)
+        other = another_event(found, "event", "sms:received", context.name)
+        if other is not None:
+            return other
+        payload = found.get("payload")
+        if not isinstance(payload, dict):
             return Unreadable(Reason.UNREADABLE, "the body has no payload", context.name)
-        if found.get("event") != "sms:received":
-            return Ignored("another event than sms:received", context.name)
         values = texts(payload)
         values.setdefault("sender", values.get("phoneNumber", ""))  # its old name
-        values["id"] = str(found.get("id", ""))
+        values["id"] = texts(found).get("id", "")
         return message(context, values, _FIELDS, at)
 
     return Posts(context.name, verify, read, fields=_FIELDS.named)

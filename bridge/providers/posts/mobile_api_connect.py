@@ -34,11 +34,22 @@ def build(context: Context) -> Posts:
         found = posts.document(post)
         if not isinstance(found, dict):
             return Unreadable(Reason.UNREADABLE, "the body is no JSON object", context.name)
-        if found.get("event") != "message.received":
-            return Ignored("another event than message.received", context.name)
-        return message(context, texts(found), _FIELDS, at)
+        other = another_event(found, "event", "message.received", context.name)
+        return other or message(context, texts(found), _FIELDS, at)
 
     return Posts(context.name, verify, read, fields=_FIELDS.named)
+
+
+def another_event(
+    found: dict[str, object], key: str, wanted: str, name: str
+) -> Ignored | Unreadable | None:
+    """Return what a post of another event is, or None; one that doesn't say may be an SMS."""
+    kind = found.get(key)
+    if kind == wanted:
+        return None
+    if not isinstance(kind, str) or not kind:
+        return Unreadable(Reason.UNREADABLE, f"{key} is missing: it may be {wanted}", name)
+    return Ignored(f"another event than {wanted}", name)
 
 
 def texts(found: dict[str, object]) -> dict[str, str]:

@@ -7,10 +7,10 @@ from typing import Final
 
 from bridge import posts
 from bridge.errors import ConfigError, SigningError
-from bridge.model import SMS_RECEIVED, Ignored, Post, Reason, Trust, Unreadable
+from bridge.model import SMS_RECEIVED, Post, Reason, Trust, Unreadable
 from bridge.providers.formats import read_formats
 from bridge.providers.posts.base import Context, Fields, Posts, Read, fresh, matches, message
-from bridge.providers.posts.mobile_api_connect import texts
+from bridge.providers.posts.mobile_api_connect import another_event, texts
 from bridge.signing import standard_webhooks
 
 _FIELDS: Final = Fields("from", "to", "body", "received_at", "id", read_formats(["iso8601"], UTC))
@@ -40,11 +40,14 @@ def build(context: Context) -> Posts:
 
     def read(post: Post, at: datetime) -> Read:
         found = posts.document(post)
-        data = found.get("data") if isinstance(found, dict) else None
-        if not isinstance(found, dict) or not isinstance(data, dict):
-            return Unreadable(Reason.UNREADABLE, "the body is no event with data", context.name)
-        if found.get("type") != SMS_RECEIVED:
-            return Ignored(f"another event than {SMS_RECEIVED}", context.name)
+        if not isinstance(found, dict):
+            return Unreadable(Reason.UNREADABLE, "the body is no JSON object", context.name)
+        other = another_event(found, "type", SMS_RECEIVED, context.name)
+        if other is not None:
+            return other
+        data = found.get("data")
+        if not isinstance(data, dict):
+            return Unreadable(Reason.UNREADABLE, "the body has no data", context.name)
         return message(context, texts(data), _FIELDS, at)
 
     return Posts(context.name, verify, read, fields=_FIELDS.named)

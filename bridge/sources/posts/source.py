@@ -28,7 +28,7 @@ log = logs.logger("posts")
 
 _MEMORY: Final = 32 * 1024**2  # bytes of posts that are being read and stored
 # Of a request line: some providers send GET, where a letter of an SMS takes up to nine characters.
-_LINE: Final = 64 * 1024
+_LINE: Final = 32 * 1024
 # Compared with where there is no provider of that name, so that it takes as long.
 _NO_TOKENS: Final = ("-" * 32,)
 _CONTENT_TYPES: Final = frozenset({*CONTENT_TYPES, ""})
@@ -154,7 +154,7 @@ class PostSource:
             except web.HTTPRequestEntityTooLarge:
                 return refuse(413)
             whole = _post(request, provider.name, body)
-            if posts.content_type(whole) not in _CONTENT_TYPES:
+            if not _is_read(posts.content_type(whole)):
                 return refuse(415)
             now = self._clock()
             post = provider.stored(whole)
@@ -190,7 +190,8 @@ class PostSource:
         """Return the client's address, behind the proxies that the config names."""
         transport = request.transport
         peer = peer_address(transport.get_extra_info("peername")) if transport else None
-        hops = request.headers.get("X-Forwarded-For", "").split(",")
+        # Each proxy adds at the end: to the header, or a header of its own.
+        hops = ",".join(request.headers.getall("X-Forwarded-For", [""])).split(",")
         while peer is not None and _within(peer, self._settings.proxies) and hops:
             found = _address(hops.pop().strip())
             if found is None:
@@ -212,6 +213,10 @@ def _post(request: web.Request, provider: str, body: bytes) -> Post:
     query = request.rel_url.raw_query_string
     headers = posts.lower_case(request.headers.items())
     return Post(request.method, posts.PREFIX + provider, query, headers, body)
+
+
+def _is_read(content_type: str) -> bool:
+    return content_type in _CONTENT_TYPES or content_type.endswith("+json")
 
 
 def _client(request: web.Request, peer: str | None) -> Client:

@@ -122,6 +122,8 @@ class SmtpSession(SmtpConnection):
             # A browser can be made to send us SMTP commands in the body of a POST.
             self._shared.log.warning("smtp.http", peer=self.peer)
             return "421 4.7.0 This is not a web server"
+        if name == "BDAT":  # what follows is a mail's text, and no line of it may be obeyed
+            return "502 5.5.1 CHUNKING is not offered: use DATA"
         if self._commands > MAX_COMMANDS or self._mistakes >= MAX_MISTAKES:
             self._shared.log.warning(
                 "smtp.too_many_commands", peer=self.peer, mistakes=self._mistakes

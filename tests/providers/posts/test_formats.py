@@ -217,6 +217,49 @@ def test_what_the_json_formats_read() -> None:
     assert (chained.provider_message_id, chained.body) == ("msg_01", "ciao")
 
 
+@pytest.mark.parametrize("nothing", [None, False, [], {}, "", " "])
+def test_an_id_that_is_none_is_none(nothing: object) -> None:
+    """Else all SMS would have the same id, and all but the first would be taken for repeats."""
+    empty = {**CAPCOM, "id": nothing}
+    assert (
+        read(built("capcom6", secrets=[SECRET]), document("capcom6", empty)).provider_message_id
+        is None
+    )
+    event = {**EVENT, "data": {**EVENT["data"], "id": nothing}}  # type: ignore[dict-item]
+    ours = read(built("standard_webhooks", secrets=[WHSEC]), document("standard_webhooks", event))
+    assert ours.provider_message_id is None
+
+
+@pytest.mark.parametrize("kind", [None, 7, {}, ""])
+@pytest.mark.parametrize(
+    ("name", "post", "key"),
+    [
+        ("mobile_api_connect", MAC, "event"),
+        ("capcom6", CAPCOM, "event"),
+        ("standard_webhooks", EVENT, "type"),
+    ],
+)
+def test_a_post_without_its_kind_of_event_may_be_an_sms(
+    name: str, post: dict[str, object], key: str, kind: object
+) -> None:
+    """So it is kept to be looked at, and not ignored."""
+    secret = WHSEC if name == "standard_webhooks" else SECRET
+    for value in ({**post, key: kind}, {each: post[each] for each in post if each != key}):
+        found = built(name, secrets=[secret]).read(document(name, value), NOW)
+        assert isinstance(found, Unreadable)
+        assert key in found.detail
+
+
+@pytest.mark.parametrize("event", ["system:ping", "app:started", "sms:sent", "mms:received"])
+def test_other_events_need_no_payload(event: str) -> None:
+    """capcom6's app sends what is no SMS to the same URL, in whatever form."""
+    for payload in ({}, None, {"payload": None}, {"payload": {}}):
+        value = {"event": event, **(payload or {})}
+        assert isinstance(
+            built("capcom6", secrets=[SECRET]).read(document("capcom6", value), NOW), Ignored
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "more", "says"),
     [

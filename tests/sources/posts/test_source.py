@@ -138,6 +138,8 @@ async def test_what_is_wrong_is_refused_and_not_stored(tmp_path: Path) -> None:
                 yield b"x" * 1000
 
         assert (await line.client.post(agile, content=chunks())).status_code == 413
+        cloud = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+        assert (await line.client.post(twilio, content=b"{}", headers=cloud)).status_code == 401
         image = await line.client.post(agile, content=b"x", headers={"Content-Type": "image/png"})
         assert image.status_code == 415
         for address in (twilio, f"/in/twilio/{OLD}"):
@@ -173,6 +175,7 @@ async def test_authentic_and_unreadable_is_quarantine_and_acknowledged(tmp_path:
         assert await line.arrivals() == [("http", "quarantine")]
         shown = await operations.show_arrival(line.store, 1)
         assert "date_time" in str(shown["detail"])
+        assert shown["peer"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("locked"), StoreFull("full"), ValueError("x")])
@@ -294,7 +297,10 @@ async def test_the_peer_behind_a_proxy_is_the_forwarded_one(tmp_path: Path) -> N
     async with running(settings(tmp_path, PROVIDERS), note) as line:
         for value in ("203.0.113.9", "198.51.100.1, 203.0.113.9", "nonsense", ""):
             await line.post(f"/in/agile/{TOKEN}", AGILE, headers={"X-Forwarded-For": value})
-    assert seen == ["203.0.113.9", "203.0.113.9", "127.0.0.1", "127.0.0.1"]
+        # HAProxy doesn't append to the caller's header, it adds its own below.
+        twice = [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-For", "203.0.113.9")]
+        await line.post(f"/in/agile/{TOKEN}", AGILE, headers=twice)
+    assert seen == ["203.0.113.9", "203.0.113.9", "127.0.0.1", "127.0.0.1", "203.0.113.9"]
 
 
 def test_a_mail_that_begins_like_a_post_is_no_post(tmp_path: Path) -> None:

@@ -407,3 +407,25 @@ async def test_aiosmtpd_sees_only_what_it_may_call(start: Start) -> None:
     """It reads every attribute that it sees, for each connection; on one Python that raises."""
     source = await start()
     assert [name for name, _ in inspect.getmembers(source._shared)] == ["handle_RCPT"]
+
+
+async def test_a_chunk_ends_the_session(start: Start, connect: Connect, taken: Taken) -> None:
+    """CHUNKING is not offered; a mail's text behind BDAT is no command, whatever it says."""
+    source = await start()
+    peer = await connect(source)
+    await peer.greet()
+    chunk = b"MAIL FROM:<x@y.example>\r\nRCPT TO:<sms@bridge.example>\r\nDATA\r\n" + MAIL + b".\r\n"
+    await peer.send(b"BDAT %d LAST\r\n" % len(chunk) + chunk)
+    assert await peer.reply() == "502 5.5.1 CHUNKING is not offered: use DATA"
+    assert await peer.rest() == b""
+    assert taken.arrivals == []
+
+
+async def test_reports_are_not_promised(start: Start, connect: Connect, taken: Taken) -> None:
+    """DSN is not offered, so the relay in front says itself what became of the mail."""
+    source = await start()
+    peer = await connect(source)
+    await peer.greet()
+    assert (await peer.ask(b"MAIL FROM:<a@b.example> RET=HDRS ENVID=1"))[:3] == "555"
+    assert await peer.codes(b"MAIL FROM:<a@b.example>") == ["250"]
+    assert (await peer.ask(b"RCPT TO:<sms@bridge.example> NOTIFY=SUCCESS"))[:3] == "555"

@@ -1,0 +1,48 @@
+"""What an attempt tells: one line in the log, and its metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bridge import logs, metrics
+from bridge.model import Claim, Dead, Decision, Delivered, Hold, Outcome, RetryAt
+
+log = logs.logger("delivery")
+
+_RESULTS: Final[dict[type[Decision], str]] = {
+    Delivered: "delivered",
+    RetryAt: "retry",
+    Hold: "held",
+    Dead: "dead",
+}
+
+
+class AttemptReport:
+    """Reports the attempts of one endpoint."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._counters = {
+            result: metrics.ATTEMPTS.labels(endpoint, result) for result in _RESULTS.values()
+        }
+        self._seconds = metrics.ATTEMPT_SECONDS.labels(endpoint)
+
+    def write(self, claim: Claim, outcome: Outcome, decision: Decision) -> None:
+        """Count and log an attempt that has ended."""
+        result = _RESULTS[type(decision)]
+        self._counters[result].inc()
+        self._seconds.observe(outcome.duration)
+        write = log.info if isinstance(decision, Delivered) else log.warning
+        write(
+            "delivery.attempt",
+            delivery=claim.delivery_id,
+            webhook_id=claim.event.id,
+            endpoint=self._endpoint,
+            attempt=claim.attempt,
+            result=result,
+            status=outcome.status,
+            error=outcome.error,
+            detail=outcome.detail or None,
+            ms=round(outcome.duration * 1000, 1),
+            next_at=decision.at if isinstance(decision, RetryAt) else None,
+        )
