@@ -37,6 +37,7 @@ MAX_LINE: Final = 8 * 1024
 MAX_HEADERS: Final = 64
 MAX_INTERIM: Final = 16  # 1xx answers before the final one; nobody sends more than one or two
 DNS_SECONDS: Final = 10
+_HEAD_END: Final = b"\r\n\r\n"
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout()  # an attempt has one deadline over all of it
 
 
@@ -230,6 +231,19 @@ class _Protocol(AiohttpProtocol):
             message, payload = await self.read()
             if not _is_interim(message):
                 return message, payload
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes as they come.
+
+        A head is parsed alone. Else a receiver that sends more than its answer said, because it
+        counts characters for bytes or says something with a 204, would have its whole answer
+        refused, or not, by how the network cuts it.
+        """
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        if len(_HEAD_END) <= end < len(data):
+            super().data_received(data[:end])
+            data = data[end:]
+        super().data_received(data)
 
     def feed_data(
         self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0

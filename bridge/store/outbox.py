@@ -187,7 +187,9 @@ def free_leases(connection: Connection, owner: str | None, now: datetime) -> int
     Those of held endpoints become held: the hold left them to a process that won't record them.
     Only for leases whose owner is known to be dead.
     """
-    postgres.lock_holds(connection, change=True)  # as match_config, which follows, needs it
+    # Both before any row's lock, as match_config, which follows, needs them.
+    postgres.lock_order(connection)
+    postgres.lock_holds(connection, change=True)
     whose = ~UNLEASED if owner is None else deliveries.c.leased_by == owner
     held = 0
     for endpoint, reason in held_endpoints(connection).items():

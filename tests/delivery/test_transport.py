@@ -20,7 +20,7 @@ from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.transport import open_transport
 from bridge.model import Claim, Event
 from tests.certificates import self_signed
-from tests.delivery.servers import Request, receiver, says
+from tests.delivery.servers import Request, receiver, says, sends
 from tests.patience import PATIENCE
 
 Make = Callable[..., Endpoint]
@@ -65,6 +65,30 @@ async def test_an_answer_too_many_is_not_the_next_requests(
             second = await attempt(transport, endpoint, claim_of(2), now)
         assert [first.status, second.status] == [200, 503]
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (200, b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ngrazie \xc3\xa8"),
+        (200, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nok"),
+        (200, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok\n"),
+        (204, b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok"),
+        (204, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (503, b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nbusy"),
+    ],
+)
+async def test_more_than_the_answer_said_changes_nothing(
+    status: int, answer: bytes, endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """A receiver that counts characters for bytes has got the message; its connection is ended."""
+    async with receiver(sends(answer)) as server:
+        endpoint = endpoint_at(server.url)
+        async with open_transport(endpoint, tls) as transport:
+            for number in (1, 2):
+                outcome = await attempt(transport, endpoint, claim_of(number), now)
+                assert (outcome.status, outcome.error) == (status, None)
+        assert (len(server.requests), server.connections) == (2, 2)
 
 
 async def test_an_answer_before_the_request_delivers_nothing(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
@@ -349,6 +349,28 @@ async def test_what_a_dead_daemon_had_leased_to_a_held_endpoint_is_held(
             assert resume_endpoint(connection, "crm", clock.now) == 2
         assert {each.attempt for each in await store.claim("crm", 2)} == {2}
     assert audited(settings).ok
+
+
+async def test_a_start_takes_its_locks_in_the_common_order(postgres, clock: Clock) -> None:
+    """A bridge that starts can't block one that records, which has the order's lock first."""
+    taken: list[int] = []
+
+    def note(_connection, _cursor, statement: str, parameters, *_: object) -> None:
+        if "pg_advisory_xact_lock" in statement:
+            taken.append(parameters["key"])
+
+    settings = StoreSettings(url=postgres.create_database())
+    async with opened(settings, clock=clock):
+        pass
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        async with opened(settings, clock=clock):
+            pass
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    order = next(key for key in taken if key & 0xFFFF == 4)
+    holds = next(key for key in taken if key & 0xFFFF == 3)
+    assert taken.index(order) < taken.index(holds)
 
 
 async def test_a_lease_that_ends_while_its_endpoint_is_held_is_held(
