@@ -72,7 +72,7 @@ def _reader(
     name: str, zone: tzinfo | None, months: Sequence[str], zones: Mapping[str, timedelta]
 ) -> ReadNear:
     if name in _EPOCHS:
-        return _EPOCHS[name](zone or UTC)
+        return _EPOCHS[name](zone)
     parse = _PARSERS.get(name) or _strptime(name, zone or UTC, months, zones)
 
     def read(written: str, near: datetime | None = None) -> Moment | None:
@@ -166,12 +166,12 @@ def _shown(offset: timedelta) -> str:
     return f"{'-' if offset < timedelta(0) else '+'}{minutes // 60:02}{minutes % 60:02}"
 
 
-def _epoch(zone: tzinfo) -> ReadNear:
+def _epoch(zone: tzinfo | None) -> ReadNear:
     seconds = epoch(zone)
     return lambda written, near=None: seconds(written)
 
 
-def _epoch_ms(zone: tzinfo) -> ReadNear:
+def _epoch_ms(zone: tzinfo | None) -> ReadNear:
     seconds = epoch(zone)
 
     def read(written: str, near: datetime | None = None) -> Moment | None:

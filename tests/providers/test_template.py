@@ -207,6 +207,7 @@ def test_times(formats: str, written: str, instant: str, zone: bool) -> None:
         ("'rfc2822'", "soon"),
         ("'rfc2822'", "Wed, 8 Apr 2026 07:30:52"),
         ("'epoch_ms'", "1775651452"),
+        ("'epoch'", "2026-04-08 14:30:52"),
     ],
 )
 def test_a_time_that_cannot_be_read_is_never_guessed(formats: str, written: str) -> None:
