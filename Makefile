@@ -66,7 +66,7 @@ bench-fidelity: $(READY) ## our text and subject beside two other parsers'; ARGS
 fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-posts-test: $(READY) ## providers' posts the long way: 50 kills among 1,000 SMS, 10,000 requests; half an hour
+posts-test: $(READY) ## providers' posts the long way: 50 kills among 1,000 SMS, 10,000 requests; ten minutes or so
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
 
@@ -84,7 +84,7 @@ dist: ## wheel, Debian package, bill of materials and checksums in dist/
 
 package-test: $(READY) ## the package in a bare Debian: installed, upgraded under load, removed; as root
 	@scripts/apt-install mmdebstrap systemd-container lintian buildah
-	$(BIN)/python -m pytest -n 0 tests/packaging/bare_debian.py $(ARGS)
+	$(BIN)/python -m pytest -n 0 tests/packaging/bare_debian.py tests/packaging/bare_exim.py $(ARGS)
 
 clean: ## away with .venv and all caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -33,6 +33,14 @@ _TEXTS: Final = (
     "a", "b", "-", "=", " ", "\t", "\n", "a\n", "-\n", "-----\n", "ab", "aab", "a b ", "From: a\n",
     "From: ", "from\n\n", "SMS", "1", "+391234567890", "à", "\u3000", "x@", "<", "\u202e", "a: b\n",
 )  # fmt: skip
+_FORMATS: Final = (
+    "gsm", "iso8601", "epoch", "%d %B %H:%M", "%b %d %H:%M %Z", "%Y年%m月%d日 %H:%M",
+    "a%d.%m. %H:%M",
+)  # fmt: skip
+_MONTHS: Final = ("a", "b", "-", "ab", "aab", "à", "x@", "SMS", "From", "a b", "<", "aa")
+_ENCODINGS: Final = ("base64", "percent", "form", "xml")
+_PLAIN: Final = "text/plain; charset=utf-8"
+_MULTIPART: Final = 'multipart/mixed; boundary="="'
 _SIZES: Final = (1_000,) * 6 + (20_000,) * 3 + (125_000,)  # characters
 _HEADER_SIZES: Final = (100, 100, 2_000, 60_000)
 
@@ -63,7 +71,18 @@ def make(rng: random.Random) -> Case:
     if rng.random() < 0.3:
         template["footers"] = [_pattern(rng)]
     if rng.random() < 0.3:
-        template["split"] = _pattern(rng)
+        template["split"] = {rng.choice(("between", "head")): _pattern(rng)}
+    if rng.random() < 0.3:
+        template["body"] = {**template["body"], "encoded": rng.choice(_ENCODINGS)}
+    if rng.random() < 0.3:
+        template["date"] = rng.choice([{"join": rng.sample(places, 2)}, {"line": 2}])
+        template["date_format"] = ["%d %B %H:%M", *rng.sample(_FORMATS, 2)]
+        template["months"] = _MONTHS
+        template["zones"] = {"A": "+02:00", "AB": "-05:30"}
+        table["time_zone"] = "Europe/Rome"
+    attached = rng.random() < 0.3
+    if attached:
+        template["part"] = rng.choice(({"file": _pattern(rng)}, "plain", "html"))
     if rng.random() < 0.2:
         template["ignore"] = [{"why": "news", "text": _pattern(rng)}]
     if rng.random() < 0.3:
@@ -73,11 +92,12 @@ def make(rng: random.Random) -> Case:
         table["senders"] = ["@acme.example"]
     head = (
         "From: sms@acme.example\r\nMessage-ID: <1@acme.example>\r\n"
-        "Date: Wed, 8 Apr 2026 12:30:52 +0000\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "Date: Wed, 8 Apr 2026 12:30:52 +0000\r\n"
+        f"Content-Type: {_MULTIPART if attached else _PLAIN}\r\n"
         f"Subject: {_header(rng)}\r\nTo: {_header(rng)}\r\n\r\n"
     )
     text = _text(rng, rng.choice(_SIZES))
-    return Case(table, (head + text).encode())
+    return Case(table, (head + (_parts(rng, text) if attached else text)).encode())
 
 
 def run(case: Case) -> str:
@@ -96,6 +116,19 @@ def run(case: Case) -> str:
     if isinstance(provider, Explains):
         provider.explain(email)
     return "message" if isinstance(result, SmsMessage | tuple) else "unreadable"
+
+
+def _parts(rng: random.Random, text: str) -> str:
+    """Put text into one attached file or forty, with such names, and behind them as it is."""
+    files = rng.choice((1, 1, 40))
+    parts = [f"Content-Type: {_PLAIN}\r\n\r\n{text}"]
+    for _ in range(files):
+        name = _header(rng)[:900].replace('"', "")
+        parts.append(
+            f"Content-Type: text/{rng.choice(('plain', 'html', 'x'))}\r\n"
+            f'Content-Disposition: attachment; filename="{name}"\r\n\r\n{text[: 400_000 // files]}'
+        )
+    return "".join(f"--=\r\n{part}\r\n" for part in reversed(parts)) + "--=--\r\n"
 
 
 def _pattern(rng: random.Random) -> str:

@@ -45,7 +45,8 @@ def identity(
     by_email = None
     if email is not None:
         place = () if ordinal == 0 else (str(ordinal),)
-        seen = key("content", *map(as_signed, written))
+        body = words if email.is_flowed else as_signed
+        seen = key("content", *map(as_signed, written[:-1]), body(message.body))
         by_email = key("email", seen, as_signed(email.fingerprint), *place)
     by_provider = None
     if message.provider_message_id is not None:
@@ -71,6 +72,11 @@ def as_signed(written: str) -> str:
     if "  " in written or "\t" in written:
         written = _BLANKS.sub(" ", written)
     return written.replace(" \n", "\n").strip(" \n")
+
+
+def words(written: str) -> str:
+    """Drop line ends too: in flowed text, blanks that no signature covers join and part lines."""
+    return "".join(written.split())
 
 
 def event_id(message_id: str, format_name: str) -> str:

@@ -159,16 +159,21 @@ CONTEXT = click.Context(smsbridge)
 def unknown(words: list[str]) -> str | None:
     """Return what is wrong with a command line: its command or an option is unknown."""
     command: click.Command = smsbridge
+    is_value = False
     for word in words:
-        if isinstance(command, click.Group) and not word.startswith("-"):
+        if is_value:
+            is_value = False
+        elif isinstance(command, click.Group) and not word.startswith("-"):
             inner = command.get_command(CONTEXT, word)
             if inner is None:
                 return f"no command {word}"
             command = inner
         elif word.startswith("-") and word != "-":
-            options = [option for each in command.params for option in each.opts]
+            options = {option: each for each in command.params for option in each.opts}
             if word not in options:
                 return f"{command.name} has no option {word}"
+            option = options[word]
+            is_value = isinstance(option, click.Option) and not option.is_flag
     return None
 
 
@@ -178,7 +183,7 @@ def leaves(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[str]:
         command = group.get_command(CONTEXT, name)
         if isinstance(command, click.Group):
             yield from leaves(command, (*above, name))
-        else:
+        if not isinstance(command, click.Group) or command.invoke_without_command:
             yield " ".join((*above, name))
 
 

@@ -43,7 +43,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
     "backup": ("backup", "Back the SQLite database up into a new file."),
     "restore": ("restore", "Restore the SQLite database from a backup."),
-    "secret": ("secret", "Generate a signing secret."),
+    "secret": ("secret", "Generate a signing secret, or change an endpoint's."),
 }
 
 DONE: Final = 0

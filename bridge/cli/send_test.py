@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from bridge import app
+from bridge.cli.named_endpoint import endpoint_named
 from bridge.cli.opened import run
 from bridge.cli.options import now, require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields
@@ -19,7 +19,7 @@ from bridge.config.address import Address, parse_listen
 from bridge.config.load import ConfigFile
 from bridge.config.settings import ProviderSettings
 from bridge.config.values import nearest
-from bridge.errors import ConfigError, NotFound, NotPossible
+from bridge.errors import NotFound, NotPossible
 from bridge.net import loop
 from bridge.net.tls import client_context
 from bridge.operations import send_test as operations
@@ -69,15 +69,8 @@ def send_test(endpoint: str | None, config: Path | None, as_json: bool, **option
 
 
 def _ping(file: ConfigFile, name: str) -> Document:
-    try:
-        known = {each.name: each for each in app.endpoints_of(file.settings)}
-    except ConfigError as error:
-        raise file.locate(error) from None
-    if name not in known:
-        near = nearest(name, sorted(known))
-        raise NotFound(f"no endpoint {name!r}" + (f", did you mean {near!r}?" if near else ""))
     token = secrets.token_hex(10)
-    return loop.run(operations.ping(known[name], client_context(), token, now))
+    return loop.run(operations.ping(endpoint_named(file, name), client_context(), token, now))
 
 
 async def _send(

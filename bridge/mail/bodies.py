@@ -21,6 +21,8 @@ _BAD_QUOTED: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*+(?:\r?\n|\Z))")
 # Blanks behind a soft line end are none of the text (RFC 2045, 6.7), and binascii keeps them.
 _SOFT_END: Final = re.compile(rb"=[ \t]++(?=\r?\n|\Z)")
 _BLANKS: Final = b" \t\r\n"
+_BASE64: Final = "base64"
+_LINE_START: Final = re.compile(r"^[ \t]+", re.MULTILINE)
 _NOT_BLANK: Final = re.compile(rb"\S")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -76,10 +78,25 @@ def read(raw: bytes, leaf: Leaf) -> Text:
     if leaf.is_html:
         page = to_text(text)
         repairs += page.repairs
-        return Text(page.text, charset, True, tuple(repairs), declared, page.cells)
+        fixed = _fixed(text, charset, leaf)
+        return Text(page.text, charset, True, tuple(repairs), declared, page.cells, fixed)
+    fixed = _fixed(text, charset, leaf)
     if leaf.flowed:
         text = _unflow(text, delsp=leaf.delsp)
-    return Text(text, charset, False, tuple(repairs), leaf.charset)
+    return Text(text, charset, False, tuple(repairs), leaf.charset, fixed=fixed)
+
+
+def is_flowed(leaf: Leaf) -> bool:
+    """Return whether blanks in the mail's bytes join the lines of a part."""
+    return leaf.flowed and not leaf.is_html and leaf.encoding != _BASE64
+
+
+def _fixed(text: str, charset: str, leaf: Leaf) -> str | None:
+    """Return what is left of a text if its bytes' blanks may be changed; None: all but blanks."""
+    if charset.startswith("utf-16") and leaf.encoding != _BASE64:
+        return ""  # a blank's byte may be half of a character, and moves all behind it
+    # A blank at a line's end joins it to the next; one at its start may be stuffed.
+    return _LINE_START.sub("", text) if is_flowed(leaf) else None
 
 
 def _undo_transfer(encoding: str, content: bytes, repairs: list[Repair]) -> bytes:
@@ -89,7 +106,7 @@ def _undo_transfer(encoding: str, content: bytes, repairs: list[Repair]) -> byte
         if _BAD_QUOTED.search(content):
             repairs.append(Repair.QUOTED_PRINTABLE_DEFECT)
         return binascii.a2b_qp(_SOFT_END.sub(b"=", content))
-    if encoding == "base64":
+    if encoding == _BASE64:
         return _undo_base64(content, repairs)
     repairs.append(Repair.ENCODING_UNKNOWN)
     return content

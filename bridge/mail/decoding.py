@@ -89,9 +89,15 @@ def _decode(raw: bytes) -> Email | Unreadable:
         headers=Headers(block.fields),
         declared_charset=text.declared_charset,
         cells=text.cells,
+        fixed=text.fixed,
         warnings=_told(*warnings, *text.warnings),
         parts=tuple(
-            Part(leaf.is_html, leaf.file, partial(_read_part, raw, leaf, warnings))
+            Part(
+                leaf.is_html,
+                bodies.is_flowed(leaf),
+                leaf.file,
+                partial(_read_part, raw, leaf, warnings),
+            )
             for leaf in splitter.leaves
         ),
     )

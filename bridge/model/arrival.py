@@ -106,7 +106,8 @@ class Arrival:
 class Text:
     r"""A text of a mail, with "\n" line ends only, and how it was come by.
 
-    `cells` maps where each cell of an HTML text's tables begins to its end.
+    `cells` maps where each cell of an HTML text's tables begins to its end. `fixed` is what a
+    relaxed signature leaves of a text in which blanks are more than blanks; None: the text itself.
     """
 
     text: str
@@ -115,6 +116,7 @@ class Text:
     warnings: tuple[str, ...] = ()
     declared_charset: str | None = None  # as the mail names it
     cells: Mapping[int, int] = field(default_factory=dict)
+    fixed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Part:
     """
 
     is_html: bool
+    is_flowed: bool  # with lines that blanks join which a relaxed signature doesn't see
     file: str | None  # an attached file's name
     read: Callable[[], Text | None] = field(compare=False, repr=False)
 
@@ -136,7 +139,7 @@ class Email:
     `sender` is the address of the one clean From header, lower case, and never evidence; where
     there is none, it is None and `sender_defect` says why. `text` has "\n" line ends only.
     `fingerprint` tells two mails apart: the Message-ID, or a hash of the mail without its trace
-    headers. `cells` are as in Text. `parts` are all parts that can be read instead of `text`.
+    headers. `cells` and `fixed` are as in Text. `parts` are all that can be read instead of `text`.
     """
 
     sender: str | None
@@ -154,7 +157,13 @@ class Email:
     warnings: tuple[str, ...] = ()
     declared_charset: str | None = None  # as the mail names it
     cells: Mapping[int, int] = field(default_factory=dict)
+    fixed: str | None = None
     parts: tuple[Part, ...] = ()
+
+    @property
+    def is_flowed(self) -> bool:
+        """Whether lines may have been joined or parted since it was signed."""
+        return any(part.is_flowed for part in self.parts)
 
 
 class Reason(StrEnum):

@@ -4,18 +4,19 @@ A relaxed signature (RFC 6376, 3.4) doesn't see how many spaces and tabs stand t
 the end of a line, or blank lines at the end of the mail. Whoever has a genuine mail could move
 them until a footer, a label or a pattern is found elsewhere, and send a shortened SMS as a new
 message. So such a mail is also read with all of them folded, and both must say the same; what is
-delivered is the mail's own text, character for character.
+delivered is the mail's own text, character for character. Where blanks join lines (format=flowed),
+it is read with no lines joined, and only the blanks and line ends of the SMS may differ.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from bridge.event import as_signed
+from bridge.event import as_signed, words
 from bridge.model import Email, Ignored, Part, Reason, SmsMessage, Text, Unreadable
 from bridge.providers.base import Provider
 from bridge.providers.labels import Labels
@@ -41,19 +42,20 @@ def read(
         return Unreadable(Reason.UNREADABLE, _MOVED, provider.name)
     spaced = _messages(provider.read_email(folded))
     tabbed = _read_tabbed(provider, folded)
+    body = words if email.is_flowed else as_signed
     # A tab may stand for the colon of a label, and no signature tells it from a space. Colons
     # decide where there are any, but not against the numbers that tabs show.
     agree = (
-        _same(written, spaced) and (not tabbed or _numbers(tabbed) == _numbers(spaced))
+        _same(written, spaced, body) and (not tabbed or _numbers(tabbed) == _numbers(spaced))
         if spaced
-        else _same(written, tabbed)
+        else _same(written, tabbed, body)
     )
     return result if agree else Unreadable(Reason.UNREADABLE, _MOVED, provider.name)
 
 
 def _folded(email: Email) -> Email:
     """Fold all that a relaxed signature doesn't see."""
-    text = _folded_text(email.text, email.cells)
+    text = _folded_text(email)
     headers = {
         name: tuple(as_signed(value) for value in values) for name, values in email.headers.items()
     }
@@ -64,12 +66,13 @@ def _folded(email: Email) -> Email:
 
 def _folded_part(part: Part) -> Text | None:
     text = part.read()
-    return None if text is None else replace(text, text=_folded_text(text.text, text.cells))
+    return None if text is None else replace(text, text=_folded_text(text))
 
 
-def _folded_text(text: str, cells: Mapping[int, int]) -> str:
+def _folded_text(read: Email | Text) -> str:
+    text = read.text if read.fixed is None else read.fixed
     # HTML has folded its own blanks; the tabs in its tables are cells, which markup makes.
-    if not cells:
+    if not read.cells:
         text = _BLANKS_AT_END.sub("", _BLANKS.sub(" ", text))
     # Always the same blank lines at the end, as many as a layout needs above an empty SMS.
     return text.rstrip("\n") + "\n\n\n"
@@ -91,22 +94,19 @@ def _messages(
     return result if isinstance(result, tuple) else ()
 
 
-def _same(some: tuple[SmsMessage, ...], others: tuple[SmsMessage, ...]) -> bool:
-    return list(map(_words, some)) == list(map(_words, others))
+def _same(
+    some: tuple[SmsMessage, ...], others: tuple[SmsMessage, ...], body: Callable[[str], str]
+) -> bool:
+    return [_words(each, body) for each in some] == [_words(each, body) for each in others]
 
 
-def _words(message: SmsMessage) -> tuple[object, ...]:
+def _words(message: SmsMessage, body: Callable[[str], str]) -> tuple[object, ...]:
     return (
         message.received_at if message.has_own_time else None,
-        *map(
-            as_signed,
-            (
-                message.sender,
-                message.recipient,
-                message.body,
-                message.provider_message_id or "",
-            ),
-        ),
+        as_signed(message.sender),
+        as_signed(message.recipient),
+        as_signed(message.provider_message_id or ""),
+        body(message.body),
     )
 
 

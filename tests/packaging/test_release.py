@@ -12,7 +12,7 @@ import pytest
 
 from bridge import __version__
 from tests.documents import page
-from tests.packaging.building import PROJECT
+from tests.packaging.building import PROJECT, run
 
 pytestmark = pytest.mark.processes
 
@@ -31,6 +31,9 @@ CHANGELOG = """\
 
 - Everything.
 """
+DEPLOYMENT = (
+    "apt-get install ./smsbridge_0.1.0-1_amd64.deb\npipx install smsbridge-0.1.0-py3-none\n"
+)
 WHO = {
     f"GIT_{role}_{what}": "a@example.com"
     for role in ("AUTHOR", "COMMITTER")
@@ -54,6 +57,50 @@ def test_the_versions_of_the_changelog_descend_to_the_codes() -> None:
     assert not versions or versions[0] == __version__
 
 
+def test_the_documents_the_command_and_the_packages_have_the_codes_version(
+    our_wheel: Path,
+) -> None:
+    """What is installed, what is printed and what the pages say to download is one version."""
+    pages = "".join(page(name) for name in ("README.md", "docs/deployment.md"))
+    assert set(re.findall(r"smsbridge[-_](\d[\d.]*\d)", pages)) == {__version__}
+    printed = run(sys.executable, "-m", "bridge", "--version")
+    assert printed == f"smsbridge {__version__}\n"
+    assert our_wheel.name == f"smsbridge-{__version__}-py3-none-any.whl"
+
+
+def test_this_very_checkout_can_be_released(tmp_path: Path) -> None:
+    """The script makes a release of the project as it is, whose wheel has the new version."""
+    newest = max(
+        [__version__, *re.findall(r"^## \[(\d[\d.]*)\]", page("CHANGELOG.md"), re.MULTILINE)],
+        key=numbers,
+    )
+    following = ".".join([*newest.split(".")[:2], str(numbers(newest)[2] + 1)])
+    checkout = Checkout(tmp_path)
+    for name in (
+        "CHANGELOG.md", "README.md", "LICENSE", "pyproject.toml", "config.example.toml", "bridge",
+        "docs", "packaging",
+    ):  # fmt: skip
+        if (PROJECT / name).is_dir():
+            shutil.copytree(PROJECT / name, checkout.folder / name, dirs_exist_ok=True)
+        else:
+            shutil.copy(PROJECT / name, checkout.folder)
+    (checkout.folder / ".gitignore").write_text("__pycache__\n")
+    checkout.git("add", ".")
+    checkout.git("commit", "--quiet", "--message", "as it is")
+
+    released = checkout.release(following)
+
+    assert released.returncode == 0, released.stderr
+    (tmp_path / "built").mkdir()
+    run(sys.executable, "-m", "flit_core.wheel", checkout.folder, "--outdir", tmp_path / "built")
+    (built,) = (tmp_path / "built").iterdir()
+    assert built.name == f"smsbridge-{following}-py3-none-any.whl"
+    deployment = (checkout.folder / "docs/deployment.md").read_text()
+    assert f"smsbridge_{following}-1_amd64.deb" in deployment
+    text = checkout.git("tag", "--list", "--format=%(contents)", f"v{following}")
+    assert text.startswith(f"smsbridge {following}\n\n### ")
+
+
 class Checkout:
     """A small git repository with what scripts/release touches."""
 
@@ -61,6 +108,8 @@ class Checkout:
         self.folder = folder
         (folder / "scripts").mkdir()
         (folder / "bridge").mkdir()
+        (folder / "docs").mkdir()
+        (folder / "docs/deployment.md").write_text(DEPLOYMENT)
         shutil.copy(PROJECT / "scripts/release", folder / "scripts")
         (folder / "bridge/__init__.py").write_text('"""It."""\n\n__version__ = "0.1.0"\n')
         (folder / "CHANGELOG.md").write_text(CHANGELOG)
@@ -103,6 +152,8 @@ def test_a_release_dates_the_section_and_tags_the_commit(checkout: Checkout) -> 
         changelog,
     )
     assert '__version__ = "0.2.0"\n' in (checkout.folder / "bridge/__init__.py").read_text()
+    shown = (checkout.folder / "docs/deployment.md").read_text()
+    assert shown == DEPLOYMENT.replace("0.1.0", "0.2.0")
     assert checkout.git("status", "--porcelain") == ""
     assert checkout.git("describe", "--exact-match") == "v0.2.0\n"
     text = checkout.git("tag", "--list", "--format=%(contents)", "v0.2.0")

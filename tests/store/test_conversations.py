@@ -133,6 +133,25 @@ async def test_second_message_goes_or_waits(
 
 
 @pytest.mark.parametrize("order", [BLOCK, PASS], ids=["block", "pass"])
+async def test_what_was_claimed_ahead_and_given_back_still_goes_first(
+    settings: StoreSettings, clock: Clock, order: Order
+) -> None:
+    """While it is claimed nothing of its conversation goes; given back, it is the first again."""
+    async with opened(settings, clock=clock) as store:
+        await write(store, 1, order)
+        await write(store, 1, order)
+        (first,) = await store.claim("crm", 9, order)
+        assert await store.claim("crm", 9, order) == []
+        await store.give_back([first])
+        (again,) = await store.claim("crm", 9, order)
+        assert (again.delivery_id, again.attempt) == (first.delivery_id, first.attempt)
+        await store.record(attempt(again, Delivered()))
+        (second,) = await store.claim("crm", 9, order)
+        assert second.delivery_id > first.delivery_id
+    assert audited(settings, clock()).ok
+
+
+@pytest.mark.parametrize("order", [BLOCK, PASS], ids=["block", "pass"])
 async def test_new_messages_start_at_once_unless_one_goes_first(
     settings: StoreSettings, clock: Clock, order: Order
 ) -> None:
