@@ -33,13 +33,26 @@ class Size:
     backlog: int
     mailbox: int  # mails that wait in a mailbox
     pushes: int  # mails that come into it one by one
+    grown: int  # messages in a store that has grown old
 
 
 FULL: Final = Size(
-    messages=3000, rounds=5, steady_seconds=20, backlog=100_000, mailbox=10_000, pushes=100
+    messages=3000,
+    rounds=5,
+    steady_seconds=20,
+    backlog=100_000,
+    mailbox=10_000,
+    pushes=100,
+    grown=1_000_000,
 )
 QUICK: Final = Size(
-    messages=1000, rounds=2, steady_seconds=5, backlog=20_000, mailbox=2_000, pushes=20
+    messages=1000,
+    rounds=2,
+    steady_seconds=5,
+    backlog=20_000,
+    mailbox=2_000,
+    pushes=20,
+    grown=50_000,
 )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import figures
+import growth
 import imap
 import posts
 import programs
@@ -25,7 +26,12 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-FIGURES: Final = {**figures.FIGURES, "posts": posts.posts, "imap": imap.imap}
+FIGURES: Final = {
+    **figures.FIGURES,
+    "growth": growth.growth,
+    "posts": posts.posts,
+    "imap": imap.imap,
+}
 
 
 def show(console: Console, report: figures.Report) -> None:

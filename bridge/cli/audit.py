@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.opened import run
+from bridge.cli.opened import run, total_progress
 from bridge.cli.options import now, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_table, heading
 from bridge.cli.printable import as_lines
@@ -15,15 +15,22 @@ from bridge.operations.audit import audit_ledger
 
 
 @click.command()
+@click.option(
+    "--mark",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File that remembers how far the audit is: interrupted, it goes on from there.",
+)
 @with_config
 @with_json
-def audit(config: Path | None, as_json: bool) -> int:
+def audit(mark: Path | None, config: Path | None, as_json: bool) -> int:
     """Verify that no message is unaccounted for.
 
-    Exits 1 if a check fails. Can run beside the daemon.
+    Exits 1 if a check fails. Can run beside the daemon: it reads part by part, at the lowest
+    priority.
     JSON: {"ok", "checks": [{"name", "ok", "detail"}], "totals": {…}, "notes"}.
     """
-    report = run(config, lambda store, _: audit_ledger(store, now))
+    with total_progress("auditing") as progress:
+        report = run(config, lambda store, _: audit_ledger(store, now, progress, mark))
     if as_json:
         as_document(report)
     else:

@@ -5,7 +5,7 @@ doors, `read(fn)` and `change(fn)`, through which the functions of `queries`, `o
 `mailboxes`, `snapshot` and `audit` run on a connection. `Database` is the one below it.
 """
 
-from bridge.store.audit import AuditReport, Check, audit
+from bridge.store.audit import Audit, AuditReport, Check, audit, rows_to_audit
 from bridge.store.database import Database
 from bridge.store.endpoints import (
     endpoint_statuses,
@@ -22,6 +22,7 @@ from bridge.store.store import Store
 
 __all__ = [
     "LEAD_SECONDS",
+    "Audit",
     "AuditReport",
     "Check",
     "Database",
@@ -39,5 +40,6 @@ __all__ = [
     "ingest_many",
     "resume_endpoint",
     "retry_deliveries",
+    "rows_to_audit",
     "take_snapshot",
 ]

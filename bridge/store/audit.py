@@ -1,35 +1,39 @@
 """Proves the ledger: nothing is missing, nothing is there twice, and all of it adds up.
 
-Each check is one question to the database, answered by what breaks the rule; an answer of nothing
-is the proof. All of them see one snapshot, so they may run beside a busy daemon.
+Part by part, each in one snapshot of its own. However much there is, no snapshot is held for long:
+that would keep the database from reusing its space, and a busy daemon waiting.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    func,
-    select,
-)
+from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
 from bridge.store.counting import count_open
 from bridge.store.endpoints import PENDING
 from bridge.store.forget import deleted_totals
-from bridge.store.rules import RULES
-from bridge.store.tables import arrivals, attempts, deliveries, events, messages
+from bridge.store.rules import RULES, Rule
+from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 from bridge.store.tallies import read_counts
 
+ROWS: Final = 2000  # of one part
 _EXAMPLES: Final = 5
-_ROWS_AT_ONCE: Final = 500
+_TABLES: Final = (arrivals, messages, events, deliveries, attempts, replays)
+_COUNTED: Final = tuple(table.name for table in _TABLES if table is not replays)
+_KINDS: Final[Mapping[str, tuple[Column[str], tuple[str, ...]]]] = {
+    arrivals.name: (arrivals.c.outcome, tuple(ArrivalOutcome)),
+    deliveries.name: (deliveries.c.state, tuple(DeliveryState)),
+}
+_BODIES: Final = "every event's body names its own id"
+_SUMS: Final = "the ledger adds up"
+_KEPT: Final = "the counts of what is open are right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,54 +59,200 @@ class AuditReport:
         return all(check.ok for check in self.checks)
 
 
-def audit(connection: Connection, now: datetime) -> AuditReport:
-    """Check the whole ledger within the given read transaction; it changes nothing.
+@dataclass(slots=True)
+class Broken:
+    """How many rows break a rule, and the first of them."""
 
-    Reads every event once, in small parts. A lease that has ended is a note, no failure: the
-    delivery is due again by that.
+    count: int = 0
+    some: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        more = ", …" if self.count > len(self.some) else ""
+        return f"{self.count}: {', '.join(self.some)}{more}"
+
+
+@dataclass(slots=True)
+class Audit:
+    """An audit as far as it has come; kept as JSON, it goes on later from there.
+
+    Each row is judged once, as it is at that moment. One that is written behind `after` is the next
+    audit's.
     """
-    postgres.take_time(connection)
-    totals = _totals(connection)
-    found = [Check(name, *_judge(connection, query())) for name, query in RULES.items()]
-    found.append(_bodies(connection))
-    found.append(_sums(totals))
-    found.append(_kept_counts(connection))
-    return AuditReport(tuple(found), totals, tuple(_notes(connection, now)))
+
+    table: int = 0  # which of `_TABLES`; behind the last, only the counts are left
+    after: int | str | None = None  # the last key of that table that was judged
+    done: bool = False
+    broken: dict[str, Broken] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    brought: int = 0  # messages, by the arrivals that brought them
+    ended_leases: int = 0
+    wrong_counts: str = ""
+    deleted: dict[str, int] = field(default_factory=dict)
+
+    def go_on(self, connection: Connection, now: datetime, rows: int = ROWS) -> int:
+        """Judge up to so many rows within the given read transaction; return how many it had.
+
+        A lease that has ended is a note, no failure: the delivery is due again by that.
+        """
+        postgres.take_time(connection)
+        if self.table == len(_TABLES):
+            self.wrong_counts = _wrong_counts(connection)
+            self.deleted = deleted_totals(connection)
+            self.done = True
+            return 0
+        table = _TABLES[self.table]
+        key: ColumnElement[Any] = table.c.id
+        ahead = select(key).order_by(key).offset(rows - 1).limit(1)
+        if self.after is not None:
+            ahead = ahead.where(key > self.after)
+        last = connection.execute(ahead).scalar()
+        judged = self._judge(connection, table, _Part(self.after, last), now)
+        self.after = last
+        if last is None:
+            self.table += 1
+        return judged
+
+    def report(self) -> AuditReport:
+        """Return what was found."""
+        names = [*dict.fromkeys(rule.name for rule in RULES), _BODIES]
+        found = [
+            Check(name, name not in self.broken, str(self.broken.get(name, ""))) for name in names
+        ]
+        wrong = self._wrong_sums()
+        found.append(Check(_SUMS, not wrong, wrong))
+        found.append(Check(_KEPT, not self.wrong_counts, self.wrong_counts))
+        return AuditReport(tuple(found), self._totals() | self.deleted, tuple(self._notes()))
+
+    def _judge(self, connection: Connection, table: Table, part: _Part, now: datetime) -> int:
+        rows = self._count(connection, table, part)
+        for rule in RULES:
+            if rule.table is table:
+                self._ask(connection, rule, part)
+        if table is arrivals:
+            # One that names no message is in no part of the messages.
+            unnamed = arrivals.c.message_id.is_(None)
+            self._count_brought(connection, unnamed, *part.of(arrivals.c.id))
+        elif table is messages:
+            named = arrivals.c.message_id.is_not(None)
+            self._count_brought(connection, named, *part.of(arrivals.c.message_id))
+        elif table is events:
+            self._read_bodies(connection, part)
+        elif table is deliveries:
+            ended = select(func.count()).where(
+                PENDING,
+                deliveries.c.leased_by.is_not(None),
+                deliveries.c.due_at < now,
+                *part.of(deliveries.c.id),
+            )
+            self.ended_leases += connection.execute(ended).scalar_one()
+        return rows
+
+    def _count(self, connection: Connection, table: Table, part: _Part) -> int:
+        count = 0
+        if table.name in _KINDS:
+            kind, known = _KINDS[table.name]
+            counted = select(kind, func.count()).where(*part.of(table.c.id)).group_by(kind)
+            for value, rows in connection.execute(counted):
+                count += rows
+                if value in known:
+                    self._add(f"{table.name}.{value}", rows)
+        else:
+            whole = select(func.count()).select_from(table).where(*part.of(table.c.id))
+            count = connection.execute(whole).scalar_one()
+        self._add(table.name, count)
+        return count
+
+    def _add(self, name: str, count: int) -> None:
+        self.totals[name] = self.totals.get(name, 0) + count
+
+    def _ask(self, connection: Connection, rule: Rule, part: _Part) -> None:
+        breaks = rule.breaks.where(*part.of(rule.table.c.id))
+        count = connection.execute(select(func.count()).select_from(breaks.subquery())).scalar_one()
+        if count:
+            first = breaks.order_by(rule.table.c.id).limit(_EXAMPLES)
+            some = connection.execute(first).scalars().all()
+            self._found(rule.name, count, [str(each) for each in some])
+
+    def _found(self, name: str, count: int, some: list[str]) -> None:
+        broken = self.broken.setdefault(name, Broken())
+        broken.count += count
+        broken.some = [*broken.some, *some][:_EXAMPLES]
+
+    def _count_brought(self, connection: Connection, *which: ColumnElement[bool]) -> None:
+        brought = select(func.count()).where(arrivals.c.outcome == ArrivalOutcome.MESSAGE, *which)
+        self.brought += connection.execute(brought).scalar_one()
+
+    def _read_bodies(self, connection: Connection, part: _Part) -> None:
+        """Read what is sent: an event that names another message would break receivers' dedupe.
+
+        Only of the canonical format, which names its message; not of messages that were purged.
+        """
+        query = (
+            select(events.c.id, events.c.message_id, events.c.body)
+            .join(messages, messages.c.id == events.c.message_id)
+            .where(
+                events.c.format == SMS_RECEIVED,
+                messages.c.purged_at.is_(None),
+                *part.of(events.c.id),
+            )
+        )
+        for event_id, message_id, body in connection.execute(query.order_by(events.c.id)):
+            if _id_of(body) != message_id:
+                self._found(_BODIES, 1, [event_id])
+
+    def _totals(self) -> dict[str, int]:
+        kinds = [f"{name}.{kind}" for name, (_, known) in _KINDS.items() for kind in known]
+        return {name: self.totals.get(name, 0) for name in (*_COUNTED, *kinds)}
+
+    def _wrong_sums(self) -> str:
+        """Add up: arrivals by outcome, deliveries by state, messages and what brought them."""
+        totals = self._totals()
+        sides = {
+            name: sum(totals[f"{name}.{kind}"] for kind in known)
+            for name, (_, known) in _KINDS.items()
+        }
+        sides[messages.name] = self.brought
+        return "; ".join(
+            f"{name}: {totals[name]}, but {added} by kind"
+            for name, added in sides.items()
+            if totals[name] != added
+        )
+
+    def _notes(self) -> Iterator[str]:
+        if self.ended_leases:
+            yield (
+                f"{self.ended_leases} leases have ended without a record; those deliveries are "
+                "tried again"
+            )
 
 
-def _judge(connection: Connection, breaks: Select[object]) -> tuple[bool, str]:
-    broken = breaks.subquery()
-    count = connection.execute(select(func.count()).select_from(broken)).scalar_one()
-    if not count:
-        return True, ""
-    some = connection.execute(breaks.limit(_EXAMPLES)).scalars().all()
-    return False, _examples(count, [str(each) for each in some])
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The keys behind `after` up to `last`; None: without an end there."""
+
+    after: int | str | None
+    last: int | str | None
+
+    def of(self, key: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        found = [] if self.after is None else [key > self.after]
+        return found if self.last is None else [*found, key <= self.last]
 
 
-def _examples(count: int, some: list[str]) -> str:
-    more = ", …" if count > len(some) else ""
-    return f"{count}: {', '.join(some)}{more}"
+def audit(connection: Connection, now: datetime, rows: int = ROWS) -> AuditReport:
+    """Check the whole ledger within one read transaction; it changes nothing."""
+    whole = Audit()
+    while not whole.done:
+        whole.go_on(connection, now, rows)
+    return whole.report()
 
 
-def _bodies(connection: Connection) -> Check:
-    """Read what is sent: an event that names another message would break receivers' dedupe.
-
-    Only of the canonical format, which names its message; not of messages whose text was purged.
-    """
-    name = "every event's body names its own id"
-    count = 0
-    some: list[str] = []
-    query = (
-        select(events.c.id, events.c.message_id, events.c.body)
-        .join(messages, messages.c.id == events.c.message_id)
-        .where(events.c.format == SMS_RECEIVED, messages.c.purged_at.is_(None))
-        .execution_options(yield_per=_ROWS_AT_ONCE)
-    )
-    for event_id, message_id, body in connection.execute(query):
-        if _id_of(body) != message_id:
-            count += 1
-            some = [*some, event_id][:_EXAMPLES]
-    return Check(name, not count, _examples(count, some) if count else "")
+def rows_to_audit(connection: Connection) -> int:
+    """Return how many rows an audit has about to judge, without counting them."""
+    newest = [
+        connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()
+        for table in (arrivals, deliveries, attempts)
+    ]
+    return 3 * int(newest[0]) + int(newest[1]) + int(newest[2])  # messages and events like arrivals
 
 
 def _id_of(body: bytes) -> object:
@@ -112,50 +262,11 @@ def _id_of(body: bytes) -> object:
         return None
 
 
-def _totals(connection: Connection) -> dict[str, int]:
-    totals = {
-        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-        for table in (arrivals, messages, events, deliveries, attempts)
-    }
-    for table, column, kinds in (
-        (arrivals, arrivals.c.outcome, ArrivalOutcome),
-        (deliveries, deliveries.c.state, DeliveryState),
-    ):
-        grouped = connection.execute(select(column, func.count()).group_by(column))
-        counts: dict[str, int] = {row[0]: row[1] for row in grouped}
-        totals |= {f"{table.name}.{kind.value}": counts.get(kind.value, 0) for kind in kinds}
-    return totals | deleted_totals(connection)
-
-
-def _sums(totals: Mapping[str, int]) -> Check:
-    """Add up: arrivals by outcome, deliveries by state, messages and what belongs to each."""
-    sides = {
-        "arrivals": sum(totals[f"arrivals.{kind.value}"] for kind in ArrivalOutcome),
-        "deliveries": sum(totals[f"deliveries.{state.value}"] for state in DeliveryState),
-        "messages": totals["arrivals.message"],
-    }
-    wrong = [
-        f"{name}: {totals[name]}, but {added} by kind"
-        for name, added in sides.items()
-        if totals[name] != added
-    ]
-    return Check("the ledger adds up", not wrong, "; ".join(wrong))
-
-
-def _kept_counts(connection: Connection) -> Check:
+def _wrong_counts(connection: Connection) -> str:
     """Compare the counts that the database keeps with the rows."""
     kept, counted = read_counts(connection), count_open(connection)
-    wrong = [
+    return "; ".join(
         f"{state} {name}: {noted}, but there are {found}"
         for state, name in sorted({*kept, *counted})
         if (noted := kept.get((state, name), 0)) != (found := counted.get((state, name), 0))
-    ]
-    return Check("the counts of what is open are right", not wrong, "; ".join(wrong))
-
-
-def _notes(connection: Connection, now: datetime) -> Iterator[str]:
-    ended = select(func.count()).where(
-        PENDING, deliveries.c.leased_by.is_not(None), deliveries.c.due_at < now
     )
-    if count := connection.execute(ended).scalar_one():
-        yield f"{count} leases have ended without a record; those deliveries are tried again"

@@ -26,6 +26,9 @@ STOPPED: Final[ColumnElement[bool]] = deliveries.c.state.in_(
 )
 HELD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'held'"))
 DEAD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_column("'dead'"))
+WAITING_OR_HELD: Final[ColumnElement[bool]] = deliveries.c.state.in_(
+    [literal_column("'pending'"), literal_column("'held'")]
+)
 UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
 
 # When a delivery is due that waits behind another one of its conversation: never, until it is

@@ -1,17 +1,28 @@
-"""The rules of the ledger, each as the question that finds what breaks it."""
+"""The rules of the ledger: each is one question about a table's rows, answered by what breaks it.
+
+Each row is judged by itself and by what belongs to it, found by an index. So any part of a table
+can be asked about alone, and all parts together are the whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, or_, select
 
 from bridge.model import ArrivalOutcome, DeliveryState
 from bridge.store.conversations import behind_nothing
 from bridge.store.forget import deleted_of
 from bridge.store.retention import UNDELIVERED
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
+
+
+class Rule(NamedTuple):
+    """One rule: its name says what is so when it holds, `breaks` selects what breaks it."""
+
+    name: str
+    table: Table
+    breaks: Select[object]
 
 
 def _unknown_outcome() -> Select[object]:
@@ -66,10 +77,13 @@ def _event_without_message() -> Select[object]:
 
 
 def _event_twice() -> Select[object]:
-    return (
-        select(events.c.message_id)
-        .group_by(events.c.message_id, events.c.format)
-        .having(func.count() > 1)
+    other = events.alias()
+    return select(events.c.message_id).where(
+        exists().where(
+            other.c.message_id == events.c.message_id,
+            other.c.format == events.c.format,
+            other.c.id < events.c.id,
+        )
     )
 
 
@@ -84,15 +98,24 @@ def _deliveries_not_planned() -> Select[object]:
 
 
 def _delivered_twice() -> Select[object]:
-    return (
-        select(deliveries.c.event_id)
-        .group_by(deliveries.c.event_id, deliveries.c.endpoint, deliveries.c.replay)
-        .having(func.count() > 1)
+    other = deliveries.alias()
+    return select(deliveries.c.event_id).where(
+        exists().where(
+            other.c.event_id == deliveries.c.event_id,
+            other.c.endpoint == deliveries.c.endpoint,
+            other.c.replay == deliveries.c.replay,
+            other.c.id < deliveries.c.id,
+        )
     )
 
 
 def _replay_miscounted() -> Select[object]:
-    written = select(func.count()).where(deliveries.c.replay == replays.c.id).scalar_subquery()
+    written = (
+        select(func.count())
+        .select_from(deliveries)
+        .where(deliveries.c.replay == replays.c.id)
+        .scalar_subquery()
+    )
     return select(replays.c.id).where(written + deleted_of(replays.c.id) != replays.c.written)
 
 
@@ -142,10 +165,13 @@ def _attempts_not_counted() -> Select[object]:
 
 
 def _attempt_twice() -> Select[object]:
-    return (
-        select(attempts.c.delivery_id)
-        .group_by(attempts.c.delivery_id, attempts.c.number)
-        .having(func.count() > 1)
+    other = attempts.alias()
+    return select(attempts.c.delivery_id).where(
+        exists().where(
+            other.c.delivery_id == attempts.c.delivery_id,
+            other.c.number == attempts.c.number,
+            other.c.id < attempts.c.id,
+        )
     )
 
 
@@ -153,15 +179,17 @@ def _attempt_without_delivery() -> Select[object]:
     return select(attempts.c.id).where(~exists().where(deliveries.c.id == attempts.c.delivery_id))
 
 
-def _purged_but_there() -> Select[object]:
+def _purged_text_there() -> Select[object]:
     sent = exists().where(events.c.message_id == messages.c.id, func.length(events.c.body) > 0)
-    texts = select(messages.c.id.label("id")).where(
+    return select(messages.c.id).where(
         messages.c.purged_at.is_not(None), or_(messages.c.body.is_not(None), sent)
     )
-    raw = select(cast(arrivals.c.id, Text)).where(
+
+
+def _purged_raw_there() -> Select[object]:
+    return select(arrivals.c.id).where(
         arrivals.c.purged_at.is_not(None), func.length(arrivals.c.raw) > 0
     )
-    return select(union_all(texts, raw).subquery().c.id)
 
 
 def _purged_undelivered() -> Select[object]:
@@ -176,30 +204,40 @@ def _purged_undelivered() -> Select[object]:
     )
 
 
-# The name says what is so when the check is good; the query finds what breaks it.
-RULES: Final[Mapping[str, Callable[[], Select[object]]]] = {
-    "every arrival has an outcome": _unknown_outcome,
-    "messages and duplicates name a message, nothing else does": _outcome_and_message,
-    "every quarantined arrival has a reason": _no_reason,
-    "every discarded arrival says why, and no other does": _discarded_without_words,
-    "the message that an arrival names is there": _unknown_message,
-    "every message was brought by one arrival": _not_brought_once,
-    "every message has its event": _no_event,
-    "every event has its message": _event_without_message,
-    "no message has two events of one format": _event_twice,
-    "every event has all its deliveries": _deliveries_not_planned,
-    "no event goes to an endpoint twice": _delivered_twice,
-    "every replay has all its deliveries": _replay_miscounted,
-    "every replayed delivery has its replay": _replayed_by_none,
-    "whatever waits behind another delivery has one in front": behind_nothing,
-    "every delivery has its event": _delivery_without_event,
-    "every delivery is in a known state": _unknown_state,
-    "only pending deliveries are leased": _lease_at_rest,
-    "every delivered delivery was taken by its endpoint": _delivered_without_answer,
-    "every delivery that was taken is delivered": _answered_not_delivered,
-    "every attempt was counted before it was made": _attempts_not_counted,
-    "no attempt is there twice": _attempt_twice,
-    "every attempt has its delivery": _attempt_without_delivery,
-    "nothing is left of what was purged": _purged_but_there,
-    "nothing was purged before it was delivered": _purged_undelivered,
-}
+RULES: Final = (
+    Rule("every arrival has an outcome", arrivals, _unknown_outcome()),
+    Rule(
+        "messages and duplicates name a message, nothing else does",
+        arrivals,
+        _outcome_and_message(),
+    ),
+    Rule("every quarantined arrival has a reason", arrivals, _no_reason()),
+    Rule(
+        "every discarded arrival says why, and no other does", arrivals, _discarded_without_words()
+    ),
+    Rule("the message that an arrival names is there", arrivals, _unknown_message()),
+    Rule("every message was brought by one arrival", messages, _not_brought_once()),
+    Rule("every message has its event", messages, _no_event()),
+    Rule("every event has its message", events, _event_without_message()),
+    Rule("no message has two events of one format", events, _event_twice()),
+    Rule("every event has all its deliveries", events, _deliveries_not_planned()),
+    Rule("no event goes to an endpoint twice", deliveries, _delivered_twice()),
+    Rule("every replay has all its deliveries", replays, _replay_miscounted()),
+    Rule("every replayed delivery has its replay", deliveries, _replayed_by_none()),
+    Rule("whatever waits behind another delivery has one in front", deliveries, behind_nothing()),
+    Rule("every delivery has its event", deliveries, _delivery_without_event()),
+    Rule("every delivery is in a known state", deliveries, _unknown_state()),
+    Rule("only pending deliveries are leased", deliveries, _lease_at_rest()),
+    Rule(
+        "every delivered delivery was taken by its endpoint",
+        deliveries,
+        _delivered_without_answer(),
+    ),
+    Rule("every delivery that was taken is delivered", deliveries, _answered_not_delivered()),
+    Rule("every attempt was counted before it was made", attempts, _attempts_not_counted()),
+    Rule("no attempt is there twice", attempts, _attempt_twice()),
+    Rule("every attempt has its delivery", attempts, _attempt_without_delivery()),
+    Rule("nothing is left of what was purged", messages, _purged_text_there()),
+    Rule("nothing is left of what was purged", arrivals, _purged_raw_there()),
+    Rule("nothing was purged before it was delivered", deliveries, _purged_undelivered()),
+)

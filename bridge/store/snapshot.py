@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason
-from bridge.store.endpoints import BEHIND, PENDING, held_endpoints
+from bridge.store.endpoints import BEHIND, PENDING, WAITING_OR_HELD, held_endpoints
 from bridge.store.outbox import next_due
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
@@ -39,7 +39,7 @@ _OLDEST: Final = Statement(
         == select(func.min(deliveries.c.id))
         .where(
             deliveries.c.endpoint == bindparam("wanted"),
-            deliveries.c.state.in_([literal_column("'pending'"), literal_column("'held'")]),
+            WAITING_OR_HELD,
         )
         .scalar_subquery()
     )

@@ -218,6 +218,11 @@ class Store:
         """Return the free space on the disk of an SQLite file; None on PostgreSQL."""
         return await self._in_reader(self._database.free_bytes)
 
+    @property
+    def name(self) -> str:
+        """Return what an operator's sentence calls the database, without a password."""
+        return self._database.name
+
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query in a read transaction of its own: one snapshot, waiting for no writer."""
 

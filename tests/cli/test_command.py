@@ -47,6 +47,21 @@ def test_the_list_of_commands_is_true(name: str) -> None:
 
 
 @pytest.mark.processes
+def test_the_daemon_imports_no_library_s_command(environment: dict[str, str]) -> None:
+    """The HTTP client does without its command, which would take 4 MB of every daemon."""
+    script = (
+        "import sys\nimport bridge.app, bridge.cli.run, bridge.supervisor\n"
+        "import httpx\nhttpx.Client()\n"
+        "print(sorted({'rich', 'pygments', 'httpx'} & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, check=True, timeout=PATIENCE, env=environment,
+    )  # fmt: skip
+    assert ran.stdout.splitlines()[-1] == "['httpx']"
+
+
+@pytest.mark.processes
 def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:
     """`smsbridge --help` must not wait for the database and the web server."""
     script = (

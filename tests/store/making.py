@@ -107,10 +107,14 @@ def at_revision(settings: StoreSettings, revision: str) -> Iterator[Connection]:
 
 
 def audited(settings: StoreSettings, now: datetime = START) -> AuditReport:
+    """Audit a ledger, as a whole and in the smallest parts: both find the same."""
     database = Database.open(settings)
     try:
         with database.read() as connection:
-            return audit(connection, now)
+            report = audit(connection, now)
+            in_parts = audit(connection, now, rows=2)
+            assert in_parts == report, (in_parts, report)
+            return report
     finally:
         database.close()
 
