@@ -84,7 +84,7 @@ dist: ## wheel, Debian package, bill of materials and checksums in dist/
 
 package-test: $(READY) ## the package in a bare Debian: installed, upgraded under load, removed; as root
 	@scripts/apt-install mmdebstrap systemd-container lintian buildah
-	$(BIN)/python -m pytest -n 0 tests/packaging/bare_debian.py $(ARGS)
+	$(BIN)/python -m pytest -n 0 tests/packaging/bare_debian.py tests/packaging/bare_exim.py $(ARGS)
 
 clean: ## away with .venv and all caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from bridge import event
-from bridge.model import SMS_RECEIVED, Email, RawFields, SmsMessage
+from bridge.model import SMS_RECEIVED, Email, Part, RawFields, SmsMessage
 
 ROME = timezone(timedelta(hours=2))
 MESSAGE = SmsMessage(
@@ -76,6 +76,17 @@ def test_blanks_at_the_end_of_a_text_make_no_other_message() -> None:
     """A mail cannot carry them, and a post of the same SMS may: both are one message."""
     post = dataclasses.replace(MESSAGE, body="News ON \n")
     assert event.identity(post, None).content == event.identity(MESSAGE, EMAIL).content
+
+
+def test_the_lines_of_a_flowed_mail_make_no_other_message() -> None:
+    """Where they end is nothing that a signature covers; in any other mail it is."""
+    flowed = dataclasses.replace(EMAIL, parts=(Part(False, True, None, lambda: None),))
+    for email, same in ((flowed, True), (EMAIL, False)):
+        ids = {
+            event.identity(dataclasses.replace(MESSAGE, body=body), email).message_id
+            for body in ("a long line", "a long\nline", "a longline")
+        }
+        assert (len(ids) == 1) is same
 
 
 def test_the_same_instant_in_another_zone_is_the_same_message() -> None:

@@ -13,15 +13,16 @@ from bridge.config.strict import Strict
 from bridge.config.values import ConfigPath, Count, Listen, Network, PositiveSize, Secret
 
 _MIN_TOKEN: Final = 16
+_NOT_IN_URL: Final = re.compile(r"[\s?#@]")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def _public_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be a URL such as https://sms.example.com")
-    if parts.query or parts.fragment or parts.username or parts.password:
+    if _NOT_IN_URL.search(url):
         raise ValueError("must be scheme, host and path alone")
+    parts = urlsplit(url)  # and `port` raises ValueError for what is none
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("must be a URL such as https://sms.example.com")
     return url.rstrip("/")
 
 

@@ -11,6 +11,7 @@ from bridge import mail
 from bridge.model import Email, Reason, Unreadable
 
 HEAD = b"From: a@example.com\r\n"
+BASE64 = b"\r\nContent-Transfer-Encoding: base64"
 
 
 def read(raw: bytes) -> Email:
@@ -479,3 +480,22 @@ def test_the_mails_of_a_digest_are_not_its_text():
     inner = b"--b\r\n\r\nFrom: x@y\r\nSubject: s\r\n\r\ninner\r\n"
     content = inner + b"--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--"
     assert read(HEAD + part(b"multipart/digest; boundary=b", content)).text == "hello"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "flowed", "fixed"),
+    [
+        (b"text/plain; format=flowed", b"one \r\n  two \r\nthree", True, "one \ntwo \nthree"),
+        (b"text/plain", b"one \r\n two", False, None),
+        (b"text/html; format=flowed", b"one \r\ntwo", False, None),
+        (b"text/plain; charset=utf-16le", "one".encode("utf-16-le"), False, ""),
+        (b"text/plain; format=flowed" + BASE64, base64.b64encode(b"one \r\ntwo"), False, None),
+        (b"text/plain; charset=utf-16le" + BASE64, base64.b64encode(b"o\0n\0"), False, None),
+    ],
+)
+def test_what_a_relaxed_signature_leaves_of_a_text(
+    kind: bytes, content: bytes, flowed: bool, fixed: str | None
+):
+    """Blanks join flowed lines and are halves of UTF-16; base64 has none that count."""
+    email = read(HEAD + part(kind, content))
+    assert (email.is_flowed, email.fixed) == (flowed, fixed)
