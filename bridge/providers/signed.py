@@ -61,9 +61,9 @@ def _folded(email: Email) -> Email:
     headers = {
         name: tuple(as_signed(value) for value in values) for name, values in email.headers.items()
     }
-    return _rewritten(
-        replace(email, subject=as_signed(email.subject), headers=headers), _folded_text
-    )
+    parts = tuple(replace(part, file=part.file and as_signed(part.file)) for part in email.parts)
+    subject = as_signed(email.subject)
+    return _rewritten(replace(email, subject=subject, headers=headers, parts=parts), _folded_text)
 
 
 def _rewritten(email: Email, rewrite: Callable[[Email | Text], _Changes]) -> Email:

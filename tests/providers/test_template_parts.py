@@ -101,6 +101,19 @@ def test_tabs_that_become_spaces_forge_nothing(template: str) -> None:
     )
 
 
+@pytest.mark.parametrize("blanks", [" ", "  "])
+def test_blanks_in_a_files_name_choose_no_other_file(blanks: str) -> None:
+    """The pattern must find the same file however many there are."""
+    name = 'Content-Disposition: attachment; filename="{}.txt"'
+    files = [
+        part("text/plain", f"From: +491511234567\nTo: 123\nText: {text}\n", name.format(text))
+        for text in (f"a{blanks}b", "old")
+    ]
+    provider = declared(f"{FIELDS}part = {{ file = '^...\\.txt$' }}")
+    found = read_signed(provider, of_parts("mixed", PLAIN, *files))
+    assert (isinstance(found, SmsMessage) and found.body) == (blanks == " " and "a b")
+
+
 def test_the_part_has_its_own_warnings_and_places() -> None:
     """What had to be mended in the other parts is not this SMS's; spans are in this part's text."""
     broken = (
