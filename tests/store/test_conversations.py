@@ -187,19 +187,20 @@ async def test_an_endpoint_that_loses_its_order_gets_everything(
             assert len(await store.claim("crm", 9, order)) == (1 if order is BLOCK else 4)
 
 
-async def test_what_a_lane_parks_that_does_not_know_yet_that_there_is_no_order_goes(
-    settings: StoreSettings, clock: Clock
+@pytest.mark.parametrize("order", [Order.NONE, PASS], ids=["none", "pass"])
+async def test_what_a_lane_parks_that_does_not_know_the_new_order_yet_goes(
+    settings: StoreSettings, clock: Clock, order: Order
 ) -> None:
     """A reload looks again when the lanes that it replaced have ended; so does each start."""
     async with opened(settings, clock=clock, orders={"crm": BLOCK}) as store:
         await write(store, 1, BLOCK)
         (first,) = await store.claim("crm", 9, BLOCK)
         await store.record(attempt(first, RetryAt(START + timedelta(hours=9), 1)))
-        none = {"crm": Order.NONE}
-        await store.change(lambda c: match_config(c, ["crm"], clock(), none))
+        new = {"crm": order}
+        await store.change(lambda c: match_config(c, ["crm"], clock(), new))
         await write(store, 1, BLOCK)  # planned before the reload
-        await store.change(lambda c: match_config(c, ["crm"], clock(), none))
-        assert len(await store.claim("crm", 9)) == 1
+        await store.change(lambda c: match_config(c, ["crm"], clock(), new))
+        assert len(await store.claim("crm", 9, order)) == 1
     assert audited(settings, clock()).ok
 
 
