@@ -12,8 +12,10 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    case,
     func,
     insert,
+    literal,
     literal_column,
     null,
     select,
@@ -166,10 +168,20 @@ def wake_all(
     connection: Connection, endpoint: str, now: datetime, among: Select[int] | None = None
 ) -> None:
     """Make due whatever waits behind another delivery; a claim parks again what must wait."""
+    moment = literal(now, deliveries.c.due_at.type)
     which = [deliveries.c.endpoint == endpoint, _PARKED]
     if among is not None:
         which.append(deliveries.c.id.in_(among))
-    connection.execute(update(deliveries).where(*which).values(due_at=now))
+    connection.execute(
+        update(deliveries).where(*which).values(due_at=now, schedule_from=begun_by(moment))
+    )
+
+
+def begun_by(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """Return from when a delivery's schedule counts that is woken: now, if it was never tried."""
+    return case(
+        (deliveries.c.attempts == literal_column("0"), now), else_=deliveries.c.schedule_from
+    )
 
 
 def _status(row: Row[Any]) -> EndpointStatus:

@@ -240,10 +240,13 @@ async def test_what_is_held_is_passed_by_once_the_order_says_so(
         assert await store.claim("crm", 9, BLOCK) == []
         assert await store.next_due("crm") is None
         assert await store.bring_forward("crm", 9) == 0
+        clock.forward(7 * 24 * 3600)
         await store.change(
             lambda c: match_config(c, ["crm"], clock(), {"crm": PASS})  # as a reload does
         )
-        assert len(await store.claim("crm", 9, PASS)) == 1
+        (second,) = await store.claim("crm", 9, PASS)
+        # It has never been tried: else its first failure would be its last.
+        assert second.schedule_from == clock()
 
 
 async def test_a_dead_one_that_is_retried_does_not_wait_and_nobody_overtakes_it(
