@@ -52,7 +52,7 @@ QUICK: Final = Size(
     backlog=20_000,
     mailbox=2_000,
     pushes=20,
-    grown=50_000,
+    grown=100_000,
 )
 
 

@@ -238,6 +238,23 @@ class TestEveryReceiver:
         assert receiver.post(signed()) == 204
         receiver.wait_for(SHOWN)
 
+    def test_passes_our_own_test(self, receiver: Receiver, tmp_path: Path) -> None:
+        """`smsbridge endpoints test` finds nothing wrong with it."""
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f'[[endpoints]]\nname = "crm"\nurl = "http://127.0.0.1:{receiver.port}/"\n'
+            f'secret = "{SECRET}"\ntimeout = "{2 * HANG}s"\n'
+        )
+        config.chmod(0o600)
+        ran = subprocess.run(
+            [sys.executable, "-m", "bridge", "endpoints", "test", "crm", "-c", str(config)],
+            capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert [line.split()[0] for line in ran.stdout.splitlines()[1:]] == [
+            "valid", "prompt", "repeated", "wrong", "tampered", "stale",
+        ]  # fmt: skip
+
     def test_takes_what_a_daemon_delivers(self, receiver: Receiver, tmp_path: Path) -> None:
         """The README's first config and first mail end in the receiver; only the ports differ."""
         secret = tmp_path / "crm.secret"

@@ -1,14 +1,16 @@
-"""`smsbridge endpoints`: lists, holds and resumes endpoints."""
+"""`smsbridge endpoints`: lists, holds, resumes and tests endpoints."""
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import click
 
 from bridge.cli.opened import run
-from bridge.cli.options import now, with_config, with_json
+from bridge.cli.options import now, require_config, with_config, with_json
 from bridge.cli.output import as_document, as_list
+from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.operations import endpoints as operations
 from bridge.operations.documents import Document
@@ -16,7 +18,7 @@ from bridge.operations.documents import Document
 
 @click.group()
 def endpoints() -> None:
-    """List, hold and resume endpoints."""
+    """List, hold, resume and test endpoints."""
 
 
 @endpoints.command("list")
@@ -72,6 +74,40 @@ def resume(name: str, config: Path | None, as_json: bool) -> None:
         run(config, lambda store, file: operations.resume(store, name, _configured(file), now)),
         as_json=as_json,
     )
+
+
+@endpoints.command("test")
+@click.argument("name")
+@with_config
+@with_json
+def test_(name: str, config: Path | None, as_json: bool) -> int:
+    """Test the receiver behind endpoint NAME with right and wrong requests.
+
+    All are pings (type "smsbridge.ping"): a valid one, the same again, and, where they are signed,
+    one with another secret, one whose body was changed, and one that is an hour old. Exits 0 if
+    each was answered as it should be, else 1. JSON: {"ok", "endpoint", "checks": [{"name", "ok",
+    "taken", "expected", "status", "error", "detail", "seconds", "advice"}]}.
+    """
+    # Only here: the other commands need no HTTP, which takes a while to import.
+    from bridge.cli.named_endpoint import endpoint_named
+    from bridge.net import loop
+    from bridge.net.tls import client_context
+    from bridge.operations.endpoint_test import examine
+
+    endpoint = endpoint_named(require_config(config), name)
+    token = secrets.token_hex(10)
+    document = loop.run(examine(endpoint, client_context(), token, now))
+    if as_json:
+        as_document(document)
+    else:
+        shown = [_shown(each) for each in document["checks"]]
+        as_list(("name", "result", "seconds", "advice"), shown, "")
+    return DONE if document["ok"] else FOUND_WRONG
+
+
+def _shown(check: Document) -> Document:
+    answer = check["detail"] or f"answered {check['status']}"
+    return {**check, "result": f"{'good' if check['ok'] else 'WRONG'}: {answer}"}
 
 
 def _configured(file: ConfigFile) -> list[str]:

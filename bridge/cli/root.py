@@ -36,7 +36,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "deliveries": ("deliveries", "List, show and retry deliveries."),
     "replay": ("replay", "Deliver messages once more."),
     "quarantine": ("quarantine", "List, show and reparse quarantined mail."),
-    "endpoints": ("endpoints", "List, hold and resume endpoints."),
+    "endpoints": ("endpoints", "List, hold, resume and test endpoints."),
     "audit": ("audit", "Verify that no message is unaccounted for."),
     "purge": ("purge", "Erase what is stored of a phone number."),
     "import": ("import_mail", "Import mails from files."),

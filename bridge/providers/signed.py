@@ -55,18 +55,25 @@ def read(
 
 def _folded(email: Email) -> Email:
     """Fold all that a relaxed signature doesn't see."""
-    text = _folded_text(email)
     headers = {
         name: tuple(as_signed(value) for value in values) for name, values in email.headers.items()
     }
-    parts = tuple(replace(part, read=partial(_folded_part, part)) for part in email.parts)
-    subject = as_signed(email.subject)
-    return replace(email, text=text, subject=subject, headers=headers, parts=parts)
+    return _rewritten(
+        replace(email, subject=as_signed(email.subject), headers=headers), _folded_text
+    )
 
 
-def _folded_part(part: Part) -> Text | None:
+def _rewritten(email: Email, rewrite: Callable[[Email | Text], str]) -> Email:
+    """Change a mail's text, and that of each part: a template may read either."""
+    parts = tuple(
+        replace(part, read=partial(_rewritten_part, part, rewrite)) for part in email.parts
+    )
+    return replace(email, text=rewrite(email), parts=parts)
+
+
+def _rewritten_part(part: Part, rewrite: Callable[[Email | Text], str]) -> Text | None:
     text = part.read()
-    return None if text is None else replace(text, text=_folded_text(text))
+    return None if text is None else replace(text, text=rewrite(text))
 
 
 def _folded_text(read: Email | Text) -> str:
@@ -81,9 +88,13 @@ def _folded_text(read: Email | Text) -> str:
 def _read_tabbed(provider: Provider, folded: Email) -> tuple[SmsMessage, ...]:
     """Read a mail with a tab behind each label that a blank follows."""
     labels = getattr(provider, "labels", None)
-    if folded.cells or not isinstance(labels, Labels):
+    if not isinstance(labels, Labels):
         return ()
-    return _messages(provider.read_email(replace(folded, text=labels.tabbed(folded.text))))
+
+    def tabbed(read: Email | Text) -> str:
+        return read.text if read.cells else labels.tabbed(read.text)  # markup makes a cell's tab
+
+    return _messages(provider.read_email(_rewritten(folded, tabbed)))
 
 
 def _messages(

@@ -508,6 +508,15 @@ class Conversations(RuleBasedStateMachine):
         status = 410 if what == "gone" else None
         self._run(bridge.store.record(attempt(claim, decision, status=status)))
 
+    @precondition(lambda self: any(bridge.claims for bridge in self._bridges))
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        """Undo claims that no attempt was made of, whoever has them by now."""
+        bridge = next(bridge for bridge in self._bridges if bridge.claims)
+        numbers = data.draw(st.sets(st.sampled_from(sorted(bridge.claims)), min_size=1))
+        unused = [bridge.claims.pop(number)[0] for number in numbers]
+        self._run(bridge.store.give_back(unused))
+
     @rule(seconds=st.sampled_from([1, 21, LEASE + 1]))
     def wait(self, seconds: float) -> None:
         self._clock.forward(seconds)
