@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bridge.app import endpoints_of
+from bridge.config.load import load_file
+from bridge.config.settings import Settings
+from bridge.model import Order
+from bridge.reload import Built, Reloader, lease_seconds
 from bridge.signing.standard_webhooks import generate_secret
 from tests.cli.conftest import mail
 from tests.servers.daemon import MAILBOX, Config, Daemon
@@ -17,6 +24,48 @@ from tests.servers.receiver import Receiver
 OTHER = "x-0123456789abcdef0123@bridge.test"  # a secret address that no mail goes to
 
 pytestmark = pytest.mark.processes
+
+
+@dataclass
+class Parts:
+    """Notes what a reload asks of the daemon's parts."""
+
+    lease_seconds: float
+    names: list[str]
+    settled: asyncio.Queue[tuple[float, Mapping[str, Order]]]
+
+    @property
+    def store(self) -> Parts:
+        return self
+
+    async def use(self, _settings: Settings, built: Built) -> None:
+        self.names[:] = [each.name for each in built.endpoints]
+
+    async def match(self, names: Sequence[str], orders: Mapping[str, Order]) -> None:
+        assert names == self.names
+        await self.settled.put((asyncio.get_running_loop().time(), orders))
+
+
+@pytest.mark.unhurried
+async def test_what_replaced_lanes_left_is_settled_when_their_leases_have_ended(
+    tmp_path: Path,
+) -> None:
+    """Also of an endpoint whose timeout was longer than that of all that remain."""
+    both = {"crm": "http://127.0.0.1:9/", "erp": "http://127.0.0.1:9/"}
+    ordered = {"erp": ('order = "conversation"',)}
+    path = Config(both, generate_secret(), extra=ordered).write(tmp_path)
+    file = load_file(path)
+    built = Built(None, endpoints_of(file.settings), {})  # type: ignore[arg-type]
+    longest = 3 * lease_seconds(built.endpoints)
+    parts = Parts(longest, ["gone"], asyncio.Queue())
+    reloader = Reloader(file.settings, built, lambda: file, lambda _: built, parts)  # type: ignore[arg-type]
+    running = asyncio.create_task(reloader.run())
+    began = asyncio.get_running_loop().time()
+    reloader.request()
+    at, orders = await parts.settled.get()
+    assert at - began >= longest
+    assert orders == {"crm": Order.NONE, "erp": Order.BLOCK}
+    running.cancel()
 
 
 def hang_up(daemon: Daemon, event: str = "reload.config") -> None:

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from bridge.model import Order, PlannedDelivery
-from bridge.store.endpoints import BEHIND, PENDING
+from bridge.store.endpoints import BEHIND, PENDING, begun_by
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
 from bridge.store.types import Instant
@@ -114,9 +114,7 @@ _WAKE: Final = Statement(
     .values(
         due_at=_now,
         # Its time begins when it may be tried for the first time, not when it came in.
-        schedule_from=case(
-            (deliveries.c.attempts == literal_column("0"), _now), else_=deliveries.c.schedule_from
-        ),
+        schedule_from=begun_by(_now),
     )
 )
 

@@ -7,7 +7,20 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, literal_column, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    case,
+    func,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from bridge.model import DeliveryState, EndpointState, EndpointStatus, Order
 from bridge.store import postgres
@@ -34,6 +47,8 @@ UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
 # When a delivery is due that waits behind another one of its conversation: never, until it is
 # woken (bridge.store.conversations).
 BEHIND: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+_PARKED: Final = PENDING & (deliveries.c.due_at == BEHIND)
 
 _NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (
     deliveries.c.reason == literal_column(f"'{NOT_CONFIGURED}'")
@@ -131,7 +146,8 @@ def match_config(
 def _follow(connection: Connection, orders: Mapping[str, Order], now: datetime) -> None:
     """Note the endpoints' orders; where one has changed, wake what the former one parked.
 
-    Without an order in any case: a lane that didn't know of the change yet may have parked more.
+    Unless one waits for all before it, the first ones are woken in any case: a lane that didn't
+    know of the change yet may have parked more.
     """
     noted = select(endpoints.c.name, endpoints.c.conversation_order)
     before = {row.name: row.conversation_order for row in connection.execute(noted)}
@@ -141,13 +157,30 @@ def _follow(connection: Connection, orders: Mapping[str, Order], now: datetime) 
             _set(connection, endpoint, {"conversation_order": order.value})
         if changed or order is Order.NONE:
             wake_all(connection, endpoint, now)
+        elif order is Order.OVERTAKE:
+            first = select(func.min(deliveries.c.id)).where(
+                deliveries.c.endpoint == endpoint, _PARKED
+            )
+            wake_all(connection, endpoint, now, first.group_by(deliveries.c.conversation))
 
 
-def wake_all(connection: Connection, endpoint: str, now: datetime) -> None:
+def wake_all(
+    connection: Connection, endpoint: str, now: datetime, among: Select[int] | None = None
+) -> None:
     """Make due whatever waits behind another delivery; a claim parks again what must wait."""
-    parked = PENDING & (deliveries.c.due_at == BEHIND)
+    moment = literal(now, deliveries.c.due_at.type)
+    which = [deliveries.c.endpoint == endpoint, _PARKED]
+    if among is not None:
+        which.append(deliveries.c.id.in_(among))
     connection.execute(
-        update(deliveries).where(deliveries.c.endpoint == endpoint, parked).values(due_at=now)
+        update(deliveries).where(*which).values(due_at=now, schedule_from=begun_by(moment))
+    )
+
+
+def begun_by(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """Return from when a delivery's schedule counts that is woken: now, if it was never tried."""
+    return case(
+        (deliveries.c.attempts == literal_column("0"), now), else_=deliveries.c.schedule_from
     )
 
 

@@ -187,19 +187,20 @@ async def test_an_endpoint_that_loses_its_order_gets_everything(
             assert len(await store.claim("crm", 9, order)) == (1 if order is BLOCK else 4)
 
 
-async def test_what_a_lane_parks_that_does_not_know_yet_that_there_is_no_order_goes(
-    settings: StoreSettings, clock: Clock
+@pytest.mark.parametrize("order", [Order.NONE, PASS], ids=["none", "pass"])
+async def test_what_a_lane_parks_that_does_not_know_the_new_order_yet_goes(
+    settings: StoreSettings, clock: Clock, order: Order
 ) -> None:
     """A reload looks again when the lanes that it replaced have ended; so does each start."""
     async with opened(settings, clock=clock, orders={"crm": BLOCK}) as store:
         await write(store, 1, BLOCK)
         (first,) = await store.claim("crm", 9, BLOCK)
         await store.record(attempt(first, RetryAt(START + timedelta(hours=9), 1)))
-        none = {"crm": Order.NONE}
-        await store.change(lambda c: match_config(c, ["crm"], clock(), none))
+        new = {"crm": order}
+        await store.change(lambda c: match_config(c, ["crm"], clock(), new))
         await write(store, 1, BLOCK)  # planned before the reload
-        await store.change(lambda c: match_config(c, ["crm"], clock(), none))
-        assert len(await store.claim("crm", 9)) == 1
+        await store.change(lambda c: match_config(c, ["crm"], clock(), new))
+        assert len(await store.claim("crm", 9, order)) == 1
     assert audited(settings, clock()).ok
 
 
@@ -239,10 +240,13 @@ async def test_what_is_held_is_passed_by_once_the_order_says_so(
         assert await store.claim("crm", 9, BLOCK) == []
         assert await store.next_due("crm") is None
         assert await store.bring_forward("crm", 9) == 0
+        clock.forward(7 * 24 * 3600)
         await store.change(
             lambda c: match_config(c, ["crm"], clock(), {"crm": PASS})  # as a reload does
         )
-        assert len(await store.claim("crm", 9, PASS)) == 1
+        (second,) = await store.claim("crm", 9, PASS)
+        # It has never been tried: else its first failure would be its last.
+        assert second.schedule_from == clock()
 
 
 async def test_a_dead_one_that_is_retried_does_not_wait_and_nobody_overtakes_it(
