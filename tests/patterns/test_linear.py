@@ -52,7 +52,8 @@ def compiled_in(value: object, depth: int = 2) -> Iterator[re.Pattern[Any]]:
         for each in value:
             yield from compiled_in(each, depth - 1)
     elif depth and isinstance(value, type) and value.__module__.startswith("bridge."):
-        for each in vars(value).values():
+        # Copied: looking at pydantic's attributes adds to them.
+        for each in list(vars(value).values()):
             yield from compiled_in(each, depth - 1)
 
 
