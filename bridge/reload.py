@@ -40,6 +40,11 @@ class Built(NamedTuple):
     endpoints: Sequence[Endpoint]
     posts: dict[str, Posts]
 
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """The endpoints' orders within conversations."""
+        return {each.name: each.order for each in self.endpoints}
+
 
 def lease_seconds(endpoints: Sequence[Endpoint]) -> float:
     """Return for how long a delivery to any of these endpoints is leased."""
@@ -63,7 +68,7 @@ class Reloaded:
         """Use a config; raises StoreError, and then nothing has changed."""
         names = [each.name for each in built.endpoints]
         failing = await self.store.read(failing_endpoints)
-        await self.match(names, {each.name: each.order for each in built.endpoints})
+        await self.match(names, built.orders)
         # From here on nothing fails, and nothing waits: no mail is read half by the old config.
         logs.configure(settings.log)
         metrics.start_at_zero([each.name for each in settings.providers])
@@ -82,7 +87,7 @@ class Reloaded:
     async def match(self, names: Sequence[str], orders: Mapping[str, Order]) -> None:
         """Hold what is pending for endpoints that are gone, release it for those that are back.
 
-        `orders` are the orders that may have changed.
+        `orders` are the endpoints' orders within conversations.
         """
         now = self.clock()
         await self.store.change(partial(match_config, configured=names, now=now, orders=orders))
@@ -127,19 +132,18 @@ class Reloader:
             self._requested.clear()
             if await self.reload():
                 # Attempts in flight to endpoints that are gone have ended by then.
-                settle = self._longest
-
-    @property
-    def _longest(self) -> float:
-        return lease_seconds(self._built.endpoints)
+                settle = self._parts.store.lease_seconds
 
     async def _settle(self) -> float | None:
-        """Hold what attempts to endpoints that are gone left pending; None when that is done."""
+        """Hold or wake what replaced lanes left: pending for nobody, or parked without an order.
+
+        Returns None when that is done, else the seconds until it is tried again.
+        """
         try:
-            await self._parts.match(self._parts.names, {})
+            await self._parts.match(self._parts.names, self._built.orders)
         except BridgeError as error:
             log.warning("reload.unsettled", detail=str(error))
-            return self._longest
+            return self._parts.store.lease_seconds
         return None
 
     async def reload(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import os
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -37,7 +38,7 @@ MAX_LINE: Final = 8 * 1024
 MAX_HEADERS: Final = 64
 MAX_INTERIM: Final = 16  # 1xx answers before the final one; nobody sends more than one or two
 DNS_SECONDS: Final = 10
-_HEAD_END: Final = b"\r\n\r\n"
+_HEAD_END: Final = re.compile(rb"\n\r?\n")  # a bare line feed ends a line, too
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout()  # an attempt has one deadline over all of it
 
 
@@ -209,6 +210,7 @@ class _Protocol(AiohttpProtocol):
 
     _asked = True  # at first by the pool, which may have to ask a proxy
     _interim = 0
+    _last = b""  # what came before, where it may begin the end of a head
 
     async def exchange(self, sent: bytes) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
         """Send a request; return the head of its answer, and the body, which may still come."""
@@ -225,7 +227,7 @@ class _Protocol(AiohttpProtocol):
             max_field_size=MAX_LINE,
             max_headers=MAX_HEADERS,
         )
-        self._asked, self._interim = True, 0
+        self._asked, self._interim, self._last = True, 0, b""
         transport.write(sent)
         while True:
             message, payload = await self.read()
@@ -239,11 +241,16 @@ class _Protocol(AiohttpProtocol):
         counts characters for bytes or says something with a 204, would have its whole answer
         refused, or not, by how the network cuts it.
         """
-        end = data.find(_HEAD_END) + len(_HEAD_END)
-        if len(_HEAD_END) <= end < len(data):
+        for _ in range(MAX_INTERIM + 1):  # heads; a flood of them is refused by `feed_data`
+            found = _HEAD_END.search(self._last + data) if self._asked else None
+            if found is None:
+                break
+            end = found.end() - len(self._last)
             super().data_received(data[:end])
-            data = data[end:]
-        super().data_received(data)
+            data, self._last = data[end:], b""
+        if data:
+            self._last = (self._last + data)[-2:]
+            super().data_received(data)
 
     def feed_data(
         self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0

@@ -16,6 +16,7 @@ MAX_TEXT: Final = 512 * 1024  # all text parts that are read, as they came
 MAX_HTML: Final = 128 * 1024  # characters, nearly all of it style; the worst takes 0.1 s
 MAX_DEPTH: Final = 20  # multiparts in multiparts
 MAX_PARTS: Final = 200  # in the whole mail
+MAX_BOUNDARY: Final = 128  # of a multipart's boundary; RFC 2046 has 70 characters
 MAX_BOUNDARIES: Final = 2000  # lines that begin like one, in all multiparts
 MAX_DASHED: Final = 10_000  # lines that begin with two hyphens, in a mail with multiparts
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from bridge.mail.headers import HeaderBlock, decode_value, split
 from bridge.mail.limits import (
     MAX_BOUNDARIES,
+    MAX_BOUNDARY,
     MAX_DASHED,
     MAX_DEPTH,
     MAX_PARTS,
@@ -144,6 +145,8 @@ class Splitter:
         boundary = boundary.rstrip(" \t")
         if not boundary:
             return []
+        if len(boundary) > MAX_BOUNDARY:
+            raise NotReadError(f"a boundary is longer than {MAX_BOUNDARY} characters")
         raw, (begin, end) = self._raw, span
         pieces: list[Span] = []
         start = -1

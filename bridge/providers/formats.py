@@ -19,6 +19,12 @@ _EPOCH_MS: Final = re.compile(r"[0-9]{12,13}")  # from 1973 to 2286
 _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}[0-9:.,+Z-]*")
 # A modem's time stamp (3GPP TS 27.005, 3.1): the zone counts quarters of an hour.
 _GSM: Final = re.compile(r"([0-9/]{8}),? ?([0-9:]{8})(?: ?([+-][0-9]{2}))?")
+# What stands behind the time of day. "-0000" is a time in UTC, by a program that doesn't know where
+# it is (RFC 5322, 3.3), such as Python's own `formatdate`.
+_RFC2822_ZONE: Final = re.compile(
+    r"[0-9][:.][0-9]{2}(?:[:.][0-9]{2})?\s*+"
+    r"(?:(?P<utc>-0000)|(?P<odd>[+-](?![0-9]{4}(?![0-9])))|[^\s(0-9:.])"
+)
 _QUARTER: Final = timedelta(minutes=15)
 _ENGLISH: Final = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
@@ -66,7 +72,7 @@ def _reader(
     name: str, zone: tzinfo | None, months: Sequence[str], zones: Mapping[str, timedelta]
 ) -> ReadNear:
     if name in _EPOCHS:
-        return _EPOCHS[name](zone or UTC)
+        return _EPOCHS[name](zone)
     parse = _PARSERS.get(name) or _strptime(name, zone or UTC, months, zones)
 
     def read(written: str, near: datetime | None = None) -> Moment | None:
@@ -84,8 +90,15 @@ def _reader(
     return read
 
 
-def _rfc2822(written: str, _: datetime | None) -> datetime:
-    return parsedate_to_datetime(written)
+def _rfc2822(written: str, _: datetime | None) -> datetime | None:
+    time = parsedate_to_datetime(written)
+    zone = _RFC2822_ZONE.search(written)
+    if zone is None:
+        return time
+    if zone["utc"]:
+        return time.replace(tzinfo=UTC)
+    # The name of a zone that is not known tells no offset, and "+02" would be two minutes.
+    return None if time.tzinfo is None or zone["odd"] else time
 
 
 def _iso8601(written: str, _: datetime | None) -> datetime | None:
@@ -153,12 +166,12 @@ def _shown(offset: timedelta) -> str:
     return f"{'-' if offset < timedelta(0) else '+'}{minutes // 60:02}{minutes % 60:02}"
 
 
-def _epoch(zone: tzinfo) -> ReadNear:
+def _epoch(zone: tzinfo | None) -> ReadNear:
     seconds = epoch(zone)
     return lambda written, near=None: seconds(written)
 
 
-def _epoch_ms(zone: tzinfo) -> ReadNear:
+def _epoch_ms(zone: tzinfo | None) -> ReadNear:
     seconds = epoch(zone)
 
     def read(written: str, near: datetime | None = None) -> Moment | None:

@@ -11,15 +11,18 @@ it is read with no lines joined, and only the blanks and line ends of the SMS ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from bridge.event import as_signed, words
 from bridge.model import Email, Ignored, Part, Reason, SmsMessage, Text, Unreadable
 from bridge.providers.base import Provider
 from bridge.providers.labels import Labels
+
+_Changes = Mapping[str, Any]  # of a mail's text
 
 _BLANKS: Final = re.compile(r"[ \t]+")
 _BLANKS_AT_END: Final = re.compile(r" $", re.MULTILINE)
@@ -55,35 +58,71 @@ def read(
 
 def _folded(email: Email) -> Email:
     """Fold all that a relaxed signature doesn't see."""
-    text = _folded_text(email)
     headers = {
         name: tuple(as_signed(value) for value in values) for name, values in email.headers.items()
     }
-    parts = tuple(replace(part, read=partial(_folded_part, part)) for part in email.parts)
+    parts = tuple(replace(part, file=part.file and as_signed(part.file)) for part in email.parts)
     subject = as_signed(email.subject)
-    return replace(email, text=text, subject=subject, headers=headers, parts=parts)
+    return _rewritten(replace(email, subject=subject, headers=headers, parts=parts), _folded_text)
 
 
-def _folded_part(part: Part) -> Text | None:
+def _rewritten(email: Email, rewrite: Callable[[Email | Text], _Changes]) -> Email:
+    """Change a mail's text, and that of each part: a template may read either."""
+    parts = tuple(
+        replace(part, read=partial(_rewritten_part, part, rewrite)) for part in email.parts
+    )
+    return replace(email, **rewrite(email), parts=parts)
+
+
+def _rewritten_part(part: Part, rewrite: Callable[[Email | Text], _Changes]) -> Text | None:
     text = part.read()
-    return None if text is None else replace(text, text=_folded_text(text))
+    return None if text is None else replace(text, **rewrite(text))
 
 
-def _folded_text(read: Email | Text) -> str:
+def _folded_text(read: Email | Text) -> _Changes:
     text = read.text if read.fixed is None else read.fixed
-    # HTML has folded its own blanks; the tabs in its tables are cells, which markup makes.
-    if not read.cells:
+    cells = read.cells
+    if cells:
+        text, cells = _folded_page(text, cells)
+    else:
         text = _BLANKS_AT_END.sub("", _BLANKS.sub(" ", text))
     # Always the same blank lines at the end, as many as a layout needs above an empty SMS.
-    return text.rstrip("\n") + "\n\n\n"
+    return {"text": text.rstrip("\n") + "\n\n\n", "cells": cells}
+
+
+def _folded_page(text: str, cells: Mapping[int, int]) -> tuple[str, Mapping[int, int]]:
+    """Fold the blanks of a page with tables: in `pre` they are as they came.
+
+    A tab in front of a cell is markup, which nobody can move.
+    """
+    pieces: list[str] = []
+    gone: list[int] = []  # where characters were that are left out
+    at = 0
+    for run in _BLANKS.finditer(text):
+        start, end = run.span()
+        markup = sum(index in cells for index in range(start + 1, end + 1))
+        one = not markup and end < len(text) and text[end] != "\n"
+        pieces += [text[at:start], " " if one else "\t" * markup]
+        gone += [index for index in range(start + one, end) if index + 1 not in cells]
+        at = end
+
+    def moved(index: int) -> int:
+        return index - bisect_left(gone, index)
+
+    folded = "".join([*pieces, text[at:]])
+    return folded, {moved(start): moved(end) for start, end in cells.items()}
 
 
 def _read_tabbed(provider: Provider, folded: Email) -> tuple[SmsMessage, ...]:
     """Read a mail with a tab behind each label that a blank follows."""
     labels = getattr(provider, "labels", None)
-    if folded.cells or not isinstance(labels, Labels):
+    if not isinstance(labels, Labels):
         return ()
-    return _messages(provider.read_email(replace(folded, text=labels.tabbed(folded.text))))
+
+    def tabbed(read: Email | Text) -> _Changes:
+        return {"text": labels.tabbed(read.text)}
+
+    return _messages(provider.read_email(_rewritten(folded, tabbed)))
 
 
 def _messages(

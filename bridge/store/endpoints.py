@@ -129,18 +129,26 @@ def match_config(
 
 
 def _follow(connection: Connection, orders: Mapping[str, Order], now: datetime) -> None:
-    """Note the endpoints' orders; where one has changed, wake what the former one parked."""
+    """Note the endpoints' orders; where one has changed, wake what the former one parked.
+
+    Without an order in any case: a lane that didn't know of the change yet may have parked more.
+    """
     noted = select(endpoints.c.name, endpoints.c.conversation_order)
     before = {row.name: row.conversation_order for row in connection.execute(noted)}
     for endpoint, order in orders.items():
-        if (before.get(endpoint) or Order.NONE) != order:
+        changed = (before.get(endpoint) or Order.NONE) != order
+        if changed:
             _set(connection, endpoint, {"conversation_order": order.value})
-            parked = PENDING & (deliveries.c.due_at == BEHIND)
-            connection.execute(
-                update(deliveries)
-                .where(deliveries.c.endpoint == endpoint, parked)
-                .values(due_at=now)
-            )
+        if changed or order is Order.NONE:
+            wake_all(connection, endpoint, now)
+
+
+def wake_all(connection: Connection, endpoint: str, now: datetime) -> None:
+    """Make due whatever waits behind another delivery; a claim parks again what must wait."""
+    parked = PENDING & (deliveries.c.due_at == BEHIND)
+    connection.execute(
+        update(deliveries).where(deliveries.c.endpoint == endpoint, parked).values(due_at=now)
+    )
 
 
 def _status(row: Row[Any]) -> EndpointStatus:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, null, update
 
 from bridge.model import Claim, DeliveryState
 from bridge.store import postgres
-from bridge.store.endpoints import held_endpoints
+from bridge.store.endpoints import held_endpoints, wake_all
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
 
@@ -43,7 +43,7 @@ def give_back(connection: Connection, claims: Sequence[Claim], owner: str, now: 
     held = held_endpoints(connection)
     # In this order by every bridge: two that wait for each other's rows would be a deadlock.
     ordered = sorted(claims, key=lambda each: each.delivery_id)
-    return _GIVE_BACK.change(
+    given = _GIVE_BACK.change(
         connection,
         [
             {
@@ -60,3 +60,6 @@ def give_back(connection: Connection, claims: Sequence[Claim], owner: str, now: 
             for claim in ordered
         ],
     )
+    for endpoint in sorted({claim.endpoint for claim in claims} & held.keys()):
+        wake_all(connection, endpoint, now)  # an operator's retries, which may pass what is held
+    return given

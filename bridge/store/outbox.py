@@ -20,6 +20,7 @@ from bridge.store.endpoints import (
     UNLEASED,
     again,
     held_endpoints,
+    wake_all,
 )
 from bridge.store.lease import Lease
 from bridge.store.statements import Statement
@@ -197,6 +198,7 @@ def free_leases(connection: Connection, owner: str | None, now: datetime) -> int
         held += connection.execute(
             update(deliveries).where(*of_endpoint).values(_held(reason, now))
         ).rowcount
+        wake_all(connection, endpoint, now)
     freed = connection.execute(
         update(deliveries).where(PENDING, whose).values(leased_by=None, due_at=now, changed_at=now)
     )
@@ -218,7 +220,8 @@ def _hold_expired(
 ) -> Sequence[_Due]:
     """Hold those whose lease ended while their endpoint is held; return the others.
 
-    What is pending without a lease there is an operator's retry, which may go.
+    What is pending without a lease there is an operator's retry, which may go, and which may have
+    waited behind one of those that are held now.
     """
     expired = [row.id for row in due if row.leased_by is not None]
     reason = held_endpoints(connection).get(endpoint) if expired else None
@@ -227,6 +230,7 @@ def _hold_expired(
     for some in in_parts(expired):
         which = deliveries.c.id.in_(some)
         connection.execute(update(deliveries).where(which).values(_held(reason, now)))
+    wake_all(connection, endpoint, now)
     return [row for row in due if row.leased_by is None]
 
 

@@ -128,8 +128,16 @@ class Store:
         await asyncio.to_thread(self._database.close)
 
     def lease_for(self, seconds: float) -> None:
-        """Lease deliveries for so long from now on."""
-        self._lease = timedelta(seconds=seconds)
+        """Lease deliveries for at least so long from now on; never for less than until now.
+
+        A lane that a reload replaces still begins attempts by its own timeout.
+        """
+        self._lease = max(self._lease, timedelta(seconds=seconds))
+
+    @property
+    def lease_seconds(self) -> float:
+        """For how long deliveries are leased."""
+        return self._lease.total_seconds()
 
     @property
     def shared(self) -> bool:

@@ -13,8 +13,8 @@ from tests.cli.conftest import Filled, Ran, mail
 from tests.documents import PAGES, PROJECT, blocks, indented, page
 
 Smsbridge = Callable[..., Ran]
-# Need a daemon, a mail server or a terminal; tests/test_receivers.py and others run them.
-ELSEWHERE = {"run", "demo", "init", "send-test", "status"}
+# Need a daemon, a server, a receiver or a terminal; tests/test_receivers.py and others run them.
+ELSEWHERE = ("run", "demo", "init", "send-test", "status", "endpoints test")
 # Config and mail of a page that needs those that it shows itself.
 SHOWN = {
     "docs/posts.md": ("toml", 0, "config.toml"),
@@ -27,7 +27,7 @@ def commands(name: str) -> Iterator[list[str]]:
     """Yield the words of each command of a page that stands on a line of its own."""
     for line in indented(page(name)):
         found = COMMAND.match(line)
-        if found and found[1].split()[0] not in ELSEWHERE and "--mailboxes" not in found[1]:
+        if found and not found[1].startswith(ELSEWHERE) and "--mailboxes" not in found[1]:
             yield shlex.split(found[1])
 
 

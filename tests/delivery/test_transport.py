@@ -91,6 +91,34 @@ async def test_more_than_the_answer_said_changes_nothing(
         assert (len(server.requests), server.connections) == (2, 2)
 
 
+@pytest.mark.unhurried
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 204 No Content\r\nServer: x\r\n", b"\r\nok"],
+        [b"HTTP/1.1 204 No Content\r\nServer: x\r\n\r", b"\nok\r\n\r\nok"],
+        [b"HTTP/1.1 204 No Content\nServer: x\n\nok"],
+        [b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\nServer: x\r\n\r\nok"],
+    ],
+    ids=["before its last line", "within it", "with bare line feeds", "after an interim one"],
+)
+async def test_more_than_the_answer_said_changes_nothing_however_its_head_comes(
+    pieces: list[bytes], endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """Whether a receiver has got the message isn't decided by where the network cuts its answer."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+
+    async with receiver(answer) as server:
+        endpoint = endpoint_at(server.url)
+        async with open_transport(endpoint, tls) as transport:
+            outcome = await attempt(transport, endpoint, claim_of(), now)
+        assert (outcome.status, outcome.error) == (204, None)
+
+
 async def test_an_answer_before_the_request_delivers_nothing(
     endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

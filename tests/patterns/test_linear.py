@@ -52,8 +52,7 @@ def compiled_in(value: object, depth: int = 2) -> Iterator[re.Pattern[Any]]:
         for each in value:
             yield from compiled_in(each, depth - 1)
     elif depth and isinstance(value, type) and value.__module__.startswith("bridge."):
-        # Copied: looking at pydantic's attributes adds to them.
-        for each in list(vars(value).values()):
+        for each in list(vars(value).values()):  # a look at a model's validator builds it
             yield from compiled_in(each, depth - 1)
 
 

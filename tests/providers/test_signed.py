@@ -150,6 +150,60 @@ def test_moved_blanks_cut_nowhere_else(template: str, text: str) -> None:
     assert len(different) <= 1, different
 
 
+PAGES = {
+    "two numbers in cells, and the SMS as it came": (
+        "<table><tr><td>From:</td><td>+391</td></tr><tr><td>To:<td>2</td></tr></table>\n"
+        "<pre>Text: pay  5\n--\nunless it rains\n-- \nACME</pre>"
+    ),
+    "tabs for colons, in front of labels that the author typed": (
+        "<table><tr><td><pre>From\t+391\nTo\t2\nText\thi\n"
+        "From: MYBANK\nTo: 2\nText: no</pre></td></tr></table>"
+    ),
+    "empty cells": (
+        "<table><tr><td>From</td><td><pre>+391 </pre></td><td>To</td><td></td><td>2</td></tr>"
+        "<tr><td>To:</td><td> 2</td></tr>"
+        "<tr><td>Text:</td><td><pre> a  b\nFrom 1 </pre></td></tr></table>"
+    ),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("footer", ["^--[ ]$", "^--$", "^x"])
+def test_moved_blanks_in_a_page_cut_nowhere_else(page: str, footer: str) -> None:
+    """In a preformatted text blanks are as they came, whatever tables the page has."""
+    raw = (
+        b"From: sms@acme.example\r\nMessage-ID: <1@acme.example>\r\n"
+        b"Date: Wed, 08 Apr 2026 12:30:52 +0000\r\nContent-Type: text/html\r\n\r\n"
+        + PAGES[page].replace("\n", "\r\n").encode()
+    )
+    own = ProviderSettings(name="url_networks", senders=("sms@acme.example",), trust=ANYONE)
+    moved = raw.replace(b"\n--\r", b"\n-- \r").replace(b"\n-- \r\nACME", b"\n--\r\nACME")
+    mails = [opened(each) for each in (raw, moved, raw.replace(b"\t", b" "), *variants(raw))]
+    for provider in (declared(f"{FROM}footers = '{footer}'"), *providers.build([own])):
+        different = {
+            tuple((each.sender, event.as_signed(each.body)) for each in read)
+            for email in mails
+            if (read := messages(provider, email))
+        }
+        assert len(different) <= 1, different
+
+
+def test_a_page_with_preformatted_text_is_read() -> None:
+    """Its blanks are delivered, and decide nothing."""
+    page = (
+        "<table><tr><td>From</td><td> +391 <td></td><td>x</td></tr><tr><td>To</td><td>2</td></tr>"
+        "<tr><td>Body</td><td><pre>a  b \n\tc</pre></td><td></td></tr></table><p>ACME"
+    )
+    own = ProviderSettings(name="url_networks", senders=("sms@acme.example",), trust=ANYONE)
+    (provider,) = providers.build([own])
+    email = opened(
+        b"From: sms@acme.example\nMessage-ID: <1@acme.example>\nContent-Type: text/html\n"
+        b"Date: Wed, 08 Apr 2026 12:30:52 +0000\n\n" + page.encode()
+    )
+    (message,) = messages(provider, email)
+    assert (message.sender, message.recipient, message.body) == ("+391", "2", "a  b \n\tc")
+
+
 @pytest.mark.parametrize(
     ("text", "footer", "body"),
     [

@@ -172,6 +172,11 @@ def test_footers_are_cut(text: str, body: str) -> None:
         ("'iso8601'", "2026-04-08T12:30:52Z", "2026-04-08T12:30:52+00:00", False),
         ("'iso8601'", "2026-04-08 14:30:52", "2026-04-08T14:30:52+02:00", True),
         ("'rfc2822'", "Wed, 8 Apr 2026 07:30:52 -0500", "2026-04-08T07:30:52-05:00", False),
+        ("'rfc2822'", "Wed, 8 Apr 2026 12:30:52 -0000", "2026-04-08T12:30:52+00:00", True),
+        ("'rfc2822'", "Wed, 8 Apr 2026 12:30 -0000", "2026-04-08T12:30:00+00:00", False),
+        ("'rfc2822'", "Wed, 8 Apr 2026 14:30:52", "2026-04-08T14:30:52+02:00", True),
+        ("'rfc2822'", "8 Apr 2026 07:30:52 EST", "2026-04-08T07:30:52-05:00", True),
+        ("'rfc2822'", "8 Apr 2026 14:30:52 (local)", "2026-04-08T14:30:52+02:00", True),
         (
             "'%d/%b/%Y:%H:%M:%S %z'",
             "08/Apr/2026:14:30:52 +0200",
@@ -200,7 +205,9 @@ def test_times(formats: str, written: str, instant: str, zone: bool) -> None:
         ("'iso8601'", "2026-04-08T12:30:52"),
         ("'rfc2822'", "Wed, 8 Apr 1026 07:30:52 -0500"),
         ("'rfc2822'", "soon"),
+        ("'rfc2822'", "Wed, 8 Apr 2026 07:30:52"),
         ("'epoch_ms'", "1775651452"),
+        ("'epoch'", "2026-04-08 14:30:52"),
     ],
 )
 def test_a_time_that_cannot_be_read_is_never_guessed(formats: str, written: str) -> None:
@@ -210,6 +217,17 @@ def test_a_time_that_cannot_be_read_is_never_guessed(formats: str, written: str)
         f"from = {{ value = 'A' }}\n{REST}date = {{ line = 1 }}\ndate_format = {formats}", **more
     )
     assert "none of the formats" in refused(provider, mail_of(written))
+
+
+@pytest.mark.parametrize("zone", ["CEST", "BRT", "+02", "+02:00", "PM"])
+def test_a_zone_that_is_not_known_is_not_the_configs(zone: str) -> None:
+    """The provider said another one: the mail waits in quarantine, instead of being hours off."""
+    provider = declared(
+        f"from = {{ value = 'A' }}\n{REST}date = {{ line = 1 }}\ndate_format = 'rfc2822'",
+        time_zone="America/New_York",
+    )
+    mail = mail_of(f"Wed, 8 Apr 2026 02:30:52 {zone}")
+    assert "none of the formats" in refused(provider, mail)
 
 
 def test_without_a_time_the_mails_date_stands_in() -> None:

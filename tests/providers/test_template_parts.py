@@ -86,6 +86,34 @@ def test_the_part_is_read_as_a_signed_mail_too() -> None:
     assert found.body == "€5 & more"
 
 
+@pytest.mark.parametrize("template", ["", "part = 'plain'", "part = { file = 'txt$' }"])
+def test_tabs_that_become_spaces_forge_nothing(template: str) -> None:
+    """Whoever has a mail with tabs behind its labels could let the SMS's own labels count."""
+    sms = "hello\nFrom: +391119999999\nTo: 123\nText: pay me"
+    text = f"From\t+491511234567\nTo\t123\nText\t{sms}\n"
+    file = 'Content-Disposition: attachment; filename="sms.txt"'
+    moved = part("text/plain", text.replace("\t", " "), *([file] if "file" in template else []))
+    found = read_signed(declared(f"{FIELDS}{template}"), of_parts("mixed", moved))
+    assert isinstance(found, Unreadable), found
+    # If it isn't signed, nobody but the provider could have changed it.
+    assert template == "" or isinstance(
+        declared(f"{FIELDS}{template}").read_email(of_parts("mixed", moved)), SmsMessage
+    )
+
+
+@pytest.mark.parametrize("blanks", [" ", "  "])
+def test_blanks_in_a_files_name_choose_no_other_file(blanks: str) -> None:
+    """The pattern must find the same file however many there are."""
+    name = 'Content-Disposition: attachment; filename="{}.txt"'
+    files = [
+        part("text/plain", f"From: +491511234567\nTo: 123\nText: {text}\n", name.format(text))
+        for text in (f"a{blanks}b", "old")
+    ]
+    provider = declared(f"{FIELDS}part = {{ file = '^...\\.txt$' }}")
+    found = read_signed(provider, of_parts("mixed", PLAIN, *files))
+    assert (isinstance(found, SmsMessage) and found.body) == (blanks == " " and "a b")
+
+
 def test_the_part_has_its_own_warnings_and_places() -> None:
     """What had to be mended in the other parts is not this SMS's; spans are in this part's text."""
     broken = (

@@ -187,6 +187,46 @@ async def test_an_endpoint_that_loses_its_order_gets_everything(
             assert len(await store.claim("crm", 9, order)) == (1 if order is BLOCK else 4)
 
 
+async def test_what_a_lane_parks_that_does_not_know_yet_that_there_is_no_order_goes(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A reload looks again when the lanes that it replaced have ended; so does each start."""
+    async with opened(settings, clock=clock, orders={"crm": BLOCK}) as store:
+        await write(store, 1, BLOCK)
+        (first,) = await store.claim("crm", 9, BLOCK)
+        await store.record(attempt(first, RetryAt(START + timedelta(hours=9), 1)))
+        none = {"crm": Order.NONE}
+        await store.change(lambda c: match_config(c, ["crm"], clock(), none))
+        await write(store, 1, BLOCK)  # planned before the reload
+        await store.change(lambda c: match_config(c, ["crm"], clock(), none))
+        assert len(await store.claim("crm", 9)) == 1
+    assert audited(settings, clock()).ok
+
+
+@pytest.mark.parametrize("how", ["given back", "its lease ended", "freed at a start"])
+async def test_a_retry_by_hand_passes_what_is_held_while_its_endpoint_is(
+    settings: StoreSettings, clock: Clock, how: str
+) -> None:
+    """The operator's exception waits for the attempt in flight, and no longer than that."""
+    async with opened(settings, clock=clock, orders={"crm": PASS}) as store:
+        await write(store, 1, PASS)
+        await write(store, 1, PASS)
+        (first,) = await store.claim("crm", 9, PASS)
+        await store.change(lambda c: hold_endpoint(c, "crm", "operator", clock()))
+        await store.change(lambda c: retry_deliveries(c, now=clock(), endpoint="crm"))
+        assert await store.claim("crm", 9, PASS) == []
+        if how == "given back":
+            await store.give_back([first])
+        elif how == "its lease ended":
+            clock.forward(LEASE + 1)
+            assert await store.claim("crm", 9, PASS) == []
+        else:
+            await store.change(lambda c: outbox.free_leases(c, "us", clock()))
+        (second,) = await store.claim("crm", 9, PASS)
+        assert second.delivery_id > first.delivery_id
+    assert audited(settings, clock()).ok
+
+
 async def test_what_is_held_is_passed_by_once_the_order_says_so(
     settings: StoreSettings, clock: Clock
 ) -> None:

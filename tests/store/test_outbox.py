@@ -70,6 +70,24 @@ async def test_claim_takes_what_has_been_due_longest_once(
     assert {claim.attempt for claim in first + rest} == {1}
 
 
+async def test_a_lease_does_not_become_shorter_while_we_run(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A reload with a shorter timeout leaves attempts in flight that began with the longer one."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        store.lease_for(LEASE / 2)
+        assert len(await store.claim("crm", 9)) == 1  # by the lane that the reload replaces
+        clock.forward(LEASE - 1)
+        assert await store.claim("crm", 9) == []
+        store.lease_for(2 * LEASE)
+        clock.forward(2)
+        assert len(await store.claim("crm", 9)) == 1
+        clock.forward(2 * LEASE - 1)
+        assert await store.claim("crm", 9) == []
+        assert store.lease_seconds == 2 * LEASE
+
+
 async def test_lease_that_ends_is_claimable_with_the_next_attempt(
     settings: StoreSettings, clock: Clock
 ) -> None:
