@@ -41,7 +41,7 @@ _MONTHS: Final = {
 def decode(raw: bytes) -> Email | Unreadable:
     """Decode a mail within the bounds of `limits`; what is over one is Unreadable.
 
-    Never raises. A mail without one clean From is still an Email, with `sender_defect` set.
+    Never raises. A mail without one clean From is still an Email, without a sender.
     """
     try:
         return _decode(raw)

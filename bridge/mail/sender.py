@@ -1,7 +1,8 @@
 """The sender: the address of exactly one clean From header, or a sentence why there is none.
 
 Deliberately narrower than RFC 5322: address parsers disagree about everything past `name
-<address>`, and each disagreement is a way to look like somebody else.
+<address>`, and each disagreement is a way to look like somebody else. A From in which no program
+can find an address, such as a bare name or `<>`, looks like nobody, so it is no defect.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from typing import Final
 
 from bridge import letters
-from bridge.mail.headers import HeaderBlock, decodes_to_control
+from bridge.mail.headers import HeaderBlock, decode_value, decodes_to_control
 from bridge.remembered import remembered
 
 # Beyond ASCII: the addresses of RFC 6531, whose senders SMTPUTF8 lets in.
@@ -24,11 +25,16 @@ _COMMENT: Final = r"(?:[ \t]*\([^()\\]*\))?"
 _NAME: Final = (
     r'(?:[^\x00-\x1f\x7f"(),:;<>@\\]|"(?:[^"\\]|\\.)*"|\([^\x00-\x1f\x7f"(),:;<>@\\]*\))*'
 )
+# Without one there is no address; the wide and the small one are what some programs make it of.
+_AT: Final = re.compile("[@\N{FULLWIDTH COMMERCIAL AT}\N{SMALL COMMERCIAL AT}]")
 _MAILBOX: Final = re.compile(rf"{_NAME}<{_ADDRESS}>{_COMMENT}|{_ADDRESS}{_COMMENT}")
 
 
 def read_sender(block: HeaderBlock) -> tuple[str | None, str | None]:
-    """Return the sender's address in lower case and None, or None and what is wrong."""
+    """Return the sender's address in lower case and None, or None and what is wrong.
+
+    Both are None if the From names no address.
+    """
     if block.defect is not None:
         return None, block.defect
     values = block.fields.get("from", ())
@@ -46,6 +52,8 @@ def _read(raw: bytes) -> tuple[str | None, str | None]:
     # Encoded words stay as they are: what they decode to is a display name, never an address.
     text = raw.decode("utf-8", errors="replace").replace("\t", " ")
     mailbox = _MAILBOX.fullmatch(text)
-    if mailbox is None:
+    if mailbox is not None:
+        return letters.lower(mailbox[1] or mailbox[2]), None
+    if _AT.search(text) or _AT.search(decode_value(raw)):
         return None, "the From header is not one plain mailbox (an address, or a name <address>)"
-    return letters.lower(mailbox[1] or mailbox[2]), None
+    return None, None

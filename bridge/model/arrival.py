@@ -137,7 +137,8 @@ class Email:
     r"""A mail, decoded within limits: what providers and trust read.
 
     `sender` is the address of the one clean From header, lower case, and never evidence; where
-    there is none, it is None and `sender_defect` says why. `text` has "\n" line ends only.
+    there is none, it is None and `sender_defect` says why. Both are None where the From has no
+    address, as in `From: SMS Gateway`. `text` has "\n" line ends only.
     `fingerprint` tells two mails apart: the Message-ID, or a hash of the mail without its trace
     headers. `cells` and `fixed` are as in Text. `parts` are all that can be read instead of `text`.
     """
@@ -161,6 +162,11 @@ class Email:
     parts: tuple[Part, ...] = ()
 
     @property
+    def names_nobody(self) -> bool:
+        """Whether its From is clean and has no address."""
+        return self.sender is None and self.sender_defect is None
+
+    @property
     def is_flowed(self) -> bool:
         """Whether lines may have been joined or parted since it was signed."""
         return any(part.is_flowed for part in self.parts)
@@ -170,7 +176,7 @@ class Reason(StrEnum):
     """Why an arrival became no message; a constant that metrics and the CLI group by."""
 
     UNDECODABLE = "undecodable"  # not a mail, or over a limit of mail.decode
-    NO_SENDER = "no_sender"  # no single clean From
+    NO_SENDER = "no_sender"  # no single clean From, or no address in it where one is needed
     NO_PROVIDER = "no_provider"  # no configured provider sends from this address
     UNTRUSTED = "untrusted"  # the provider's evidence is missing
     UNREADABLE = "unreadable"  # the provider's format was not found

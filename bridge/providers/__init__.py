@@ -16,7 +16,7 @@ from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.model import Email, Reason, Unreadable
 from bridge.providers import agile, plugins, presets, template, url_networks
-from bridge.providers.base import Provider
+from bridge.providers.base import Provider, needs_sender
 from bridge.providers.signed import read as read_signed
 
 __all__ = ["PRESETS", "Preset", "Provider", "build", "build_one", "choose", "read_signed"]
@@ -83,15 +83,23 @@ def _unknown(wanted: str, *, named: bool) -> str:
 
 def choose(providers: Sequence[Provider], email: Email) -> Provider | Unreadable:
     """Return the one provider that a mail claims to come from."""
+    if email.sender_defect is not None:
+        return Unreadable(Reason.NO_SENDER, email.sender_defect)
     if email.sender is None:
-        return Unreadable(Reason.NO_SENDER, email.sender_defect or "the mail has no sender")
+        providers = [provider for provider in providers if not needs_sender(provider)]
     matching = [provider for provider in providers if provider.matches(email)]
     if len(matching) == 1:
         return matching[0]
     if matching:
         names = ", ".join(sorted(provider.name for provider in matching))
         return Unreadable(
-            Reason.NO_PROVIDER, f"more than one provider has this sender: {names}; tell them apart"
+            Reason.NO_PROVIDER, f"more than one provider has such mails: {names}; tell them apart"
+        )
+    if email.sender is None:
+        return Unreadable(
+            Reason.NO_SENDER,
+            "the From header names no address, and no provider in the config knows this mail by "
+            "other marks alone",
         )
     domain = email.sender.rpartition("@")[2]
     return Unreadable(

@@ -110,6 +110,20 @@ def number_warnings(sender: numbers.Number, recipient: numbers.Number) -> tuple[
     return tuple(f"{side}_{warning}" for side, warning in both if warning)
 
 
+@runtime_checkable
+class DeclaresNeedOfSender(Protocol):
+    """A provider that declares whether it needs a mail's sender to tell the mail as its own."""
+
+    @property
+    def needs_sender(self) -> bool:
+        """Whether a mail whose From names no address can't be its own."""
+
+
+def needs_sender(provider: Provider) -> bool:
+    """Return whether a provider needs a mail's sender; one that doesn't declare it does."""
+    return provider.needs_sender if isinstance(provider, DeclaresNeedOfSender) else True
+
+
 @dataclass(frozen=True, slots=True)
 class Senders:
     """The addresses (`a@b.c`) and domains (`@b.c`) that a provider's mails come from."""

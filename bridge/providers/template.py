@@ -68,7 +68,18 @@ def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = 
             *(headers_of(each) for found in places.values() for each in found),
             *(rule.headers for rule in template.ignore),
         ),
+        needs_sender=_needs_sender(marks, template),
         max_text=_max_text(template, places.values()),
+    )
+
+
+def _needs_sender(marks: Marks, template: TemplateSettings) -> bool:
+    """Return whether anything looks at the From to tell which mails are the provider's."""
+    looked_at = [marks.headers, *(rule.headers for rule in template.ignore)]
+    return (
+        marks.senders is not None
+        or any(rule.sender is not None for rule in template.ignore)
+        or any("from" in headers for headers in looked_at)
     )
 
 

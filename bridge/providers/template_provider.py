@@ -108,11 +108,14 @@ class TemplateProvider:
     split: Split | None
     ignore: tuple[IgnoreSettings, ...]
     headers_read: frozenset[str]
+    needs_sender: bool
     max_text: int  # characters; fewer, the more its patterns weigh
 
     def matches(self, email: Email) -> bool:
         """Return whether a mail is this provider's: an SMS, or one that `ignore` names."""
-        if email.sender is None or not self.marks.match(email):
+        if email.sender is None and (self.needs_sender or not email.names_nobody):
+            return False
+        if not self.marks.match(email):
             return False
         if self.marks.subject is None or email.subject in self.marks.subject:
             return True

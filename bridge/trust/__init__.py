@@ -60,6 +60,9 @@ async def weigh(
     absent: list[str] = []
     later: list[str] = []
     for kind, value in configured(policy, kinds):
+        if kind.about_sender and email.names_nobody:
+            absent.append(f"{kind.name}: the mail's From names no address that it could speak for")
+            continue
         match await kind.weigh(arrival, email, value, names):
             case Trust() as trust:
                 return trust

@@ -252,5 +252,6 @@ KIND: Final[Kind[AuthservSettings]] = Kind(
     who=_who,
     guards=_guards,
     domains=_domains,
+    about_sender=True,
     sources=_sources,
 )

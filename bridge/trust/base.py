@@ -97,6 +97,9 @@ class Kind(Generic[_T]):
     needs_dns: bool = False
     """Whether checking it queries the DNS."""
 
+    about_sender: bool = False
+    """Whether it speaks for the domain of the From: then a From without an address has none."""
+
     secret: str | None = None
     """What to call the value where it is a secret, as in "secret recipient"."""
 

@@ -165,6 +165,7 @@ KIND: Final[Kind[Sequence[str]]] = Kind(
     who=_who,
     guards=_guards,
     domains=iter,
+    about_sender=True,
     needs_dns=True,
     preload=_preload,
     close=_THREADS.close,

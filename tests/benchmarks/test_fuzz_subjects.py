@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from benchmarks import fuzz, fuzz_results, fuzz_signatures
+from benchmarks import fuzz, fuzz_posts, fuzz_results, fuzz_signatures
 from bridge import trust
 from bridge.model import Email, Trust
+from bridge.providers.posts import Posts
+from tests.providers.posts.everyone import for_case
 
 EVIDENCE = ("signatures", "results")
 
@@ -24,6 +27,36 @@ def test_nothing_is_forged(subject: str) -> None:
     assert sum(run.outcomes.values()) == 600
     # Some are still believed: a fuzz in which nothing verifies would prove nothing.
     assert run.outcomes["believed"], run.outcomes
+
+
+def test_no_changed_post_is_believed() -> None:
+    """Through every provider's judge and reader, and some through another's."""
+    seed = random.randrange(1_000_000)
+    run = fuzz.fuzz(seed, 2_000, 1, "posts")
+    assert (run.raised, run.slow) == ([], []), f"seed {seed}"
+    # Some come through, changed before they were signed, or not at all.
+    assert run.outcomes["message"], run.outcomes
+    assert run.outcomes["as signed"], run.outcomes
+
+
+def test_a_forged_post_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If every post is believed, the fuzz says so."""
+
+    def believing(name: str) -> Posts:
+        return replace(for_case(name), verify=lambda _post, _at: Trust("signature", "any"))
+
+    monkeypatch.setattr(fuzz_posts, "_provider", believing)
+    _, run = fuzz.chunk(0, seed=1, cases=300, subject="posts")
+    assert len(run.raised) > 10
+    assert all("it was changed, and is believed" in sentence for _, sentence in run.raised)
+
+
+def test_a_subject_has_its_own_bound_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case that takes longer than its subject allows is slow."""
+    patient = fuzz.SUBJECTS["posts"]
+    monkeypatch.setattr(fuzz, "SUBJECTS", {"posts": patient._replace(allowed=-1.0)})
+    _, run = fuzz.chunk(0, seed=1, cases=5, subject="posts")
+    assert run.slow == [0, 1, 2, 3, 4]
 
 
 def test_no_template_is_slow() -> None:

@@ -292,6 +292,8 @@ def sane(raw: bytes) -> None:
     decoded.text.encode("utf-8")
     for values in decoded.headers.values():
         assert not any(char in value for value in values for char in "\r\n\0")
-    assert (decoded.sender is None) != (decoded.sender_defect is None)
+    assert decoded.sender is None or decoded.sender_defect is None
+    if decoded.sender is None and decoded.sender_defect is None:
+        assert not any("@" in value for value in decoded.headers["from"])
     assert decoded.fingerprint
     assert decoded.date is None or decoded.date.utcoffset() is not None

@@ -49,6 +49,21 @@ def test_a_mailbox_files_separator_is_no_header():
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        b"SMS Gateway", b"", b"<>", b"SMS Gateway <>", b'"SMS, Gateway" <>',
+        b"undisclosed-senders:;", b"+393301234567", b"<sms>", b"sms (the gateway)",
+        b"=?utf-8?q?SMS_B=C3=BCro?=",
+        "SMS Büro".encode(),
+    ],
+)  # fmt: skip
+def test_a_from_without_an_address_is_no_defect(value: bytes):
+    """It names nobody, so it cannot name somebody else; whoever needs a sender has none."""
+    email = read(b"From: " + value)
+    assert (email.sender, email.sender_defect) == (None, None)
+
+
+@pytest.mark.parametrize(
     ("headers", "says"),
     [
         (b"Subject: x", "no From"),
@@ -58,9 +73,6 @@ def test_a_mailbox_files_separator_is_no_header():
         (b"From: <smsin@agiletelecom.com> <evil@x>", "one plain mailbox"),
         (b"From: a@x, b@x", "one plain mailbox"),
         (b"From: Group: a@x;", "one plain mailbox"),
-        (b"From: <>", "one plain mailbox"),
-        (b"From:", "one plain mailbox"),
-        (b"From: Nobody", "one plain mailbox"),
         (b'From: "a@x', "one plain mailbox"),
         (b'From: "smsin"@agiletelecom.com', "one plain mailbox"),
         (b"From: smsin@agiletelecom.com(a)@x", "one plain mailbox"),
@@ -75,6 +87,13 @@ def test_a_mailbox_files_separator_is_no_header():
         (b"From: (a (b) c) <b@x>", "one plain mailbox"),
         (b"From: <a@x> (smsin@agiletelecom.com) <b@x>", "one plain mailbox"),
         (b"From: <@relay:smsin@agiletelecom.com>", "one plain mailbox"),
+        (b"From: =?utf-8?q?smsin=40agiletelecom=2Ecom?=", "one plain mailbox"),
+        (b"From: =?utf-8?b?c21zaW5AYWdpbGV0ZWxlY29tLmNvbQ==?= <>", "one plain mailbox"),
+        ("From: smsin\N{FULLWIDTH COMMERCIAL AT}agiletelecom.com".encode(), "one plain mailbox"),
+        (b'From: "smsin@agiletelecom.com" <>', "one plain mailbox"),
+        (b"From: <smsin@> (agiletelecom.com)", "one plain mailbox"),
+        (b"From: SMS\r\nFrom: <>", "2 From headers"),
+        (b"From: =?UTF-8?Q?=0A?=", "control character"),
         (b"From: =?UTF-8?Q?=0A?= <a@x>", "control character"),
         (b"From: =?UTF-8?Q?=0D=0AFrom:_b@x?= <a@x>", "control character"),
         (b"From: a\x01 <a@x>", "control character"),

@@ -78,6 +78,23 @@ async def test_a_pass_of_a_listed_domain_is_evidence(said: str, more: dict[str, 
     assert "agiletelecom.com" in result.detail
 
 
+@pytest.mark.parametrize("from_", ["SMS Gateway", "<>", ""])
+@pytest.mark.parametrize(
+    "said",
+    [
+        PASSED,
+        "spf=pass smtp.mailfrom=agiletelecom.com",
+        "dmarc=pass header.from=agiletelecom.com",
+    ],
+)
+async def test_no_pass_speaks_for_a_from_without_an_address(said: str, from_: str):
+    """The server verified a domain, and the mail claims to be of none."""
+    own = f"From: {from_}\r\n" + OWN.partition("\r\n")[2]
+    checks = {"spf": ["agiletelecom.com"], "dmarc": ["agiletelecom.com"]}
+    why = await why_not(mail_of(stamp(said), BORDER, own=own), **checks)
+    assert why == "authserv_id: the mail's From names no address that it could speak for"
+
+
 @pytest.mark.parametrize(
     "name",
     [

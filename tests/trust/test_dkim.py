@@ -63,6 +63,14 @@ async def why_not(raw: bytes, names: DnsNames, at: datetime = NOW) -> str:
     return result.detail
 
 
+@pytest.mark.parametrize("from_", [b"SMS Gateway", b"<>", b""])
+async def test_no_signature_speaks_for_a_from_without_an_address(names: DnsNames, from_: bytes):
+    """However valid: a domain's key says whose address the From is, and there is none."""
+    own = MAIL.replace(b"Agile  <smsin@agiletelecom.com>", from_)
+    why = await why_not(Signer().sign(own), names)
+    assert why == "dkim: the mail's From names no address that it could speak for"
+
+
 CANONS = ["simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed"]
 
 

@@ -15,7 +15,7 @@ from bridge.errors import TrustUnavailable
 from bridge.model import Arrival, Email, Ignored, Reason, Trust, Unreadable
 from bridge.reader import Reader, Reading
 from bridge.trust.base import UnansweredError
-from tests.origins import IMAP
+from tests.origins import IMAP, smtp
 from tests.patience import PATIENCE
 from tests.trust.signing import Signer
 from tests.trust.test_authserv_id import BORDER, OWN, SIGNATURE, mail_of, stamp
@@ -100,6 +100,64 @@ async def test_a_from_that_only_looks_right(from_: str, reason: Reason):
     result = await read(mail_of(stamp(), BORDER, own=own))
     assert isinstance(result, Unreadable)
     assert result.reason is reason
+
+
+SECRET = "sms-5d41402abc4b2a76b9719d91@example.com"
+ALARM = (
+    b"From: Alarm Panel\r\nTo: " + SECRET.encode() + b"\r\nSubject: SMS\r\n"
+    b"Date: Wed, 08 Apr 2026 12:30:52 +0000\r\nMessage-ID: <1@panel>\r\n\r\n"
+    b"+393301234567\r\n\r\nhi\r\n"
+)
+PANEL = {
+    "name": "panel",
+    "template": {
+        "recipient": "^sms-5d41402abc4b2a76b9719d91@",
+        "from": {"line": 1},
+        "to": {"value": "+393331234333"},
+        "body": {"after_blank": True},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("policy", "more", "by"),
+    [
+        ({"recipients": [SECRET]}, {"recipients": (SECRET,)}, "recipients"),
+        ({"recipients": [SECRET]}, {"recipients": ("sms@example.com",)}, None),
+        ({"recipients": [SECRET]}, {}, None),
+        ({"networks": ["192.0.2.0/24"]}, {"peer": "192.0.2.7"}, "networks"),
+        ({"networks": ["192.0.2.0/24"]}, {"peer": "198.51.100.1"}, None),
+        ({"dkim": ["panel.example"]}, {"peer": "192.0.2.7"}, None),
+        ({"dkim": ["panel.example"], "networks": ["192.0.2.0/24"]}, {"peer": "192.0.2.7"},
+         "networks"),
+    ],
+)  # fmt: skip
+async def test_a_from_without_an_address_needs_evidence_like_any_other(
+    policy: dict[str, Any], more: dict[str, Any], by: str | None
+):
+    """A secret recipient or a network vouches for it; that it looks right does not."""
+    settings = ProviderSettings.model_validate(PANEL | {"trust": policy})
+    result = await app.reader_of(Settings(providers=(settings,))).read(
+        Arrival(smtp(**more), "smtp", ALARM, NOW)
+    )
+    if by is None:
+        assert isinstance(result, Unreadable)
+        assert (result.reason, result.provider) == (Reason.UNTRUSTED, "panel")
+    else:
+        assert isinstance(result, Reading)
+        message = result.messages[0].message
+        assert (message.trust and message.trust.by, message.sms.body) == (by, "hi")
+
+
+@pytest.mark.parametrize("from_", ["SMS", "<>", "", "undisclosed-senders:;"])
+async def test_a_mailbox_vouches_for_no_from_without_an_address(from_: str):
+    """A pass of the provider's domain carries over to no mail that hides whose it is."""
+    own = f"From: {from_}\r\n" + OWN.partition("\r\n")[2]
+    marked = {**PANEL["template"], "recipient": "^sms@example[.]com$"}  # type: ignore[dict-item]
+    result = await read(mail_of(stamp(), BORDER, own=own), **PANEL | {"template": marked})
+    assert isinstance(result, Unreadable)
+    assert (result.reason, result.provider) == (Reason.UNTRUSTED, "panel")
+    assert "names no address" in result.detail
 
 
 TEMPLATE = {

@@ -17,6 +17,7 @@ from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.model import Ignored, Post, RawFields, Reason, SmsMessage, Trust, Unreadable
 from bridge.providers.base import MAX_BODY, MAX_FIELD, number_warnings, own_id
+from bridge.providers.posts.values import storable
 from bridge.providers.times import Moment, ReadTime
 
 # Amazon SNS calls its JSON text/plain. A post may also say nothing of its type, as httpSMS's.
@@ -217,6 +218,7 @@ def message(
 ) -> SmsMessage | Unreadable:
     """Make the message from values by name, or say what is missing or malformed."""
     name = context.name
+    values = {storable(each): storable(value) for each, value in values.items()}
 
     def unreadable(detail: str) -> Unreadable:
         return Unreadable(Reason.UNREADABLE, detail, name)
@@ -251,7 +253,7 @@ def message(
         provider=name,
         sender=read_sender.value,
         recipient=read_recipient.value,
-        body=body.replace("\r\n", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        body=body.replace("\r\n", "\n"),
         received_at=moment.at,
         raw=RawFields(sender, recipient, written or None),
         has_own_time=moment.own,

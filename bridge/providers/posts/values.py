@@ -13,8 +13,12 @@ from bridge.config.json_path import JsonPath
 from bridge.config.post_template import PostPlaceSettings
 from bridge.model import Post
 
-# Half a surrogate pair, as a JSON escape may be, and NUL: databases store neither.
-_LONE: Final = re.compile("[\ud800-\udfff\0]")
+_NOT_STORABLE: Final = re.compile("[\ud800-\udfff\0]")
+
+
+def storable(text: str) -> str:
+    """Replace half a surrogate pair, as a JSON escape may be, and NUL: databases keep neither."""
+    return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Sheet:
             value = self._json(place)
         if value is None:
             return None
-        value = _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
+        value = storable(value)
         if place.pattern is None:
             return value
         match = place.pattern.search(value)

@@ -262,3 +262,15 @@ def test_without_a_proof_the_trust_says_so(name: str) -> None:
     verdict = judge(for_case(name), signed(name))
     assert isinstance(verdict, Trust)
     assert (verdict.by, "the body is not signed" in verdict.detail) == ("token", True)
+
+
+@pytest.mark.parametrize("char", ["\t", "\r", "\n"])
+@pytest.mark.parametrize("at", ["Body=he", "To=%2B1800", "MessageSid=S"])
+def test_a_character_that_urls_lose_is_no_part_of_a_signed_one(char: str, at: str) -> None:
+    """Python's `urlsplit` drops it, and the signature was compared with what was left."""
+    post = signed("twilio.get")
+    provider = for_case("twilio.get")
+    assert at in post.query
+    assert isinstance(provider.verify(post, NOW), Trust)
+    changed = replace(post, query=post.query.replace(at, at + char))
+    assert provider.verify(changed, NOW) == "X-Twilio-Signature is missing or wrong"

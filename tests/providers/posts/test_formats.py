@@ -301,3 +301,37 @@ def test_a_parameter_twice_is_no_choice() -> None:
     found = built("agile", time_zone="Europe/Rome").read(doubled, NOW)
     assert isinstance(found, Unreadable)
     assert "twice" in found.detail
+
+
+@pytest.mark.parametrize(("name", "proof"), [
+    ("capcom6", {"event": "sms:received"}),
+    ("mobile_api_connect", {"event": "message.received"}),
+    ("standard_webhooks", {"type": "sms.received"}),
+])  # fmt: skip
+@pytest.mark.parametrize("odd", ["\ud83d", "\0"])
+def test_what_no_database_keeps_is_replaced(name: str, proof: dict[str, str], odd: str) -> None:
+    """Half an emoji, where a phone cut the text: it was taken for a bug, or never stored."""
+    values = {
+        **dict.fromkeys(("from", "sender", "to", "recipient"), f"+39330{odd}"),
+        **dict.fromkeys(("text", "message", "body"), f"a{odd}"),
+        **dict.fromkeys(("id", "ref"), f"i{odd}"),
+        "receivedAt": "2026-04-08T14:30:52+02:00",
+        "received_at": "2026-04-08T14:30:52+02:00",
+    }
+    value = {**values, **proof, "payload": values, "data": values}
+    secret = WHSEC if name == "standard_webhooks" else SECRET
+    provider = built(name, secrets=[secret])
+    sms = read(provider, document(name, value))
+    assert sms.body == "a\N{REPLACEMENT CHARACTER}"
+    for text in (sms.sender, sms.recipient, sms.raw.sender, sms.raw.recipient):
+        assert odd not in text
+    assert odd not in (sms.provider_message_id or "")
+    spoilt = {
+        odd: "",
+        **{key: each for key, each in values.items() if key not in ("from", "sender")},
+    }
+    found = provider.read(
+        document(name, {**spoilt, **proof, "payload": spoilt, "data": spoilt}), NOW
+    )
+    assert isinstance(found, Unreadable)
+    assert odd not in found.detail
