@@ -159,7 +159,7 @@ def test_patterns_that_are_in_many_places_at_once_cost_little(name: str, size: i
         provider.matches(email)
         providers.read_signed(provider, email)
 
-    assert seconds(work) < 0.15  # decoding takes the rest
+    assert seconds(work) < 0.25
 
 
 @pytest.mark.parametrize(("count", "read"), [(1, True), (50, True), (150, False)])
