@@ -24,6 +24,10 @@ MAX_MATCHES: Final = 200  # in one text
 STEPS: Final = 4_000_000
 _MAX_LENGTH: Final = 1000  # characters
 _MAX_MEMORY: Final = 1024**2  # bytes of one compiled pattern
+# Bytes for the states it is in while it runs, for each of its instructions: of a class such as \pL
+# there are a thousand, and without room for its states RE2 is a hundred times slower.
+_STATES_MEMORY: Final = 2048
+_MOST_MEMORY: Final = 16 * 1024**2  # bytes of both, which only hostile text makes it use
 _MAX_WEIGHT: Final = 200  # of one pattern: on a body of 40,000 characters, 0.1 s
 _LIGHT: Final = 10  # up to this weight, the states fit into memory, and text is read at full speed
 _SLOW: Final = 10  # times longer than at full speed, for each place in play
@@ -125,6 +129,8 @@ def compile_pattern(text: str) -> SearchPattern:
     options.max_mem = _MAX_MEMORY
     try:
         re2.compile(f"(?im){text}", options)  # so that an error quotes the operator's own words
+        compiled = re2.compile(f"(?im){_blanks_alike(text)}", options)
+        options.max_mem = max(_MAX_MEMORY, min(_STATES_MEMORY * compiled.programsize, _MOST_MEMORY))
         compiled = re2.compile(f"(?im){_blanks_alike(text)}", options)
     except re2.error as error:
         reason = error.args[0]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge import mail, providers
+from bridge.config.pattern import compile_pattern
 from bridge.mail.limits import MAX_TEXT
 from bridge.model import Arrival, Email, MailFile, SmsMessage, Unreadable
 from bridge.providers import Provider
@@ -160,6 +161,15 @@ def test_patterns_that_are_in_many_places_at_once_cost_little(name: str, size: i
         providers.read_signed(provider, email)
 
     assert seconds(work) < 0.25
+
+
+@pytest.mark.parametrize("letters", ["a=b\N{GRINNING FACE}é中1 ", "=1 .", "aé中\N{GRINNING FACE}"])
+@pytest.mark.parametrize("count", [2, 8, 30])
+def test_large_classes_have_room_for_their_states(count: int, letters: str) -> None:
+    """A class of a thousand instructions is as fast as a letter, or RE2 would take seconds."""
+    pattern = compile_pattern(rf"=*?.*?\pL{{{count}}}|[\x00-\x{{10ffff}}]{{2}}")
+    text = "".join(random.Random(count).choices(letters, k=45_000))
+    assert seconds(lambda: list(pattern.all(text))) < 0.25
 
 
 @pytest.mark.parametrize(("count", "read"), [(1, True), (50, True), (150, False)])
