@@ -8,7 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -234,15 +235,27 @@ def test_a_terminal_of_80_columns_breaks_no_id(filled: Filled, environment: dict
     assert max(map(len, lines)) <= 80
 
 
+@contextmanager
+def following(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that ends by Ctrl-C, and end it in any case."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bridge", *arguments],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("command", ["messages", "deliveries", "quarantine"])
 def test_a_list_is_followed(filled: Filled, environment: dict[str, str], command: str) -> None:
     """What is there comes first, then each new row when it comes; Ctrl-C ends it."""
     arguments = [command, "list", "--follow", "-n", "1", "-c", str(filled.config)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "bridge", *arguments],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    ) as process:  # fmt: skip
+    with following(environment, *arguments) as process:
         assert process.stdout is not None
         head, first = (process.stdout.readline().split() for _ in range(2))
         assert head[0] in ("id", "arrival_id")
@@ -250,24 +263,17 @@ def test_a_list_is_followed(filled: Filled, environment: dict[str, str], command
         store(filled.config, b"Subject: hello again\r\n\r\nno SMS")
         new = process.stdout.readline().split()
         assert int(new[0]) > int(first[0])
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
 
 
 @pytest.mark.processes
 def test_a_followed_list_is_lines_of_json(filled: Filled, environment: dict[str, str]) -> None:
     """One document a line, as a pipe wants it."""
     arguments = ["messages", "list", "--follow", "--json", "-c", str(filled.config)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "bridge", *arguments],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    ) as process:  # fmt: skip
+    with following(environment, *arguments) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["id"] == filled.message_id
         new = store(filled.config, mail("2", "Second")).message_id
         assert json.loads(process.stdout.readline())["id"] == new
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
 
 
 def test_what_cannot_be_followed_is_refused(smsbridge: Smsbridge, filled: Filled) -> None:
