@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -36,6 +37,7 @@ from tests.servers.programs import need
 
 PASSWORD = 'se"cr\\et'
 
+_IN_USE: Final = "Address already in use"
 _CONFIG = """
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -160,23 +162,33 @@ class DovecotServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        deadline = time.monotonic() + PATIENCE
+        self._spawn()
+        while not self._answers():
+            assert self._process is not None
+            ended = self._process.poll() is not None
+            output = (self.folder / "output").read_text() if ended else ""
+            if time.monotonic() > deadline or (ended and _IN_USE not in output):
+                raise RuntimeError(output or "Dovecot does not answer")
+            time.sleep(0.02)  # there is no event to wait for but the port itself
+            if ended:
+                # Those that were killed with the last one have their ports until they are gone.
+                self._spawn()
+
+    def _spawn(self) -> None:
         command = [str(need("dovecot")), "-F", "-c", str(self.folder / "dovecot.conf")]
-        with (self.folder / "output").open("ab") as output:
+        with (self.folder / "output").open("wb") as output:
             # In a group of its own, so that `kill` finds all its processes.
             self._process = subprocess.Popen(
                 command, cwd="/", stdout=output, stderr=output, process_group=0
             )
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.imap_port), 2) as connection:
-                    if connection.recv(4) == b"* OK":
-                        return
-            except OSError:
-                pass
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError((self.folder / "output").read_text())
-            time.sleep(0.02)  # there is no event to wait for but the port itself
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.imap_port), 2) as connection:
+                return connection.recv(4) == b"* OK"
+        except OSError:
+            return False
 
     def stop(self) -> None:
         """Stop it; open connections hear BYE or break.
