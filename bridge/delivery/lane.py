@@ -24,7 +24,7 @@ from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox, until_st
 from bridge.delivery.report import AttemptReport
 from bridge.delivery.schedule import decide, delivered
 from bridge.delivery.slots import Slots
-from bridge.errors import StoreUnavailable
+from bridge.errors import NotFound, StoreUnavailable
 from bridge.model import Attempt, Claim, Hold, Outcome, RetryAt
 
 log = logs.logger("delivery")
@@ -271,6 +271,11 @@ class Lane:
         try:
             self._launch_waiting()
             await self._record(Attempt(claim, started_at, outcome, decision, failing))
+        except NotFound:
+            # Our lease had ended, another bridge delivered it, and retention has deleted it since.
+            log.warning(
+                "delivery.forgotten", delivery=claim.delivery_id, endpoint=self.endpoint.name
+            )
         finally:
             self._slots.recording -= 1
             if self._due:

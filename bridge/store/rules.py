@@ -6,9 +6,9 @@ can be asked about alone, and all parts together are the whole.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Select, Table, and_, exists, func, or_, select
 
 from bridge.model import ArrivalOutcome, DeliveryState
 from bridge.store.conversations import behind_nothing
@@ -76,15 +76,16 @@ def _event_without_message() -> Select[object]:
     return select(events.c.id).where(~exists().where(messages.c.id == events.c.message_id))
 
 
+def _twice(first: Column[Any], *more: Column[Any]) -> Select[object]:
+    """Select the first column of rows that have all these columns in common with an earlier row."""
+    table = first.table
+    other = table.alias()
+    same = [other.c[column.name] == column for column in (first, *more)]
+    return select(first).where(exists().where(*same, other.c.id < table.c.id))
+
+
 def _event_twice() -> Select[object]:
-    other = events.alias()
-    return select(events.c.message_id).where(
-        exists().where(
-            other.c.message_id == events.c.message_id,
-            other.c.format == events.c.format,
-            other.c.id < events.c.id,
-        )
-    )
+    return _twice(events.c.message_id, events.c.format)
 
 
 def _deliveries_not_planned() -> Select[object]:
@@ -98,15 +99,7 @@ def _deliveries_not_planned() -> Select[object]:
 
 
 def _delivered_twice() -> Select[object]:
-    other = deliveries.alias()
-    return select(deliveries.c.event_id).where(
-        exists().where(
-            other.c.event_id == deliveries.c.event_id,
-            other.c.endpoint == deliveries.c.endpoint,
-            other.c.replay == deliveries.c.replay,
-            other.c.id < deliveries.c.id,
-        )
-    )
+    return _twice(deliveries.c.event_id, deliveries.c.endpoint, deliveries.c.replay)
 
 
 def _replay_miscounted() -> Select[object]:
@@ -165,14 +158,7 @@ def _attempts_not_counted() -> Select[object]:
 
 
 def _attempt_twice() -> Select[object]:
-    other = attempts.alias()
-    return select(attempts.c.delivery_id).where(
-        exists().where(
-            other.c.delivery_id == attempts.c.delivery_id,
-            other.c.number == attempts.c.number,
-            other.c.id < attempts.c.id,
-        )
-    )
+    return _twice(attempts.c.delivery_id, attempts.c.number)
 
 
 def _attempt_without_delivery() -> Select[object]:

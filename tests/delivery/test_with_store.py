@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -23,18 +24,21 @@ from bridge.model import (
 )
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
 from bridge.store import Database, Ingest, Store, audit
+from bridge.store.forget import forget_messages
 from bridge.store.queries import list_deliveries
 from tests.delivery.conftest import utc_now
 from tests.delivery.servers import (
     GZIP_BOMB,
     HEAD_200,
     NASTY,
+    Request,
     closed_port,
     hangs,
     receiver,
     says,
     sends,
 )
+from tests.patience import PATIENCE
 from tests.store.making import arrival, planned_message
 
 Make = Callable[..., Endpoint]
@@ -181,3 +185,29 @@ async def test_nothing_is_lost_over_a_cut_off(
     assert sent <= set(got)
     assert {got[again].headers["webhook-attempt"] for again in sent} == {"2"}
     assert {state for state, _ in _ledger(tmp_path)["crm"]} == {DeliveryState.DELIVERED}
+
+
+async def test_an_attempt_whose_delivery_is_forgotten_ends_no_lane(
+    tmp_path: Path, endpoint_at: Make, opening: Opening
+) -> None:
+    """Another bridge delivered it after our lease had ended, and retention deleted it since."""
+    may_answer = asyncio.Event()
+
+    async def waits(request: Request, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        await says(200)(request, writer)
+
+    async with receiver(waits) as server:
+        endpoints = [endpoint_at(server.url)]
+        async with _store(tmp_path, endpoints) as store:
+            dispatcher = _dispatcher(store, endpoints, opening)
+            running = asyncio.create_task(dispatcher.run())
+            first = await _ingest(dispatcher, store, 1)
+            assert first.message_id is not None
+            await _ingest(dispatcher, store, 2)  # the newest delivery's row always stays
+            await server.got(2)
+            await store.change(partial(forget_messages, ids=[first.message_id]))
+            may_answer.set()
+            await dispatcher.drain(PATIENCE)
+            await running
+    assert _ledger(tmp_path) == {"crm": [(DeliveryState.DELIVERED, 1)]}
