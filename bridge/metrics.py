@@ -124,6 +124,11 @@ for _limit in (
     "recipients",
 ):  # fmt: skip
     SMTP_TURNED_AWAY.labels(_limit)  # alerts look for an increase
+LOG_DROPPED: Final = Counter(
+    "smsbridge_log_lines_dropped",
+    "Log lines dropped because nobody read the log.",
+    registry=REGISTRY,
+)
 SHORTAGES: Final = Counter(
     "smsbridge_shortages",
     "Times that something failed for want of file descriptors, threads or memory.",
@@ -186,7 +191,7 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress, delivery or resources.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources or log.",
     ("kind",),
     registry=REGISTRY,
 )

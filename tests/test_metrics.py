@@ -28,6 +28,7 @@ LABELS = {
     "smsbridge_posts_refused": ("provider", "status"),
     "smsbridge_smtp_turned_away": ("limit",),
     "smsbridge_shortages": ("resource",),
+    "smsbridge_log_lines_dropped": (),
     "smsbridge_imap_connected": ("mailbox",),
     "smsbridge_imap_last_sync_timestamp_seconds": ("mailbox",),
     "smsbridge_imap_last_push_timestamp_seconds": ("mailbox",),
