@@ -36,7 +36,7 @@ async def posts(bench: Bench) -> Report:
     )
     async with AsyncExitStack() as stack:
         endpoint = Endpoint("crm", bench.receiver.url, "twilio")
-        daemon = Daemon(bench.place("daemon"), [endpoint], posts=_TABLES)
+        daemon = Daemon(bench.place("daemon"), [endpoint], tables=_TABLES, source="posts")
         stack.callback(daemon.end)
         plain: dict[str, Plain] = {}
         for client in ("httpx", "aiohttp"):

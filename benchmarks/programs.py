@@ -126,7 +126,7 @@ class Mailbox:
 class Daemon(_Process):
     """`smsbridge run` on SQLite with a config that says nothing about speed.
 
-    `posts` are the tables of its posts, if those are measured; `address` is then their listener's.
+    `tables` are more tables of its config; `address` is that of the listener of `source`.
     """
 
     def __init__(
@@ -136,10 +136,11 @@ class Daemon(_Process):
         environment: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
         mailbox: Mailbox | None = None,
-        posts: str | None = None,
+        tables: str = "",
+        source: str = "smtp",
     ) -> None:
-        self.config = write_config(folder, endpoints, mailbox, posts)
-        self._source = "smtp" if posts is None else "posts"
+        self.config = write_config(folder, endpoints, mailbox, tables)
+        self._source = source
         self._database = folder / "bridge.db"
         run = [*before, "-m", "bridge", "run", "-c", str(self.config)]
         super().__init__(run, environment or {}, folder / "daemon.log")
@@ -179,6 +180,10 @@ class Daemon(_Process):
         """Count the messages that are committed."""
         return self._count("SELECT count(*) FROM messages")
 
+    def purged(self) -> int:
+        """Count the arrivals whose raw bytes retention has removed."""
+        return self._count("SELECT count(*) FROM arrivals WHERE purged_at IS NOT NULL")
+
     def _count(self, query: str) -> int:
         reader = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)
         try:
@@ -217,7 +222,7 @@ def write_config(
     folder: Path,
     endpoints: Sequence[Endpoint],
     mailbox: Mailbox | None = None,
-    posts: str | None = None,
+    tables: str = "",
 ) -> Path:
     """Write the daemon's config: its defaults, free ports, and this bench's two providers."""
     # What lies in a mailbox has no peer whose network could be evidence.
@@ -272,7 +277,7 @@ start = "all"
 on_message = "{mailbox.on_message}"
 """
     config = folder / "config.toml"
-    config.write_text(text + (posts or ""))
+    config.write_text(text + tables)
     config.chmod(0o600)
     return config
 

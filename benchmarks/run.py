@@ -22,6 +22,7 @@ import growth
 import imap
 import posts
 import programs
+import retention
 import uvloop
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +30,7 @@ from rich.table import Table
 FIGURES: Final = {
     **figures.FIGURES,
     "growth": growth.growth,
+    "retention": retention.retention,
     "posts": posts.posts,
     "imap": imap.imap,
 }

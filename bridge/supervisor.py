@@ -8,7 +8,6 @@ systemd restarts it; the state is in the database, so nothing is lost.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from bridge import __version__, logs, systemd
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.model import Report
+from bridge.shutdown import Shutdown
 from bridge.store import Store
 from bridge.store.snapshot import oldest_undelivered
 from bridge.web import Condition, Health, WebServer
@@ -30,7 +30,6 @@ log = logs.logger("supervisor")
 _PROBE_INTERVAL: Final = 5.0  # seconds between two probes of the store and the sources
 _PROBE_DEADLINE: Final = 10.0
 _LONG_WAIT: Final = timedelta(minutes=5)  # of a delivery, until /healthz says so
-_KILLED_BY_USER: Final = 130
 
 
 class Source(Protocol):
@@ -68,13 +67,13 @@ class Parts:
 
 
 async def serve(parts: Parts, reload: Callable[[], None]) -> None:
-    """Run until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+    """Run until SIGTERM or SIGINT, then drain, for as long as `Shutdown` lets us.
 
     SIGHUP reloads the certificates and calls `reload`.
 
     Raises ListenError if an address is in use, and whatever a part raises.
     """
-    stop = asyncio.Event()
+    shutdown = Shutdown(parts.grace)
     for source in parts.sources:
         parts.health.show(source.name, source.report)
 
@@ -82,13 +81,13 @@ async def serve(parts: Parts, reload: Callable[[], None]) -> None:
         _reload(parts.sources)
         reload()
 
-    with _signals(stop, hang_up):
+    with _signals(shutdown, hang_up):
         await parts.web.start()
         try:
             async with asyncio.TaskGroup() as beside:
                 endless = [_probe(parts), *(each() for each in parts.housekeeping)]
                 tasks = [beside.create_task(each, name="housekeeping") for each in endless]
-                await _deliver(parts, stop)
+                await _deliver(parts, shutdown)
                 for task in tasks:
                     task.cancel()
         finally:
@@ -96,31 +95,33 @@ async def serve(parts: Parts, reload: Callable[[], None]) -> None:
     log.info("stopped")
 
 
-async def _deliver(parts: Parts, stop: asyncio.Event) -> None:
+async def _deliver(parts: Parts, shutdown: Shutdown) -> None:
     async with asyncio.TaskGroup() as delivering:
         delivering.create_task(parts.dispatcher.run(), name="deliveries")
-        await _listen(parts, stop)
+        await _listen(parts, shutdown)
         log.info("stopping", part="deliveries", grace=parts.grace)
-        await parts.dispatcher.drain(parts.grace)
+        await parts.dispatcher.drain(shutdown.left())
 
 
-async def _listen(parts: Parts, stop: asyncio.Event) -> None:
+async def _listen(parts: Parts, shutdown: Shutdown) -> None:
     async with asyncio.TaskGroup() as listening:
-        for source in parts.sources:
-            listening.create_task(source.run(), name="source")
+        running = [listening.create_task(each.run(), name="source") for each in parts.sources]
         for source in parts.sources:
             await source.listening.wait()
         parts.health.start()
         systemd.notify("READY=1")
         log.info("started", version=__version__)
 
-        await stop.wait()
+        await shutdown.wait()
 
         parts.health.drain()
         systemd.notify("STOPPING=1")
         log.info("stopping", part="sources")
         for source in parts.sources:
             source.stop()
+        _, unfinished = await asyncio.wait(running, timeout=shutdown.left())
+        for task in unfinished:
+            task.cancel()
 
 
 async def _probe(parts: Parts) -> None:
@@ -214,18 +215,11 @@ def _reload(sources: Sequence[Source]) -> None:
 
 
 @contextmanager
-def _signals(stop: asyncio.Event, reload: Callable[[], None]) -> Iterator[None]:
+def _signals(shutdown: Shutdown, reload: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
-    def end() -> None:
-        if stop.is_set():
-            # Everything acknowledged is committed, so nothing needs cleaning up.
-            log.warning("killed", detail="second signal: out at once")
-            os._exit(_KILLED_BY_USER)
-        stop.set()
-
-    loop.add_signal_handler(signal.SIGTERM, end)
-    loop.add_signal_handler(signal.SIGINT, end)
+    loop.add_signal_handler(signal.SIGTERM, shutdown.begin)
+    loop.add_signal_handler(signal.SIGINT, shutdown.begin)
     loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         yield

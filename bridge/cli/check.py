@@ -151,6 +151,7 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
             *((f"smtp.{name}", value) for name, value in plan["smtp"].items()),
             *((f"posts.{name}", value) for name, value in plan["posts"].items()),
             ("http.listen", plan["http"]["listen"] or "off"),
+            *((f"delivery.{name}", value) for name, value in plan["delivery"].items()),
         ]
     )
     if plan["imap"]:

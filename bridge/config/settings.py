@@ -40,7 +40,9 @@ from bridge.config.values import (
     AddressOrDomain,
     ConfigPath,
     Count,
+    Destination,
     Domain,
+    Host,
     Label,
     Listen,
     Name,
@@ -149,6 +151,8 @@ class DeliverySettings(Strict):
     give_up: PositiveSeconds = 7 * 86400.0  # then the delivery is dead
     max_retry_after: Seconds = 24 * 3600.0  # the longest Retry-After that is honoured
     grace: PositiveSeconds = 25.0  # on shutdown: time for in-flight attempts to finish
+    hosts: tuple[Host, ...] = ()  # the only ones that endpoints' URLs may name; empty: any
+    networks: tuple[Destination, ...] = ()  # the only ones to connect to; empty: any
 
     @field_validator("schedule")
     @classmethod

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
@@ -31,7 +31,9 @@ _ADDRESS_OR_DOMAIN: Final = re.compile(r"[^\s@<>]*@[^\s@<>]+")
 _DOMAIN: Final = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
+_HOST: Final = re.compile(r"[a-z0-9_.:-]{1,253}")
 _MAX_LABEL: Final = 100
+DESTINATION_KINDS: Final = ("public", "private", "loopback")
 MAX_SECONDS: Final = 366 * 86400.0
 _MAX_AGE: Final = 100 * MAX_SECONDS
 
@@ -125,6 +127,25 @@ def _network(value: object) -> object:
         raise ValueError(f'{value!r} is no network like "192.0.2.0/24"{hint}') from None
 
 
+def _destination(value: object) -> object:
+    if value in DESTINATION_KINDS:
+        return value
+    try:
+        return _network(value)
+    except ValueError:
+        kinds = ", ".join(f'"{each}"' for each in DESTINATION_KINDS)
+        raise ValueError(f'must be {kinds}, or a network in quotes like "192.0.2.0/24"') from None
+
+
+def _host(text: str) -> str:
+    bare = letters.lower(text.strip()).removeprefix("*.")
+    if not bare or not _HOST.fullmatch(bare):
+        raise ValueError(
+            f'{text!r} is no host like "crm.example.com", nor all of a domain like "*.example.com"'
+        )
+    return letters.lower(text.strip())
+
+
 def _label(text: str) -> str:
     if not text.strip() or "\n" in text or len(text) > _MAX_LABEL:
         raise ValueError(f"must be text from the mail: one line, 1 to {_MAX_LABEL} characters")
@@ -154,6 +175,11 @@ Label = Annotated[str, AfterValidator(_label)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Secret = Annotated[SecretStr, BeforeValidator(read_secret)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Destination = Annotated[
+    Literal["public", "private", "loopback"] | IPv4Network | IPv6Network,
+    BeforeValidator(_destination),
+]
+Host = Annotated[str, AfterValidator(_host)]
 Listen = Annotated[str, AfterValidator(_listen)]
 AddressOrDomain = Annotated[str, AfterValidator(_address_or_domain)]
 FullAddress = Annotated[str, AfterValidator(_address)]

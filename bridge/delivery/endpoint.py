@@ -18,6 +18,7 @@ from bridge.errors import ConfigError, SigningError
 from bridge.formats import FORMATS, Format, format_of
 from bridge.formats.form import CONTENT_TYPE as FORM
 from bridge.model import SMS_RECEIVED, DeliveryState, Message, Order, PlannedDelivery
+from bridge.net.destinations import ANYWHERE, Destinations, literal
 from bridge.net.tls import client_context, load_pair
 from bridge.signing import SCHEMES, Adjustable, CoversForm, Scheme, Schemes, find
 
@@ -46,6 +47,7 @@ class Endpoint:
     headers: HeaderList = field(default=(), repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)  # its userinfo may be secret
+    destinations: Destinations = ANYWHERE
 
     @classmethod
     def from_settings(
@@ -61,6 +63,10 @@ class Endpoint:
         scheme = _scheme(index, settings, schemes, url, form)
         keys = _keys(index, settings, scheme)
         signed = _signed_headers(index, settings, scheme, keys)
+        destinations = Destinations.of(delivery.networks)
+        _require_allowed(f"endpoints.{index}.url", url.host, destinations, delivery.hosts)
+        if settings.proxy is not None:
+            _require_allowed(f"endpoints.{index}.proxy", settings.proxy.host or "", destinations)
         return cls(
             name=settings.name,
             url=url,
@@ -76,6 +82,7 @@ class Endpoint:
             headers=_headers(index, settings, signed, form),
             tls=_tls(index, settings),
             proxy=None if settings.proxy is None else str(settings.proxy),
+            destinations=destinations,
         )
 
     def unwanted(self, message: Message) -> str | None:
@@ -113,6 +120,21 @@ def scheme_name(settings: EndpointSettings) -> str:
 def timeout_of(settings: EndpointSettings, delivery: DeliverySettings) -> float:
     """Return the seconds that an attempt may take: the endpoint's, its format's, [delivery]'s."""
     return settings.timeout or FORMATS[settings.format].timeout or delivery.timeout
+
+
+def _require_allowed(
+    key: str, host: str, destinations: Destinations, hosts: Sequence[str] = ()
+) -> None:
+    """Refuse a host that isn't in the list, and an address; names are looked up when used."""
+    bare = host.strip("[]").rstrip(".").lower()
+    if hosts and not any(
+        bare.endswith(each[1:]) if each.startswith("*.") else bare == each for each in hosts
+    ):
+        raise ConfigError(key, "names a host that is not in [delivery] hosts: add it there")
+    address = literal(host)
+    refused = None if address is None else destinations.refusal(address)
+    if refused is not None:
+        raise ConfigError(key, f"leads to {refused}, where no webhook goes: name another host")
 
 
 def _scheme(

@@ -20,6 +20,7 @@ from typing import Final, cast
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler as AiohttpProtocol
 from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
@@ -27,6 +28,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bridge.delivery.endpoint import Endpoint
+from bridge.net.destinations import Destinations, RefusedAddressError
 
 # Short: a POST on a connection that the server is just closing is a failed attempt, since only
 # idempotent requests may be repeated unasked. An earlier close is noticed, and the pool reconnects.
@@ -50,12 +52,15 @@ class Failure:
     detail: str
 
 
-def open_transport(endpoint: Endpoint, verify: ssl.SSLContext) -> EndpointTransport:
+def open_transport(
+    endpoint: Endpoint, verify: ssl.SSLContext, resolver: AbstractResolver | None = None
+) -> EndpointTransport:
     """Return the transport of one endpoint; call it where the loop runs.
 
-    `verify` is the TLS context of endpoints that have none of their own.
+    `verify` is the TLS context of endpoints that have none of their own. Host names are resolved
+    by the loop, unless there is a `resolver`.
     """
-    return EndpointTransport(endpoint, endpoint.tls or verify)
+    return EndpointTransport(endpoint, endpoint.tls or verify, resolver)
 
 
 class EndpointTransport(httpx.AsyncBaseTransport):
@@ -69,13 +74,16 @@ class EndpointTransport(httpx.AsyncBaseTransport):
     Raises aiohttp's exceptions, which `failure_of` knows. Closing a response never waits.
     """
 
-    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, endpoint: Endpoint, context: ssl.SSLContext, resolver: AbstractResolver | None
+    ) -> None:
         self._pool = _Connector(
             limit=endpoint.concurrency,
             ssl=context,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=DNS_SECONDS,
-            socket_factory=_socket,
+            socket_factory=functools.partial(_socket, endpoint.destinations),
+            resolver=resolver,
         )
         proxy = None if endpoint.proxy is None else URL(endpoint.proxy)
         login = None if proxy is None else aiohttp.BasicAuth.from_url(proxy)
@@ -167,6 +175,8 @@ def failure_of(error: Exception) -> Failure | None:
             return Failure("connect", "the host's name is not known")
         case aiohttp.ClientHttpProxyError(status=status):
             return Failure("connect", f"the proxy answered {status}")
+        case aiohttp.ClientConnectorError(os_error=RefusedAddressError(why=why)):
+            return Failure("address", f"the host leads to {why}, where no webhook goes")
         case aiohttp.ClientProxyConnectionError(os_error=problem):
             return Failure("connect", f"no connection to the proxy: {_reason(problem)}")
         case aiohttp.ClientConnectorError(os_error=problem):
@@ -293,6 +303,7 @@ class _Connector(aiohttp.TCPConnector):
         keepalive_timeout: float,
         ttl_dns_cache: int,
         socket_factory: aiohttp.SocketFactoryType,
+        resolver: AbstractResolver | None,
     ) -> None:
         super().__init__(
             limit=limit,
@@ -300,6 +311,7 @@ class _Connector(aiohttp.TCPConnector):
             keepalive_timeout=keepalive_timeout,
             ttl_dns_cache=ttl_dns_cache,
             socket_factory=socket_factory,
+            resolver=resolver,
         )
         # aiohttp has no other way to limit what precedes the final answer.
         self._factory = cast(
@@ -307,8 +319,10 @@ class _Connector(aiohttp.TCPConnector):
         )
 
 
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, _ = address
+def _socket(destinations: Destinations, address: aiohttp.AddrInfoType) -> socket.socket:
+    """Make the socket for one address, which it is connected to and to no other."""
+    family, kind, protocol, _, place = address
+    destinations.require(str(place[0]))
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     made.setblocking(False)

@@ -88,7 +88,8 @@ class Outcome:
 
     `duration` is in seconds; `answer` is at most 4 KiB of the response's body; `retry_after` is
     the header in seconds. `error` is a constant name (`timeout`, `connect`, `tls`, `protocol`,
-    `answer` for a 2xx one that is no success), `detail` the sentence.
+    `address` for one that is not allowed, `answer` for a 2xx one that is no success), `detail` the
+    sentence.
     """
 
     status: int | None

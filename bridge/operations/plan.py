@@ -24,6 +24,7 @@ from bridge.delivery.routing import is_national
 from bridge.errors import ConfigError, StoreUnusable
 from bridge.logs import mask
 from bridge.numbers import NumberWarning, normalise
+from bridge.operations.plain_secrets import plain_secrets
 from bridge.signing import SCHEMES, Asymmetric
 from bridge.store.sqlite import SqliteFile
 from bridge.trust import KINDS, Kinds
@@ -62,6 +63,9 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
             "public_url": settings.posts.public_url,
         },
         "http": {"listen": settings.http.listen},
+        "delivery": {
+            name: list(map(str, getattr(settings.delivery, name))) for name in ("hosts", "networks")
+        },
         "providers": [
             {
                 "name": each.name,
@@ -105,6 +109,7 @@ def warnings(file: ConfigFile, kinds: Kinds = KINDS) -> list[str]:
         *_about_sources(file.settings),
         *_about_providers(file.settings, kinds),
         *_about_endpoints(file.settings),
+        *_about_proxies(file.settings),
         *_about_file(file, kinds),
         *_about_database(file.settings),
     ]
@@ -184,6 +189,15 @@ def _about_endpoints(settings: Settings) -> Iterator[str]:
             )
 
 
+def _about_proxies(settings: Settings) -> Iterator[str]:
+    for each in settings.endpoints if settings.delivery.networks else ():
+        if each.proxy is not None:
+            yield (
+                f"endpoints.{each.name}: its proxy looks up the host's name, so delivery.networks "
+                "holds for the proxy's own address only"
+            )
+
+
 def _is_number(number: str) -> bool:
     if any(character.isalpha() for character in number):
         return False
@@ -216,55 +230,9 @@ def store_problems(settings: Settings) -> list[ConfigError]:
 def _about_file(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
     if not file.path.stat().st_mode & stat.S_IROTH:
         return
-    plain = list(_plain_secrets(file, kinds))
+    plain = list(plain_secrets(file, kinds))
     if plain:
         yield f"{file.path} can be read by everybody and holds {', '.join(plain)}: chmod 640 it"
-
-
-def _plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
-    """Name the secrets that are in the file itself."""
-    yield from _plain_endpoints(file)
-    for name, login in _tables(file, "imap", ("password", "oauth")):
-        yield from _plain_login(name, login)
-    for name, policy in _tables(file, "providers", ("trust",)):
-        for kind in kinds.values():
-            if kind.secret and isinstance(policy, dict) and policy.get(kind.name):
-                yield f"the {kind.secret} of providers.{name}"
-    store = file.data.get("store")
-    url = store.get("url") if isinstance(store, dict) else None
-    if isinstance(url, str) and urlsplit(url).password:
-        yield "the password of store.url"
-
-
-def _plain_endpoints(file: ConfigFile) -> Iterator[str]:
-    for name, secrets in _tables(file, "endpoints", ("secret", "secrets")):
-        values = secrets if isinstance(secrets, list) else [secrets]
-        if any(isinstance(value, str) for value in values):
-            yield f"the secret of endpoints.{name}"
-    for key in ("bearer", "password"):
-        for name, value in _tables(file, "endpoints", (key,)):
-            if isinstance(value, str):
-                yield f"the {key} of endpoints.{name}"
-    for name, value in _tables(file, "endpoints", ("url", "proxy")):
-        if isinstance(value, str) and urlsplit(value).password:
-            yield f"a password in a URL of endpoints.{name}"
-
-
-def _plain_login(name: str, login: object) -> Iterator[str]:
-    if isinstance(login, str):
-        yield f"the password of imap.{name}"
-    elif isinstance(login, dict):
-        for key in ("client_secret", "refresh_token"):
-            if isinstance(login.get(key), str):
-                yield f"the {key} of imap.{name}.oauth"
-
-
-def _tables(file: ConfigFile, table: str, keys: tuple[str, ...]) -> Iterator[tuple[str, object]]:
-    items = file.data.get(table)
-    for item in items if isinstance(items, list) else []:
-        for key in keys:
-            if key in item:
-                yield item["name"], item[key]
 
 
 def _login(settings: ImapSettings) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 from bridge import logs, metrics
 from bridge.errors import StoreError
 from bridge.store import Store
-from bridge.store.retention import IDS_AT_ONCE, STAGES, Stage, last_id, look
+from bridge.store.retention import IDS_AT_ONCE, STAGES, Stage, find_due, last_id, look
 
 log = logs.logger("retention")
 
@@ -75,17 +75,28 @@ class Retention:
         waiting: int | None = None
         removed = 0
         while after < last:
-            part = await self._store.read(
-                partial(look, stage=stage, after=after, before=before, most=_AT_ONCE)
-            )
+            part = await self._store.read(partial(look, stage=stage, after=after, before=before))
             waiting = part.waiting if waiting is None else waiting
-            if part.due:
-                removed += await self._purge(stage, part.due)
-            elif not part.old and part.waiting is not None:
+            if not part.old and part.waiting is not None:
                 break  # in the order of arrival: what follows is younger
-            after = part.due[-1] if len(part.due) == _AT_ONCE else after + IDS_AT_ONCE
+            removed += await self._remove(stage, after, before)
+            after += IDS_AT_ONCE
         self._done[stage.name] = min(last, after) if waiting is None else waiting - 1
         return removed
+
+    async def _remove(self, stage: Stage, after: int, before: datetime) -> int:
+        """Remove what is due of one part, piece by piece."""
+        end = after + IDS_AT_ONCE
+        removed = 0
+        while True:
+            ids = await self._store.read(
+                partial(find_due, stage=stage, after=after, last=end, before=before, most=_AT_ONCE)
+            )
+            if ids:
+                removed += await self._purge(stage, ids)
+            if len(ids) < _AT_ONCE:
+                return removed
+            after = ids[-1]
 
     async def _purge(self, stage: Stage, ids: Sequence[int]) -> int:
         began = time.perf_counter()

@@ -41,7 +41,9 @@ class _DriverCursor(Protocol):
 
 
 class _DriverConnection(Protocol):
-    """What is used of the driver's connection before SQLAlchemy has it."""
+    """What is used of the driver's connection when SQLAlchemy doesn't have it."""
+
+    read_only: bool | None
 
     def cursor(self) -> _DriverCursor: ...
 
@@ -87,6 +89,14 @@ def engine(url: URL) -> Engine:
             cursor.execute(f"SET lock_timeout TO {_LOCK_MS}")
             cursor.execute(f"SET idle_in_transaction_session_timeout TO {_STATEMENT_MS}")
         connection.commit()
+
+    @event.listens_for(made, "checkin")
+    def _forget(connection: _DriverConnection | None, _record: object) -> None:
+        # After a reader, SQLAlchemy leaves the connection at "READ WRITE" and not at what the
+        # server says: the next writer would write through `default_transaction_read_only`, which
+        # is set before a dump and a switch to another server.
+        if connection is not None:
+            connection.read_only = None
 
     return made
 

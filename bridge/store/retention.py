@@ -36,7 +36,7 @@ from bridge.store.discard import QuarantineFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 from bridge.store.types import Instant
 
-IDS_AT_ONCE: Final = 5000  # rows that one read looks at
+IDS_AT_ONCE: Final = 5000  # rows that are looked at as a whole, once a sweep
 _BECAUSE: Final = "its age, by [retention] quarantine"
 UNDELIVERED: Final = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
 _AT_REST: Final = (DeliveryState.DELIVERED, DeliveryState.FILTERED)
@@ -59,29 +59,32 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one read found among the ids `after` to `after + IDS_AT_ONCE`.
+    """What the ids `after` to `after + IDS_AT_ONCE` hold.
 
-    `due` may be removed now. `waiting` is the first id that will be due some day, and `old` is
-    whether any row of this part is old enough at all.
+    `waiting` is the first id that will be due some day, and `old` is whether any row is old enough
+    at all.
     """
 
-    due: Sequence[int]
     waiting: int | None
     old: bool
 
 
-def look(connection: Connection, stage: Stage, after: int, before: datetime, most: int) -> Part:
-    """Find up to `most` rows with ids above `after` that are due at the age of `before`."""
+def look(connection: Connection, stage: Stage, after: int, before: datetime) -> Part:
+    """Look at the ids above `after`: what is not due at the age of `before`."""
     row_id, moment = stage.left.selected_columns
     part = stage.left.where(row_id > after, row_id <= after + IDS_AT_ONCE)
-    old = part.where(moment < before)
-    due = old.where(stage.due).order_by(row_id).limit(most)
-    waiting = part.where(or_(moment >= before, ~stage.due))
-    return Part(
-        due=[row[0] for row in connection.execute(due)],
-        waiting=connection.execute(waiting.order_by(row_id).limit(1)).scalar(),
-        old=connection.execute(old.limit(1)).first() is not None,
-    )
+    waiting = part.where(or_(moment >= before, ~stage.due)).order_by(row_id).limit(1)
+    old = part.where(moment < before).limit(1)
+    return Part(connection.execute(waiting).scalar(), connection.execute(old).first() is not None)
+
+
+def find_due(
+    connection: Connection, stage: Stage, after: int, last: int, before: datetime, most: int
+) -> list[int]:
+    """Return the first ids above `after`, up to `last`, that are due at the age of `before`."""
+    row_id, moment = stage.left.selected_columns
+    due = stage.left.where(row_id > after, row_id <= last, moment < before, stage.due)
+    return [row[0] for row in connection.execute(due.order_by(row_id).limit(most))]
 
 
 def last_id(connection: Connection, stage: Stage) -> int:

@@ -8,9 +8,12 @@ import signal
 import smtplib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from tests.chaos.ledger import count_messages
 from tests.chaos.mails import SmsMail, sms_mail, sms_mails
@@ -18,6 +21,7 @@ from tests.chaos.nasty import hang
 from tests.chaos.storm import slow
 from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
+from tests.servers.postgres import running_server
 from tests.servers.receiver import Exchange, Receiver, taken
 
 _SENDERS: Final = 4
@@ -125,6 +129,61 @@ def test_the_grace_is_the_longest_that_an_endpoint_can_hold_us_up(
         assert daemon.stop() == 0  # the try has an hour
         assert time.monotonic() - began >= 0.9
         _arrives_after_a_restart(daemon, receiver)
+
+
+def test_sigterm_ends_the_daemon_while_a_commit_hangs(
+    tmp_path: Path, secret: str, receiver: Receiver
+) -> None:
+    """A database that hangs delays neither the end nor the next start, and nothing is lost."""
+    with running_server() as server:
+        extra = {"delivery": ('grace = "1s"',)}
+        url = server.create_database()
+        config = Config({"crm": receiver.url}, secret, store=url, extra=extra)
+        with Daemon(config.write(tmp_path)) as daemon:
+            daemon.start()
+            assert daemon.send(*sms_mail("before").envelope)[0] == 250
+            assert receiver.wait_for_ids(1)
+            with server.frozen(), _in_its_text(daemon, sms_mail("meanwhile")) as client:
+                client.send(b".\r\n")
+                assert daemon.stop() == 1
+                with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionError)):
+                    client.getreply()
+            (said,) = daemon.log("stopped.cut_off")
+            assert "a commit" in said["detail"]
+            daemon.start()
+            assert daemon.send(*sms_mail("after").envelope)[0] == 250
+            assert receiver.wait(lambda got: {"before", "after"} <= {each.text for each in got})
+            assert daemon.stop() == 0
+            daemon.assert_ledger_adds_up()
+
+
+def test_a_mail_that_never_ends_takes_no_longer_than_the_grace(
+    tmp_path: Path, secret: str, receiver: Receiver
+) -> None:
+    """A sender in the middle of its mail is cut off with the grace, and the daemon ends well."""
+    config = Config({"crm": receiver.url}, secret, extra={"delivery": ('grace = "1s"',)})
+    with Daemon(config.write(tmp_path)) as daemon:
+        daemon.start()
+        with _in_its_text(daemon, sms_mail("unfinished")) as client:
+            assert daemon.stop() == 0
+            with suppress(smtplib.SMTPServerDisconnected):
+                assert client.getreply()[0] == 421
+        assert not daemon.log("stopped.cut_off")
+        assert not daemon.log("smtp.drain_cut"), "it waited for as long as SMTP waits by itself"
+        assert count_messages(tmp_path / "bridge.db") == 0
+
+
+@contextmanager
+def _in_its_text(daemon: Daemon, mail: SmsMail) -> Iterator[smtplib.SMTP]:
+    """Send a mail but for the dot at its end."""
+    with closing(smtplib.SMTP(*daemon.smtp, timeout=PATIENCE)) as client:
+        sender, (recipient,), raw = mail.envelope
+        client.ehlo()
+        client.mail(sender)
+        client.rcpt(recipient)
+        assert client.docmd("DATA")[0] == 354
+        client.send(raw)
+        yield client
 
 
 def _arrives_after_a_restart(daemon: Daemon, receiver: Receiver) -> None:

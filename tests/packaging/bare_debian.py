@@ -17,36 +17,17 @@ import pytest
 from bridge import __version__
 from tests.documents import blocks, page
 from tests.packaging.building import PACKAGING, deb, site_packages, wheel
+from tests.packaging.load import MAILBOX
 from tests.packaging.machine import Machine, make_root, run_here
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.processes
 
 HERE = Path(__file__).parent
-CONFIG = """\
-[store]
-url = "sqlite:////var/lib/smsbridge/bridge.db"
-min_free = "1MiB"
-
-[smtp]
-listen = ["systemd:smtp"]
-recipients = ["@sms.example.com"]
-
-[[providers]]
-name = "agile"
-time_zone = "Europe/Rome"
-trust = { recipients = ["in-6f1c0a93d2b84e57c9a1@sms.example.com"] }
-
-[[endpoints]]
-name = "crm"
-url = "http://127.0.0.1:9000/hooks/sms"
-secret = { file = "/etc/smsbridge/secrets/crm" }
-"""
 # What the administrator does, as docs/deployment.md says it.
-SET_UP = """
-install -m 640 -g smsbridge /root/config.toml /etc/smsbridge/config.toml
-(umask 027; smsbridge secret > /etc/smsbridge/secrets/crm)
-chgrp smsbridge /etc/smsbridge/secrets/crm
+SET_UP = f"""
+smsbridge init --systemd --provider agile --time-zone Europe/Rome --trust recipients={MAILBOX} \\
+    --listen systemd:smtp --url http://127.0.0.1:9000/hooks/sms
 runuser -u smsbridge -- smsbridge check
 systemctl enable --now smsbridge.socket smsbridge.service
 """
@@ -131,7 +112,6 @@ def machine(root: Path, image: Image, packages: list[Path]) -> Iterator[Machine]
     shutil.copy(HERE / "load.py", root / "root")
     (receiver,) = (each for each in blocks(page("README.md"), "python") if "ThreadingHTTP" in each)
     (root / "root/receiver.py").write_text(receiver)
-    (root / "root/config.toml").write_text(CONFIG)
     with Machine(root) as booted:
         yield booted
 
@@ -175,6 +155,12 @@ def test_its_whole_life(machine: Machine, tmp_path: Path) -> None:
         "SMSBRIDGE_SECRET=$(cat /etc/smsbridge/secrets/crm) exec python3 /root/receiver.py",
         output=tmp_path / "receiver",
     )  # fmt: skip
+    said_within(tmp_path / "receiver", "waiting for webhooks")
+    tested = machine.sh(
+        "cd / && runuser -u smsbridge -- smsbridge send-test --json --text 'a test'"
+    )
+    assert json.loads(tested)["ok"] is True
+    delivered_within(machine, {"a test"})
     load = machine.start("python3", "/root/load.py", "mail", "/tmp/stop", output=tmp_path / "load")
     try:
         accepted_within(tmp_path / "load", 50)
@@ -247,6 +233,14 @@ def accepted_within(log: Path, number: int) -> None:
         time.sleep(0.1)
 
 
+def said_within(log: Path, words: str) -> None:
+    """Wait until a program inside has printed this."""
+    deadline = time.monotonic() + PATIENCE
+    while words not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.1)
+
+
 def delivered_within(machine: Machine, texts: set[str]) -> None:
     """Wait until each text is in the receiver's inbox, where only verified webhooks are."""
     query = (
@@ -263,8 +257,9 @@ def may_stay(path: str) -> bool:
     """Say whether a path that is left is data, config, or what dpkg and systemd keep themselves."""
     return bool(
         re.match(
-            r"/(etc/smsbridge|var/lib/smsbridge)(/|$)|/etc/[a-z]*(passwd|group|shadow)-$|/tmp(/|$)"
-            r"|/var/(log|tmp|cache|lib/dpkg|lib/systemd|lib/private)(/|$)|/root/",
+            r"/(etc/smsbridge|var/lib/smsbridge|etc/systemd/system/smsbridge\.service\.d)(/|$)"
+            r"|/etc/[a-z]*(passwd|group|shadow)-$|/tmp(/|$)|/root/"
+            r"|/var/(log|tmp|cache|lib/dpkg|lib/systemd|lib/private)(/|$)",
             path,
         )
     )

@@ -38,7 +38,7 @@ def wheel(folder: Path, version: str | None = None) -> Path:
     source = PROJECT
     if version is not None:
         source = folder / "source"
-        for name in ("bridge", "packaging", "README.md", "LICENSE", "pyproject.toml"):
+        for name in ("bridge", "packaging", "systemd", "README.md", "LICENSE", "pyproject.toml"):
             _copy(PROJECT / name, source / name)
         _copy(PROJECT / "config.example.toml", source / "config.example.toml")
         init = source / "bridge/__init__.py"

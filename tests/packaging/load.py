@@ -40,4 +40,5 @@ def main() -> None:
     sys.stdout.write(f"refused {refused}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge import __version__
 from tests.packaging.building import PACKAGING, PROJECT, run, wheel
 
 pytestmark = pytest.mark.processes
@@ -36,6 +37,13 @@ def test_carries_all_that_is_installed(our_wheel: Path) -> None:
 def test_is_the_same_to_the_byte(our_wheel: Path, tmp_path: Path) -> None:
     """Two builds of the same source are equal."""
     assert filecmp.cmp(our_wheel, wheel(tmp_path), shallow=False)
+
+
+def test_an_earlier_version_can_be_built(our_wheel: Path, tmp_path: Path) -> None:
+    """`make package-test` upgrades from one: the same files under another version."""
+    with zipfile.ZipFile(wheel(tmp_path, "0.0.9")) as before, zipfile.ZipFile(our_wheel) as now:
+        held = [name.replace("0.0.9", __version__) for name in before.namelist()]
+        assert sorted(held) == sorted(now.namelist())
 
 
 def test_can_be_installed(our_wheel: Path, installed: Path, tmp_path: Path) -> None:

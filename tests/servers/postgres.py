@@ -37,6 +37,7 @@ class PostgresServer:
     """A running server; every test makes a database of its own on it."""
 
     port: int
+    _process: subprocess.Popen[bytes] = field(repr=False)
     _numbers: Iterator[int] = field(default_factory=count, repr=False)
 
     def create_database(self) -> str:
@@ -54,6 +55,20 @@ class PostgresServer:
         ) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop its processes, so that it neither answers nor hangs up; let them go on after it."""
+        server = self._process.pid
+        children = Path(f"/proc/{server}/task/{server}/children").read_text()
+        everything = [server, *(int(pid) for pid in children.split())]
+        for pid in everything:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in everything:
+                os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +116,7 @@ def _start(command: Sequence[str], folder: Path) -> tuple[PostgresServer, subpro
                 [*command, "-p", str(port)], cwd=folder, stdout=log, stderr=log
             )
         if _answers(port, process):
-            return PostgresServer(port), process
+            return PostgresServer(port, process), process
         _stop(process)
     raise RuntimeError((folder / "log").read_text())
 

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -267,3 +267,26 @@ async def test_postgres_that_takes_no_writes_is_unavailable(postgres) -> None:
             with pytest.raises(StoreUnavailable) as caught:
                 await store.ingest(sms())
         assert "takes no writes" in str(caught.value)
+
+
+async def test_a_reader_leaves_the_servers_guard_against_writes(postgres) -> None:
+    """A server under `default_transaction_read_only` takes no write on a reader's connection.
+
+    It is set before a dump and a switch to another server: what was acknowledged after it would
+    be lost.
+    """
+    settings = StoreSettings(url=postgres.create_database())
+    name = settings.url.rsplit("/", 1)[1]
+    async with opened(settings) as store:
+        postgres.execute(
+            "postgres",
+            f"ALTER DATABASE {name} SET default_transaction_read_only TO on",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        )
+        with pytest.raises(StoreUnavailable):
+            await store.ingest(sms())  # finds the writer's connection gone
+        with suppress(StoreUnavailable):
+            await store.next_due("crm")  # may find the readers' gone
+        await store.next_due("crm")
+        with pytest.raises(StoreUnavailable, match="takes no writes"):
+            await store.ingest(sms())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Pool, event
 
 from bridge.config.retention import RetentionSettings
 from bridge.config.settings import StoreSettings
@@ -235,22 +237,60 @@ async def test_a_file_name_goes_with_the_mail(settings: StoreSettings) -> None:
 
 
 async def test_the_writer_is_shared(settings: StoreSettings) -> None:
-    """After each piece retention rests, and no piece is larger than a few mails."""
+    """After each piece retention rests, mail comes in and goes out, and no piece is large."""
     clock = Clock()
     rests: list[float] = []
 
     async def rest(seconds: float) -> None:
         rests.append(seconds)
+        await store.ingest(message(f"new {len(rests)}", clock=clock))
+        assert len(await deliver(store)) == 1
 
     async with opened(settings, clock=clock) as store:
         for number in range(120):
             await store.ingest(message(f"{number}", clock=clock))
-        for _ in range(2):
-            await deliver(store)
+        while await deliver(store):
+            pass
         clock.forward(2 * DAY)
-        assert await Retention(store, {"raw": DAY}, clock, rest).sweep() == {"raw": 120}
+        assert await Retention(store, {"bodies": DAY}, clock, rest).sweep() == {"bodies": 120}
+        listed = await store.read(partial(queries.list_messages, limit=200))
+        assert sum(row.message.sms.body == TEXT for row in listed) == 6
     assert len(rests) == 6
     assert all(each > 0 for each in rests)
+    assert audited(settings, clock()).ok
+
+
+async def test_a_sweep_takes_as_many_steps_for_each_row_of_many(tmp_path: Path) -> None:
+    """SQLite counts its own steps: it read all of a part anew for each piece of twenty rows."""
+    few, many = [await _steps_of_a_row(tmp_path, count) for count in (60, 600)]
+    assert few > 100
+    assert many < 1.5 * few
+
+
+async def _steps_of_a_row(folder: Path, count: int) -> float:
+    clock = Clock()
+    hundreds = 0
+
+    def step() -> None:
+        nonlocal hundreds
+        hundreds += 1
+
+    def connect(driver: sqlite3.Connection, _: object) -> None:
+        driver.set_progress_handler(step, 100)
+
+    event.listen(Pool, "connect", connect)
+    try:
+        async with opened(sqlite_settings(folder / f"{count}.db"), clock=clock) as store:
+            new = (store.ingest(message(f"{number}", clock=clock)) for number in range(count))
+            await asyncio.gather(*new)
+            while await deliver(store):
+                pass
+            clock.forward(2 * DAY)
+            hundreds = 0
+            assert (await retention(store, {"bodies": DAY}, clock).sweep()) == {"bodies": count}
+            return hundreds * 100 / count
+    finally:
+        event.remove(Pool, "connect", connect)
 
 
 async def test_records_go_with_all_that_belongs_to_them(settings: StoreSettings) -> None:
