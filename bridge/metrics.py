@@ -209,6 +209,12 @@ ENDPOINT_STATE: Final = Gauge(
     ("endpoint", "state"),
     registry=REGISTRY,
 )
+SEQUENCE: Final = Gauge(
+    "smsbridge_sequence",
+    "The last number in the endpoint's stream of deliveries.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 DELIVERIES_BEHIND: Final = Gauge(
     "smsbridge_deliveries_behind",
     "Pending deliveries that wait behind another one of their conversation, by endpoint.",

@@ -84,13 +84,21 @@ def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Requ
             *_FIXED_HEADERS,
             *endpoint.headers,
             *signed,
-            ("webhook-attempt", str(claim.attempt)),
+            *_delivery_headers(claim),
         ],
         # With `content`, httpx would add the two headers itself, at four times the cost.
         stream=httpx.ByteStream(event.body),
     )
     request.read()
     return request
+
+
+def _delivery_headers(claim: Claim) -> list[tuple[str, str]]:
+    """Return what tells the receiver which delivery this is, and which try of it."""
+    headers = [("webhook-attempt", str(claim.attempt))]
+    if claim.sequence is not None:
+        headers.append(("webhook-sequence", str(claim.sequence)))
+    return headers
 
 
 def retry_after(value: str, now: datetime) -> float | None:
