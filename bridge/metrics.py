@@ -76,6 +76,12 @@ ATTEMPT_SECONDS: Final = Histogram(
     buckets=_ATTEMPT_BUCKETS,
     registry=REGISTRY,
 )
+RATE_LIMITED_SECONDS: Final = Counter(
+    "smsbridge_rate_limited_seconds",
+    "Time in which deliveries waited for nothing but the endpoint's rate.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 COMMIT_SECONDS: Final = Histogram(
     "smsbridge_commit_seconds",
     "Duration of a transaction, including the sync to disk.",
