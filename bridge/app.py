@@ -9,7 +9,6 @@ import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from bridge.errors import ConfigError, first_bridge_error
 from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, Receipt, Trust
 from bridge.net import loop
+from bridge.net.descriptors import fitted
 from bridge.net.tls import shared_client_context, trust_nobody
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
@@ -44,6 +44,7 @@ from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import Gauges, Health, WebServer
+from bridge.workers import started
 
 if TYPE_CHECKING:
     from bridge.providers.posts import Posts
@@ -71,6 +72,7 @@ def run(settings: Settings, load: Callable[[], ConfigFile]) -> int:
     `load` reads the config again, at SIGHUP. Raises BridgeError if it can't start or continue.
     """
     logs.configure(settings.log)
+    settings = fitted(settings)
     sockets = systemd.listen_sockets()
     try:
         loop.run(_run(settings, load, sockets))
@@ -299,7 +301,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
     _build(_Standalone.of(settings).store)
     reader, endpoints, _ = built = _built(settings)
     # Not for host names: the loop resolves them itself, so that a look-up that hangs blocks no one.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "worker"))
+    asyncio.get_running_loop().set_default_executor(started(_THREADS, "worker"))
     health = Health()
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     store = await Store.open(

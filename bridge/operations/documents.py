@@ -62,6 +62,7 @@ def delivery_document(row: DeliveryRow) -> Document:
         "changed_at": when(row.changed_at),
         "last_error": row.last_error,
         "replay": row.replay or None,
+        "sequence": row.sequence,
     }
 
 
