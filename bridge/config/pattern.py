@@ -13,7 +13,6 @@ from functools import lru_cache
 from itertools import islice
 from typing import Annotated, Any, Final, NamedTuple
 
-import re2
 from pydantic import BeforeValidator, InstanceOf
 
 from bridge.config.weight import weight
@@ -159,6 +158,8 @@ def compile_pattern(text: str) -> SearchPattern:
         raise ValueError("is empty, so it matches everything")
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"is longer than {_MAX_LENGTH} characters")
+    import re2  # 3 MB, which only configs with patterns pay for
+
     options = re2.Options()
     options.log_errors = False
     options.max_mem = _MAX_MEMORY
