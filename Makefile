@@ -20,9 +20,10 @@ READY := .venv/.ready
 	posts-test lock runtime generate dist package-test clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## .venv with everything that requirements.lock names
+	@echo "smsbridge: the command is $(BIN)/smsbridge"
 
 $(READY): requirements.lock pyproject.toml scripts/setup
 	@scripts/setup
@@ -60,13 +61,13 @@ bench: $(READY) ## the figures of benchmarks/README.md, measured on this machine
 bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
 	@$(BIN)/python -m benchmarks.parse $(ARGS)
 
-bench-fidelity: $(READY) ## our text and subject beside two other parsers'; ARGS="FOLDER …", needs npm
+bench-fidelity: $(READY) ## our reading beside two parsers'; ARGS="FOLDER …", needs npm
 	@$(BIN)/python -m benchmarks.fidelity $(ARGS)
 
 fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-posts-test: $(READY) ## providers' posts the long way: 50 kills among 1,000 SMS, 10,000 requests; ten minutes or so
+posts-test: $(READY) ## providers' posts the long way: kills, fuzz; ten minutes
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
 
@@ -79,10 +80,10 @@ lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade for the newest of
 generate: $(READY) ## completions and man page from the commands
 	@PYTHONPATH=. $(BIN)/python packaging/generate.py
 
-dist: ## wheel, Debian package, bill of materials and checksums in dist/
+dist: ## wheel, Debian package, bill of materials, checksums in dist/
 	@scripts/dist $(ARGS)
 
-package-test: $(READY) ## the package in a bare Debian: installed, upgraded under load, removed; as root
+package-test: $(READY) ## the package in a bare Debian, from install to removal; as root
 	@scripts/apt-install mmdebstrap systemd-container lintian buildah
 	$(BIN)/python -m pytest -n 0 tests/packaging/bare_debian.py tests/packaging/bare_exim.py $(ARGS)
 
