@@ -51,7 +51,7 @@ from bridge.sources.posts.source import PostSource
 from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
-from bridge.web import Gauges, Health, WebServer
+from bridge.web import EventsApi, Gauges, Health, WebServer
 
 _THREADS: Final = 4  # for decoding large mails, and files
 # Mail servers retry for days, but mail that is deferred silently in a mailbox goes unnoticed.
@@ -106,6 +106,7 @@ class _Dependencies:
     health: Health
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
+    api: EventsApi | None = None  # none for `check`, which serves nothing
 
 
 class _Standalone(NamedTuple):
@@ -245,9 +246,9 @@ def _mailbox(settings: ImapSettings, dependencies: _Dependencies) -> Source:
 
 
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
-    return WebServer(
-        settings.http.listen, dependencies.health, dependencies.refresh, dependencies.sockets
-    )
+    health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
+    api = dependencies.api.routes() if dependencies.api else ()
+    return WebServer(settings.http.listen, health, refresh, sockets, api=api)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -329,14 +330,15 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         names = [each.name for each in endpoints]
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
+        api = EventsApi(store, settings.endpoints)
         dependent = _Dependent.of(
-            settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets)
+            settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api)
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
         replayer = Replayer(store, endpoints, now)
-        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, names, now)
+        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, api, names, now)
         reloader = Reloader(settings, built, load, _built, taking)
         endless = Retention(store, settings.retention.ages, now).run, replayer.run, reloader.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)

@@ -24,7 +24,7 @@ from bridge.sources.posts.source import PostSource
 from bridge.store import Store, failing_endpoints
 from bridge.store.endpoints import match_config
 from bridge.supervisor import Source
-from bridge.web import Health
+from bridge.web import EventsApi, Health
 
 log = logs.logger("reload")
 
@@ -61,6 +61,7 @@ class Reloaded:
     replayer: Replayer
     sources: Sequence[Source]
     health: Health
+    api: EventsApi
     names: list[str]
     clock: Callable[[], datetime]
 
@@ -77,6 +78,7 @@ class Reloaded:
         self.intake.use(built.reader)
         self.dispatcher.change(built.endpoints, failing)
         self.replayer.use(built.endpoints)
+        self.api.use(settings.endpoints)
         for source in self.sources:
             if isinstance(source, PostSource):
                 source.use(built.posts, tokens_of(settings))
