@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 from bridge import logs, metrics
 from bridge.config.load import ConfigFile
@@ -18,19 +18,25 @@ from bridge.errors import BridgeError, ConfigError, ConfigErrors
 from bridge.intake import Intake
 from bridge.model import Order
 from bridge.operations.replay import Replayer
-from bridge.providers.posts import Posts
 from bridge.reader import Reader
-from bridge.sources.posts.source import PostSource
 from bridge.store import Store, failing_endpoints
 from bridge.store.endpoints import match_config
 from bridge.supervisor import Source
 from bridge.web import EventsApi, Health
+
+if TYPE_CHECKING:
+    from bridge.providers.posts import Posts
 
 log = logs.logger("reload")
 
 _CHANGEABLE: Final = ("providers", "endpoints", "log")
 # A lease outlives the attempt and its record, so that no other bridge sends an in-flight delivery.
 _LEASE_MARGIN: Final = 30.0
+
+
+@runtime_checkable
+class _TakesPosts(Protocol):
+    def use(self, providers: Mapping[str, Posts], tokens: Mapping[str, Sequence[str]]) -> None: ...
 
 
 class Built(NamedTuple):
@@ -80,7 +86,7 @@ class Reloaded:
         self.replayer.use(built.endpoints)
         self.api.use(settings.endpoints)
         for source in self.sources:
-            if isinstance(source, PostSource):
+            if isinstance(source, _TakesPosts):
                 source.use(built.posts, tokens_of(settings))
         for name in set(self.names) - set(names):
             self.health.good("delivery", name)

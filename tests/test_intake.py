@@ -31,7 +31,8 @@ from bridge.model import (
     Unreadable,
 )
 from bridge.reader import Reader, Reading
-from bridge.store import Database, Ingest, Store, audit, queries
+from bridge.store import Database, Ingest, Store, queries
+from bridge.store.audit import audit
 from tests.store.making import Clock
 
 LEASE_SECONDS = 60
@@ -329,6 +330,21 @@ async def test_a_bug_in_a_provider_costs_no_mail(line: Line) -> None:
     assert row.detail is not None
     assert "KeyError" in row.detail
     assert "News ON" not in row.detail
+
+
+class OutOfMemory(Broken):
+    """A provider that there is no memory for."""
+
+    def read_email(self, email: Email) -> SmsMessage:
+        raise MemoryError
+
+
+async def test_a_shortage_leaves_the_mail_with_its_sender(line: Line) -> None:
+    """What could not be read for want of memory is not stored as a bug, but comes again."""
+    reader = Reader([OutOfMemory()], {"agile": AGILE.trust}, clock)
+    with pytest.raises(StoreUnavailable, match="out of memory"):
+        await Intake(reader, line.store, line.slots).accept(arrival(mail()))
+    assert line.quarantine() == []
 
 
 class Down:

@@ -18,6 +18,7 @@ from bridge.delivery import transport as http
 from bridge.delivery.endpoint import Endpoint
 from bridge.formats import FORMATS
 from bridge.model import Claim, Outcome
+from bridge.shortage import noted
 
 log = logs.logger("delivery")
 
@@ -54,7 +55,8 @@ async def attempt(
         failure = http.Failure("timeout", f"no complete answer within {endpoint.timeout:g} s")
     except Exception as error:
         # A bug in one attempt must not end the lane: the delivery is tried again.
-        known = http.failure_of(error)
+        short = noted(error)
+        known = http.Failure("internal", short) if short else http.failure_of(error)
         if known is None:
             log.error(
                 "delivery.bug", delivery=claim.delivery_id, endpoint=endpoint.name, exc_info=error

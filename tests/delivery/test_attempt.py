@@ -346,6 +346,24 @@ async def test_bug_is_an_outcome_that_quotes_nothing(
     assert "xc3" not in lines.getvalue()
 
 
+class _OutOfThreads(httpx.AsyncBaseTransport):
+    """A transport that needs a thread to look up a name."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise RuntimeError("can't start new thread")
+
+
+async def test_a_shortage_is_an_outcome_that_says_what_to_raise(
+    endpoint_at: Make, claim_of: MakeClaim
+) -> None:
+    """It is not reported as a bug, and tried again."""
+    endpoint = endpoint_at("http://127.0.0.1/")
+    outcome = await attempt(_OutOfThreads(), endpoint, claim_of(), lambda: NOW)
+    assert outcome.error == "internal"
+    assert outcome.detail is not None
+    assert "TasksMax=" in outcome.detail
+
+
 async def test_cancelled_attempt_is_cancelled(
     endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
 ) -> None:
