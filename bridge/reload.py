@@ -22,7 +22,7 @@ from bridge.reader import Reader
 from bridge.store import Store, failing_endpoints
 from bridge.store.endpoints import match_config
 from bridge.supervisor import Source
-from bridge.web import Health
+from bridge.web import EventsApi, Health
 
 if TYPE_CHECKING:
     from bridge.providers.posts import Posts
@@ -67,6 +67,7 @@ class Reloaded:
     replayer: Replayer
     sources: Sequence[Source]
     health: Health
+    api: EventsApi
     names: list[str]
     clock: Callable[[], datetime]
 
@@ -83,6 +84,7 @@ class Reloaded:
         self.intake.use(built.reader)
         self.dispatcher.change(built.endpoints, failing)
         self.replayer.use(built.endpoints)
+        self.api.use(settings.endpoints)
         for source in self.sources:
             if isinstance(source, _TakesPosts):
                 source.use(built.posts, tokens_of(settings))
