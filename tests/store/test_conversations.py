@@ -31,7 +31,6 @@ from bridge.store import (
     Database,
     Ingest,
     Store,
-    audit,
     conversations,
     hold_endpoint,
     outbox,
@@ -40,6 +39,7 @@ from bridge.store import (
     resume_endpoint,
     retry_deliveries,
 )
+from bridge.store.audit import audit
 from bridge.store.endpoints import BEHIND, match_config
 from bridge.store.erase import erase_messages
 from bridge.store.postgres import lock_order
