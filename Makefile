@@ -63,7 +63,7 @@ bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
 bench-fidelity: $(READY) ## our text and subject beside two other parsers'; ARGS="FOLDER …", needs npm
 	@$(BIN)/python -m benchmarks.fidelity $(ARGS)
 
-fuzz: $(READY) ## 1,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
+fuzz: $(READY) ## 2,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
 posts-test: $(READY) ## providers' posts the long way: 50 kills among 1,000 SMS, 10,000 requests; ten minutes or so

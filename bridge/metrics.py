@@ -76,6 +76,12 @@ ATTEMPT_SECONDS: Final = Histogram(
     buckets=_ATTEMPT_BUCKETS,
     registry=REGISTRY,
 )
+RATE_LIMITED_SECONDS: Final = Counter(
+    "smsbridge_rate_limited_seconds",
+    "Time in which deliveries waited for nothing but the endpoint's rate.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 COMMIT_SECONDS: Final = Histogram(
     "smsbridge_commit_seconds",
     "Duration of a transaction, including the sync to disk.",
@@ -124,6 +130,11 @@ for _limit in (
     "recipients",
 ):  # fmt: skip
     SMTP_TURNED_AWAY.labels(_limit)  # alerts look for an increase
+LOG_DROPPED: Final = Counter(
+    "smsbridge_log_lines_dropped",
+    "Log lines dropped because nobody read the log.",
+    registry=REGISTRY,
+)
 SHORTAGES: Final = Counter(
     "smsbridge_shortages",
     "Times that something failed for want of file descriptors, threads or memory.",
@@ -186,7 +197,7 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress, delivery or resources.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources or log.",
     ("kind",),
     registry=REGISTRY,
 )

@@ -173,7 +173,7 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
     heading("endpoints")
     as_list(
         ("name", "url", "format", "secrets", "scheme", "login", "providers", "to", "concurrency",
-         "timeout"),
+         "timeout", "rate"),
         plan["endpoints"], "none",
     )  # fmt: skip
     found = warnings(file)

@@ -10,6 +10,7 @@ from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json, with_limit
 from bridge.cli.output import as_document, as_fields, as_page, heading
+from bridge.cli.rates import rates_of
 from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
 from bridge.operations.documents import Document
@@ -47,9 +48,11 @@ def list_(
 
     --follow prints each once more after every attempt; a hold or a retry by hand is no attempt.
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
-    "under_way", "created_at", "changed_at", "last_error", "replay", "behind"}; "last_error" is why
-    the last attempt failed, or null, "replay" the replay that ordered it, or null, "behind" the
-    delivery of its conversation that it waits for, or null. With --follow one of them a line.
+    "under_way", "created_at", "changed_at", "last_error", "replay", "behind",
+    "waits_for_rate"}; "last_error" is why the last attempt failed, or null, "replay" the replay
+    that ordered it, or null, "behind" the delivery of its conversation that it waits for, or null,
+    "waits_for_rate" the rate of its endpoint if it is due and waits for that, or null. With
+    --follow one of them a line.
     """
     refuse_with_follow(follow, before=before)
     wanted = DeliveryState(state) if state else None
@@ -65,8 +68,14 @@ def list_(
         return
     documents = run(
         config,
-        lambda store, _: operations.list_deliveries(
-            store, limit=limit + 1, before=before, endpoint=endpoint, state=wanted
+        lambda store, file: operations.list_deliveries(
+            store,
+            now,
+            limit=limit + 1,
+            before=before,
+            endpoint=endpoint,
+            state=wanted,
+            rates=rates_of(file),
         ),
     )
     if as_json:
@@ -90,6 +99,8 @@ def why(delivery: Document) -> str | None:
     """Return why a delivery has not arrived, as far as there is something to say."""
     if delivery["behind"] is not None:
         return f"waits behind delivery {delivery['behind']}"
+    if delivery["waits_for_rate"] is not None:
+        return f"waits for its turn: the endpoint's rate is {delivery['waits_for_rate']}"
     reason: str | None = delivery["reason"] or delivery["last_error"]
     return reason
 
@@ -104,7 +115,10 @@ def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
     JSON: {"delivery": {…}, "data": the webhook's data, "attempts": [{"number", "started_at",
     "seconds", "result", "status", "error", "detail", "lease_lost", "answer"}]}.
     """
-    document = run(config, lambda store, _: operations.show_delivery(store, delivery_id))
+    document = run(
+        config,
+        lambda store, file: operations.show_delivery(store, now, delivery_id, rates_of(file)),
+    )
     if as_json:
         as_document(document)
         return

@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Final, cast
 
 import click
 
@@ -17,6 +17,8 @@ from bridge.config.load import load_file
 from bridge.errors import BridgeError, ConfigError
 
 log = logs.logger("app")
+
+_LAST_WORDS: Final = 1.0  # seconds for the log's last lines, if its reader stalls
 
 
 @click.command()
@@ -45,6 +47,8 @@ def run(config: Path | None) -> int:
         # The supervisor doesn't catch bugs on purpose: systemd restarts the daemon.
         log.exception("crashed")
         raise
+    finally:
+        logs.flush(_LAST_WORDS)
 
 
 def _without_unused() -> None:

@@ -11,6 +11,7 @@ import click
 
 from bridge.cli.options import now, require_config, with_config, with_json
 from bridge.cli.output import as_document, as_fields, as_list, heading
+from bridge.cli.rates import rates_of
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.errors import StoreError
@@ -30,8 +31,8 @@ def status(config: Path | None, as_json: bool) -> int:
     "daemon": {"state": "up" | "down" | "unknown", "url", "detail", "heartbeat"}, "mailboxes":
     [{"name", "state", "last_sync", "lag_seconds", "open"}], "endpoints": [{"name", "configured",
     "state": "active" | "held", "reason", "since", "pending", "held", "dead",
-    "undelivered_since"}], "quarantined", "last_message_at", "last_failure": {"delivery_id",
-    "endpoint", "at", "result", "status", "error", "detail"} or null}.
+    "undelivered_since", "waits_for_rate"}], "quarantined", "last_message_at", "last_failure":
+    {"delivery_id", "endpoint", "at", "result", "status", "error", "detail"} or null}.
     """
     document = asyncio.run(_status(require_config(config)))
     if as_json:
@@ -54,7 +55,8 @@ async def _status(file: ConfigFile) -> Document:
             await store.close()
     except StoreError as error:
         stored = error
-    return status_document(daemon, stored, configured, [each.name for each in settings.imap], now)
+    mailboxes = [each.name for each in settings.imap]
+    return status_document(daemon, stored, configured, mailboxes, now, rates_of(file))
 
 
 def _print(document: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from bridge.config.filters import FilterSettings
+from bridge.config.rate import RateText
 from bridge.config.secret import read_secret
 from bridge.config.strict import Strict
 from bridge.config.values import ConfigPath, Count, Name, PositiveSeconds, Secret
@@ -113,6 +114,8 @@ class EndpointSettings(Strict):
     proxy: Annotated[AnyHttpUrl, BeforeValidator(read_secret)] | None = Field(None, repr=False)
     concurrency: Count | None = None  # else [delivery]'s
     timeout: PositiveSeconds | None = None
+    rate: RateText | None = None  # "10/s": so many requests in that time
+    burst: Count | None = None  # so many at once after a pause; default: 1
 
     @field_validator("url")
     @classmethod
@@ -144,6 +147,12 @@ class EndpointSettings(Strict):
     def _behind_in_order(self) -> Self:
         if self.behind is not None and self.order == "none":
             raise ValueError('behind has no effect without order = "conversation"')
+        return self
+
+    @model_validator(mode="after")
+    def _burst_of_a_rate(self) -> Self:
+        if self.burst is not None and self.rate is None:
+            raise ValueError('burst has no effect without a rate: set rate = "10/s", or remove it')
         return self
 
     @model_validator(mode="after")

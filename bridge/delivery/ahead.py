@@ -7,37 +7,27 @@ would stand empty until the next claim. So a lane claims what will begin until t
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable
 from typing import Final
 
-from bridge.model import Claim
+from bridge.delivery.waiting import AHEAD_SECONDS, Waiting
 
 _MOST_PER_SLOT: Final = 3
-# A lease outlives an attempt by 30 seconds, so two thirds of that remain for the record.
-AHEAD_SECONDS: Final = 10.0
 _LEAST_CALL: Final = 1e-4  # seconds
 _WEIGHT: Final = 0.125  # of the newest call and claim in what is expected of the next one
 
 
-class Ahead:
-    """Keeps deliveries that are leased to us until they have a slot, oldest first.
+class Ahead(Waiting):
+    """Keeps deliveries until they have a slot, and says how many to claim.
 
-    They begin within `AHEAD_SECONDS` or not at all, since a lease that ends during an attempt would
-    let another bridge send the same delivery. Times are seconds of a monotonic clock.
+    `interval`: the seconds from one attempt to the next that the endpoint's rate wants.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, interval: float = 0.0) -> None:
+        super().__init__()
         self._slots = slots
-        self._waiting: deque[tuple[float, Claim]] = deque()  # with the time of asking for it
-        self._unwanted: list[Claim] = []
-        self._dismissed_at = -math.inf
+        self._interval = interval
         self._call_seconds = math.inf  # expected; nothing is claimed ahead before the first call
         self._claim_seconds = 0.0
-
-    def __len__(self) -> int:
-        """Return how many wait for a slot."""
-        return len(self._waiting)
 
     def called(self, seconds: float) -> None:
         """Note how long a call took."""
@@ -55,34 +45,14 @@ class Ahead:
         """
         calls = self._claim_seconds / max(self._call_seconds, _LEAST_CALL)  # of one slot
         wanted = math.ceil(self._slots * min(calls, _MOST_PER_SLOT))
-        return 0 if 2 * len(self._waiting) > wanted else wanted
+        if self._interval:
+            wanted = min(wanted, self._at_its_rate())
+        return 0 if 2 * len(self) > wanted else wanted
 
-    def add(self, claims: Iterable[Claim], asked_at: float) -> None:
-        """Keep claims that were asked for at this time."""
-        if asked_at <= self._dismissed_at:
-            self._unwanted += claims
-        else:
-            self._waiting += ((asked_at, claim) for claim in claims)
+    def _at_its_rate(self) -> int:
+        """Return how many the rate lets begin during two claims, and one for the backlog's turn.
 
-    def take(self, now: float) -> Claim | None:
-        """Return the next one to begin."""
-        if self._waiting and now < self._waiting[0][0] + AHEAD_SECONDS:
-            return self._waiting.popleft()[1]
-        return None
-
-    def dismiss(self, now: float) -> None:
-        """Want none of them any more, nor of those that were asked for until now."""
-        self._unwanted += (claim for _, claim in self._waiting)
-        self._waiting.clear()
-        self._dismissed_at = now
-
-    def unwanted(self, now: float) -> list[Claim]:
-        """Return those that won't begin, once: they are to be given back."""
-        while self._waiting and now >= self._waiting[0][0] + AHEAD_SECONDS:
-            self._unwanted.append(self._waiting.popleft()[1])
-        unwanted, self._unwanted = self._unwanted, []
-        return unwanted
-
-    def wait(self, now: float) -> float | None:
-        """Return the seconds until the next one is too old to begin; None if none waits."""
-        return self._waiting[0][0] + AHEAD_SECONDS - now if self._waiting else None
+        Half of them still wait when the next claim is asked for, and begin during that.
+        """
+        at_most = int(AHEAD_SECONDS / 2 / self._interval)
+        return min(2 * math.ceil(self._claim_seconds / self._interval) + 1, at_most)

@@ -11,6 +11,7 @@ from typing import Self
 import httpx
 
 from bridge.config.endpoints import DEFAULT_SCHEME, NO_SCHEME, EndpointSettings
+from bridge.config.rate import Rate
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.filters import Filter, unmatched
 from bridge.delivery.routing import conversation_key, number_key, unwanted
@@ -38,6 +39,7 @@ class Endpoint:
     keys: tuple[bytes, ...] = field(repr=False)
     concurrency: int
     timeout: float
+    rate: Rate | None = None
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
     filters: tuple[Filter, ...] = ()
@@ -78,6 +80,7 @@ class Endpoint:
             keys=keys,
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=timeout_of(settings, delivery),
+            rate=settings.rate and settings.rate.with_burst(settings.burst or 1),
             format=form.name,
             order=Order.NONE if settings.order == "none" else Order(settings.behind or Order.BLOCK),
             providers=frozenset(settings.providers),

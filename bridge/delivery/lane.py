@@ -9,29 +9,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 import httpx
 
 from bridge import logs
 from bridge.config.settings import DeliverySettings
-from bridge.delivery.ahead import Ahead
+from bridge.delivery.admission import Admission, Begun, soonest
 from bridge.delivery.attempt import attempt
 from bridge.delivery.breaker import Breaker
 from bridge.delivery.endpoint import Endpoint
-from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox, until_stored
+from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox
+from bridge.delivery.recorder import Recorder
 from bridge.delivery.report import AttemptReport
 from bridge.delivery.schedule import decide, delivered
-from bridge.delivery.slots import Slots
-from bridge.errors import NotFound, StoreUnavailable
+from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Hold, Outcome, RetryAt
 
 log = logs.logger("delivery")
 
 POLL_SECONDS: Final = 1.0  # the most that an operator's retry, or another bridge's row, waits
 _OUTAGE: Final = 3  # failures in a row; the success after them brings forward what waits
-_BROUGHT_AT_ONCE: Final = 1000  # deliveries in one transaction
 
 
 class Lane:
@@ -60,11 +58,11 @@ class Lane:
         self._clock = clock
         self._rng = rng
         self._breaker = Breaker(endpoint.concurrency, failing=failing)
+        self._admission = Admission(endpoint.concurrency, endpoint.rate, self._breaker)
+        self._slots = self._admission.slots
         self._in_a_row = 0  # failures since the last success
         self._wake = asyncio.Event()
-        self._slots = Slots(endpoint.concurrency)
-        self._ahead = Ahead(endpoint.concurrency)
-        self._unrecorded = 0  # attempts whose record the store has refused so far
+        self._recorder = Recorder(endpoint.name, outbox)
         self._due = True  # rows are known to be due, or assumed to be at the start
         self._kicked = False  # a row may have been written during a claim
         self._stopping = False
@@ -72,6 +70,7 @@ class Lane:
         self._early: list[Claim] = []  # started before `run`
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None  # when the rate lets the next one begin
         self._transport: httpx.AsyncBaseTransport | None = None
         self._report = AttemptReport(endpoint.name)
 
@@ -80,31 +79,41 @@ class Lane:
     def reserve(self) -> bool:
         """Reserve a slot for a delivery about to be written; False if it can't start at once.
 
-        It can't while fresh deliveries have their share of the slots beside a backlog, nor while
-        an attempt can't be recorded because the store is down.
+        It can't while fresh deliveries have their share of the slots beside a backlog, while an
+        attempt can't be recorded because the store is down, nor if it would have to wait for long
+        because of the endpoint's rate.
         """
-        free = self._slots.for_fresh(_monotonic(), backlog=self._due)
-        if self._stopping or self._unrecorded or self._breaker.open:
+        if self._stopping or self._recorder.unrecorded:
             return False
-        if self._breaker.allows(free, self._slots.busy, 0.0) <= 0:
-            return False
-        self._slots.take(fresh=True)
-        return True
+        return self._admission.reserve(_monotonic(), due=self._due)
 
     def release(self) -> None:
         """Free a reserved slot: its delivery was not written, or not as leased to us."""
-        self._free_slot(fresh=True)
+        self._admission.release()
+        self._freed()
 
     def start(self, claim: Claim) -> None:
         """Run a delivery that was written as leased to us, in its reserved slot."""
         if self._stopping and not self._running:
-            # It is stored and leased: the next start frees the lease and sends it.
-            log.warning("delivery.left", delivery=claim.delivery_id, endpoint=self.endpoint.name)
-            self._free_slot(fresh=True)
+            self._admission.release()
+            self._left(claim)
         elif self._tasks is None:
             self._early.append(claim)
         else:
-            self._launch(claim, fresh=True)
+            self._begin(claim)
+
+    def _begin(self, claim: Claim) -> None:
+        begun = self._admission.use(claim, _monotonic())
+        if begun is not None:
+            self._launch(begun)
+        elif self._stopping:
+            self._left(claim)
+        else:
+            self._launch_waiting()
+
+    def _left(self, claim: Claim) -> None:
+        # It is stored and leased: the next start frees the lease and sends it.
+        log.warning("delivery.left", delivery=claim.delivery_id, endpoint=self.endpoint.name)
 
     def kick(self) -> None:
         """Look for due rows now: one was just written without a reserved slot."""
@@ -119,16 +128,18 @@ class Lane:
             try:
                 async with asyncio.TaskGroup() as self._tasks:
                     for claim in self._early:
-                        self._launch(claim, fresh=True)
+                        self._begin(claim)
                     self._early.clear()
                     self._spawn(self._pump())
             finally:
                 self._tasks = None
+                if self._alarm is not None:
+                    self._alarm.cancel()
 
     def stop(self) -> None:
         """Stop claiming and reserving."""
         self._stopping = True
-        self._ahead.dismiss(_monotonic())
+        self._admission.dismiss(_monotonic())
         self._wake.set()
 
     def abort(self) -> None:
@@ -150,7 +161,11 @@ class Lane:
                 self._backoff = 0.0
                 log.info("delivery.store_up", endpoint=self.endpoint.name)
             if wait != 0 and not self._stopping:
+                began = _monotonic()
+                paced = self._alarm is None and self._admission.paced(began, due=self._due)
                 await self._sleep(wait)
+                if paced:
+                    self._report.paced(_monotonic() - began)
         try:
             await self._give_back()
         except StoreUnavailable as error:
@@ -162,55 +177,57 @@ class Lane:
         None means: when woken. 0 is returned only after progress, so there is no busy loop.
         """
         await self._give_back()
-        self._launch_waiting()
+        now = self._launch_waiting()
         if not self._due:
-            return await self._until_due()
-        now = _monotonic()
-        free = max(0, self._slots.for_backlog(now))
-        ahead = 0 if self._breaker.limited else self._ahead.room()
+            return soonest(await self._until_due(), self._admission.wait(now, due=False))
         # Pending records are written before more is claimed.
-        if self._unrecorded or not free + ahead:
-            return self._ahead.wait(now)  # an attempt or record that ends wakes the pump, too
-        allowed = self._breaker.allows(free, self._slots.busy, now)
-        wanted = allowed + ahead
-        if not wanted:
-            return self._breaker.wait(self._slots.busy, now)
+        if self._recorder.unrecorded:
+            return self._admission.wait(now, due=False)  # a record that ends wakes the pump, too
+        begin, ahead = self._admission.room(now)
+        if not begin + ahead:
+            return self._admission.wait(now, due=True)
+        return await self._claim(begin, begin + ahead, now)
+
+    async def _claim(self, begin: int, wanted: int, now: float) -> float:
+        """Claim due deliveries, of which some begin at once; return as `_fill` does."""
         # Slots are taken before waiting for the store, so that ingest can't reserve them.
-        self._slots.take(allowed)
+        self._slots.take(begin)
         self._kicked = False
         claims: list[Claim] = []
         try:
             claims = await self._outbox.claim(self.endpoint.name, wanted, self.endpoint.order)
         finally:
-            self._slots.give_back(allowed - min(allowed, len(claims)))
-        self._ahead.claimed(_monotonic() - now)
-        for claim in claims[:allowed]:
-            self._launch(claim, fresh=False)
-        self._ahead.add(claims[allowed:], now)
+            for begun in self._admission.claimed(claims, begin, now, _monotonic()):
+                self._launch(begun)
         self._launch_waiting()  # slots that were freed meanwhile
         self._due = self._kicked or len(claims) == wanted
         if not self._due:
-            self._breaker.nothing_due()
+            self._admission.breaker.nothing_due()
         if claims or self._due:
             return 0
         # next_due may see rows that claim can't take: wait for the next poll.
         return POLL_SECONDS
 
-    def _launch_waiting(self) -> None:
-        """Begin what was claimed ahead, as far as slots are free."""
+    def _launch_waiting(self) -> float:
+        """Begin what is ours already, as far as rate and slots let it; return the time."""
         now = _monotonic()
-        while len(self._ahead) and not self._unrecorded:
-            free = self._slots.for_backlog(now)
-            if self._breaker.allows(free, self._slots.busy, now) <= 0:
-                return
-            claim = self._ahead.take(now)
-            if claim is None:
-                return
-            self._slots.take()
-            self._launch(claim, fresh=False)
+        while not self._recorder.unrecorded and (begun := self._admission.next(now)) is not None:
+            self._launch(begun)
+        # Not left to the pump, which may be waiting for a claim.
+        wait = self._admission.wait_for_rate(now)
+        if wait is not None and self._alarm is None:
+            paced = wait if self._admission.paced(now, due=False) else 0.0
+            self._alarm = asyncio.get_running_loop().call_later(wait, self._rings, paced)
+        return now
+
+    def _rings(self, paced: float) -> None:
+        self._alarm = None
+        self._report.paced(paced)
+        if self._tasks is not None:
+            self._launch_waiting()
 
     async def _give_back(self) -> None:
-        if unwanted := self._ahead.unwanted(_monotonic()):
+        if unwanted := self._admission.unwanted(_monotonic()):
             await self._outbox.give_back(unwanted)
 
     async def _until_due(self) -> float:
@@ -242,9 +259,8 @@ class Lane:
 
     # Delivering.
 
-    def _launch(self, claim: Claim, *, fresh: bool) -> None:
-        self._breaker.began(_monotonic())
-        self._spawn(self._deliver(claim, fresh=fresh))
+    def _launch(self, begun: Begun) -> None:
+        self._spawn(self._deliver(*begun))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None
@@ -252,7 +268,7 @@ class Lane:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _deliver(self, claim: Claim, *, fresh: bool) -> None:
+    async def _deliver(self, claim: Claim, fresh: bool) -> None:
         assert self._transport is not None
         try:
             started_at = self._clock()
@@ -261,49 +277,33 @@ class Lane:
             decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
             ended = delivered(outcome) and (self._breaker.open or self._in_a_row >= _OUTAGE)
             failing = self._update_breaker(outcome)
-            self._ahead.called(outcome.duration)
+            self._admission.called(outcome.duration)
             if failing or (isinstance(decision, Hold) and decision.whole_endpoint):
-                self._ahead.dismiss(_monotonic())
+                self._admission.dismiss(_monotonic())
             self._report.write(claim, outcome, decision)
         finally:
-            self._free_slot(fresh=fresh)
+            self._slots.give_back(fresh=fresh)
+            self._freed()
         self._slots.recording += 1
         try:
             self._launch_waiting()
-            await self._record(Attempt(claim, started_at, outcome, decision, failing))
-        except NotFound:
-            # Our lease had ended, another bridge delivered it, and retention has deleted it since.
-            log.warning(
-                "delivery.forgotten", delivery=claim.delivery_id, endpoint=self.endpoint.name
-            )
+            await self._recorder.record(Attempt(claim, started_at, outcome, decision, failing))
         finally:
             self._slots.recording -= 1
-            if self._due:
-                self._wake.set()
+            self._freed()
         if claim.conversation is not None:
             self.kick()  # the next one of the conversation may go
         if ended and not self._stopping:
-            await self._bring_forward()
+            await self._recorder.bring_forward(self._goes_on)
         if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
             self._wake.set()  # due before the next poll
 
-    async def _bring_forward(self) -> None:
-        """Make what waits for a retry due: the endpoint is back, and its hours are over."""
-        total, brought = 0, _BROUGHT_AT_ONCE
-        try:
-            while brought == _BROUGHT_AT_ONCE and not self._stopping:
-                brought = await self._outbox.bring_forward(self.endpoint.name, _BROUGHT_AT_ONCE)
-                total += brought
-                self.kick()
-        except StoreUnavailable as error:
-            log.warning(
-                "delivery.not_brought_forward", endpoint=self.endpoint.name, detail=str(error)
-            )
-        if total:
-            log.info("delivery.brought_forward", endpoint=self.endpoint.name, deliveries=total)
+    def _goes_on(self) -> bool:
+        """Look for what was brought forward; return whether more is wanted."""
+        self.kick()
+        return not self._stopping
 
-    def _free_slot(self, *, fresh: bool) -> None:
-        self._slots.give_back(fresh=fresh)
+    def _freed(self) -> None:
         if self._due:
             self._wake.set()
 
@@ -320,25 +320,6 @@ class Lane:
             log.warning("endpoint.failing", endpoint=self.endpoint.name)
             return True
         return None
-
-    async def _record(self, done: Attempt) -> None:
-        """Record the attempt, retrying until the store accepts it."""
-        try:
-            await self._outbox.record(done)
-        except StoreUnavailable as error:
-            log.warning(
-                "delivery.unrecorded",
-                delivery=done.claim.delivery_id,
-                endpoint=self.endpoint.name,
-                detail=str(error),
-            )
-        else:
-            return
-        self._unrecorded += 1
-        try:
-            await until_stored(partial(self._outbox.record, done))
-        finally:
-            self._unrecorded -= 1
 
 
 def _monotonic() -> float:

@@ -26,6 +26,11 @@ class AttemptReport:
             result: metrics.ATTEMPTS.labels(endpoint, result) for result in _RESULTS.values()
         }
         self._seconds = metrics.ATTEMPT_SECONDS.labels(endpoint)
+        self._paced = metrics.RATE_LIMITED_SECONDS.labels(endpoint)
+
+    def paced(self, seconds: float) -> None:
+        """Count time in which deliveries waited for nothing but the endpoint's rate."""
+        self._paced.inc(seconds)
 
     def write(self, claim: Claim, outcome: Outcome, decision: Decision) -> None:
         """Count and log an attempt that has ended."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -13,28 +15,38 @@ from bridge.model import DeliveryState
 from bridge.operations.documents import Document, attempt_document, delivery_document
 from bridge.store import Store, queries, retry_deliveries
 
+NO_RATES: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 async def list_deliveries(
     store: Store,
+    clock: Callable[[], datetime],
     *,
     limit: int,
     before: int | None = None,
     endpoint: str | None = None,
     state: DeliveryState | None = None,
+    rates: Mapping[str, str] = NO_RATES,
 ) -> list[Document]:
-    """List deliveries, newest first."""
+    """List deliveries, newest first; `rates` are those of the endpoints that have one."""
     found = await store.read(
         partial(queries.list_deliveries, limit=limit, before=before, endpoint=endpoint, state=state)
     )
-    return [delivery_document(row) for row in found]
+    now = clock()
+    return [delivery_document(row, rates, now) for row in found]
 
 
-async def show_delivery(store: Store, delivery_id: int) -> Document:
+async def show_delivery(
+    store: Store,
+    clock: Callable[[], datetime],
+    delivery_id: int,
+    rates: Mapping[str, str] = NO_RATES,
+) -> Document:
     """Return one delivery: {"delivery", "data": the webhook's data, "attempts": […]}."""
     found = await store.read(partial(queries.show_delivery, delivery_id=delivery_id))
     detail = await store.read(partial(queries.show_message, message_id=found.delivery.message_id))
     return {
-        "delivery": delivery_document(found.delivery),
+        "delivery": delivery_document(found.delivery, rates, clock()),
         "data": sms_received.data(detail.row.message),
         "attempts": [attempt_document(row) for row in found.attempts],
     }

@@ -5,7 +5,9 @@ These keys are a contract: they are only ever added to.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from bridge.formats import sms_received
@@ -45,9 +47,15 @@ def message_document(row: MessageRow, *, reveal: bool) -> Document:
     }
 
 
-def delivery_document(row: DeliveryRow) -> Document:
-    """Return a delivery's document; it has no time of its own while it waits for another one."""
+def delivery_document(
+    row: DeliveryRow, rates: Mapping[str, str] = MappingProxyType({}), now: datetime | None = None
+) -> Document:
+    """Return a delivery's document; it has no time of its own while it waits for another one.
+
+    `rates` are those of the endpoints that have one: what is due at such an endpoint waits for it.
+    """
     timed = row.state == "pending" and row.leased_by is None and row.behind is None
+    paced = timed and now is not None and row.due_at <= now
     return {
         "id": row.id,
         "message_id": row.message_id,
@@ -58,6 +66,7 @@ def delivery_document(row: DeliveryRow) -> Document:
         "next_at": when(row.due_at) if timed else None,
         "under_way": row.leased_by is not None,
         "behind": row.behind,
+        "waits_for_rate": rates.get(row.endpoint) if paced else None,
         "created_at": when(row.created_at),
         "changed_at": when(row.changed_at),
         "last_error": row.last_error,

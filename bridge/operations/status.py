@@ -14,6 +14,7 @@ import httpx
 from bridge.config.address import Address, parse_listen
 from bridge.errors import StoreError
 from bridge.model import DeliveryState
+from bridge.operations.deliveries import NO_RATES
 from bridge.operations.documents import Document, when
 from bridge.store import Store
 from bridge.store.overview import FailedAttempt, Overview, take_overview
@@ -22,6 +23,7 @@ UP: Final = "up"
 DOWN: Final = "down"
 _TIMEOUT: Final = 5.0  # seconds; the daemon answers from memory
 _SILENT: Final = timedelta(seconds=60)  # the daemon writes its heartbeat every 5 s
+_LONG_DUE: Final = timedelta(minutes=1)
 _VERDICTS: Final = (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -75,11 +77,12 @@ def status_document(
     configured: Sequence[str],
     mailboxes: Sequence[str],
     clock: Callable[[], datetime],
+    rates: Mapping[str, str] = NO_RATES,
 ) -> Document:
     """Return the status: {"ok", "problems", "daemon", "endpoints", "mailboxes", …}.
 
     `stored` is the store's overview, or why it could not be read; `configured` names the endpoints
-    of the config, `mailboxes` its `[[imap]]` tables.
+    of the config, `mailboxes` its `[[imap]]` tables, `rates` the rates of endpoints that have one.
     """
     if isinstance(stored, StoreError):
         state, detail = _state(daemon, None, clock())
@@ -90,7 +93,7 @@ def status_document(
         beat = None
     else:
         state, detail = _state(daemon, stored.beat_at, clock())
-        endpoints = _endpoints(stored, configured)
+        endpoints = _endpoints(stored, configured, rates, clock())
         problems = [*_daemon_problems(daemon, state, detail), *_endpoint_problems(endpoints)]
         counts = {
             "endpoints": endpoints,
@@ -132,7 +135,9 @@ def _daemon_problems(daemon: Daemon, state: str, detail: str) -> Iterable[str]:
     yield from daemon.problems
 
 
-def _endpoints(stored: Overview, configured: Sequence[str]) -> list[Document]:
+def _endpoints(
+    stored: Overview, configured: Sequence[str], rates: Mapping[str, str], now: datetime
+) -> list[Document]:
     snapshot = stored.snapshot
     others = {endpoint for endpoint, _ in snapshot.deliveries} | set(snapshot.held_endpoints)
     names = [*configured, *sorted(others - set(configured))]
@@ -148,6 +153,9 @@ def _endpoints(stored: Overview, configured: Sequence[str]) -> list[Document]:
                 for state in (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
             },
             "undelivered_since": when(stored.undelivered_since.get(name)),
+            "waits_for_rate": rates.get(name)
+            if now - snapshot.oldest_due.get(name, now) > _LONG_DUE
+            else None,
         }
         for name in names
     ]
@@ -165,6 +173,11 @@ def _endpoint_problems(endpoints: Iterable[Document]) -> Iterable[str]:
             yield (
                 f"endpoints.{name}: {each['held']} deliveries are held: "
                 f"`smsbridge deliveries list --endpoint {name} --state held` shows why"
+            )
+        if each["waits_for_rate"]:
+            yield (
+                f"endpoints.{name}: deliveries have been due for over a minute, and its rate lets "
+                f"out {each['waits_for_rate']}: raise it if that is too little"
             )
         if each["dead"]:
             yield (

@@ -282,3 +282,27 @@ def test_what_cannot_be_followed_is_refused(smsbridge: Smsbridge, filled: Filled
     assert (ran.code, "--follow goes with no --state" in ran.err) == (2, True)
     ran = smsbridge("deliveries", "list", "--follow", "--before", "9", "-c", filled.config)
     assert (ran.code, "--follow goes with no --before" in ran.err) == (2, True)
+
+
+def test_what_is_due_at_an_endpoint_with_a_rate_waits_for_it(
+    smsbridge: Smsbridge, filled: Filled
+) -> None:
+    """The list, the delivery itself and the status say so; what waits for a retry does not."""
+    text = filled.config.read_text().replace('name = "crm"', 'name = "crm"\nrate = "30 / m"')
+    filled.config.write_text(text)
+    sql(filled.config, "UPDATE deliveries SET leased_by = NULL, due_at = 0 WHERE endpoint = 'crm'")
+    ran = smsbridge("deliveries", "list", "--endpoint", "crm", "-c", filled.config, "--json")
+    (delivery,) = ran.document
+    assert delivery["waits_for_rate"] == "30/m"
+    shown = smsbridge("deliveries", "show", str(delivery["id"]), "-c", filled.config, "--json")
+    assert shown.document["delivery"]["waits_for_rate"] == "30/m"
+    shown = smsbridge("deliveries", "list", "--endpoint", "crm", "-c", filled.config)
+    assert "its turn: the endpoint's rate is 30/m" in " ".join(shown.out.split())
+    problems = smsbridge("status", "-c", filled.config, "--json").document["problems"]
+    assert any("its rate lets out 30/m" in each for each in problems)
+    later = 4_000_000_000_000_000
+    sql(filled.config, "UPDATE deliveries SET due_at = ? WHERE endpoint = 'crm'", later)
+    ran = smsbridge("deliveries", "list", "--endpoint", "crm", "-c", filled.config, "--json")
+    assert ran.document[0]["waits_for_rate"] is None
+    problems = smsbridge("status", "-c", filled.config, "--json").document["problems"]
+    assert not any("its rate" in each for each in problems)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.delivery.ahead import AHEAD_SECONDS, Ahead
+from bridge.delivery.ahead import Ahead
+from bridge.delivery.waiting import AHEAD_SECONDS
 from bridge.model import Claim
 from bridge.reload import lease_seconds
 

@@ -12,9 +12,9 @@ import pytest
 
 from bridge.config.settings import DeliverySettings
 from bridge.delivery import Dispatcher, Endpoint
-from bridge.delivery.ahead import AHEAD_SECONDS
 from bridge.delivery.breaker import FAILURES
 from bridge.delivery.lane import POLL_SECONDS
+from bridge.delivery.waiting import AHEAD_SECONDS
 from bridge.model import DeliveryState
 from tests.conftest import Line
 from tests.delivery.rows import START, Rows
