@@ -9,7 +9,6 @@ import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from bridge.errors import ConfigError, first_bridge_error
 from bridge.intake import Intake
 from bridge.model import Arrival, Cursor, Receipt, Trust
 from bridge.net import loop
+from bridge.net.descriptors import fitted
 from bridge.net.tls import client_context
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
@@ -52,6 +52,7 @@ from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import Gauges, Health, WebServer
+from bridge.workers import started
 
 _THREADS: Final = 4  # for decoding large mails, and files
 # Mail servers retry for days, but mail that is deferred silently in a mailbox goes unnoticed.
@@ -74,6 +75,7 @@ def run(settings: Settings, load: Callable[[], ConfigFile]) -> int:
     `load` reads the config again, at SIGHUP. Raises BridgeError if it can't start or continue.
     """
     logs.configure(settings.log)
+    settings = fitted(settings)
     sockets = systemd.listen_sockets()
     # Imported modules stay. Otherwise each full collection scans them all and pauses everything
     # for 25 ms: five times as long as a mail takes until its 250.
@@ -303,7 +305,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
     _build(_Standalone.of(settings).store)
     reader, endpoints, _ = built = _built(settings)
     # Not for host names: the loop resolves them itself, so that a look-up that hangs blocks no one.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "worker"))
+    asyncio.get_running_loop().set_default_executor(started(_THREADS, "worker"))
     health = Health()
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     store = await Store.open(

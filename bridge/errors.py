@@ -46,6 +46,10 @@ class StoreFull(StoreUnavailable):
     """Free space is under the low-water mark, or the disk is full: take nothing more in."""
 
 
+class ResourcesShort(StoreUnavailable):
+    """The process is out of descriptors, threads or memory: nothing was taken, try again."""
+
+
 class QuarantineFull(StoreFull):
     """Quarantine has no room for a stranger's mail; believed mail is still taken."""
 

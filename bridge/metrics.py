@@ -130,6 +130,14 @@ for _limit in (
     "recipients",
 ):  # fmt: skip
     SMTP_TURNED_AWAY.labels(_limit)  # alerts look for an increase
+SHORTAGES: Final = Counter(
+    "smsbridge_shortages",
+    "Times that something failed for want of file descriptors, threads or memory.",
+    ("resource",),
+    registry=REGISTRY,
+)
+for _resource in ("descriptors", "threads", "memory"):
+    SHORTAGES.labels(_resource)
 IMAP_CONNECTED: Final = Gauge(
     "smsbridge_imap_connected",
     "1 while the mailbox is open and monitored, else 0.",
@@ -184,7 +192,7 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress or delivery.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery or resources.",
     ("kind",),
     registry=REGISTRY,
 )
@@ -200,6 +208,12 @@ ENDPOINT_STATE: Final = Gauge(
     "smsbridge_endpoint_state",
     "1 for the state that the endpoint is in, of active, paused, refused and failing; else 0.",
     ("endpoint", "state"),
+    registry=REGISTRY,
+)
+SEQUENCE: Final = Gauge(
+    "smsbridge_sequence",
+    "The last number in the endpoint's stream of deliveries.",
+    ("endpoint",),
     registry=REGISTRY,
 )
 DELIVERIES_BEHIND: Final = Gauge(

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from bridge import event, formats, logs, mail, providers, trust
 from bridge import posts as post_bytes
 from bridge.config.settings import TrustSettings
-from bridge.errors import TrustUnavailable
+from bridge.errors import ResourcesShort, TrustUnavailable
 from bridge.model import (
     SMS_RECEIVED,
     Arrival,
@@ -36,6 +36,7 @@ from bridge.model import (
 )
 from bridge.providers.base import Provider, headers_read
 from bridge.providers.posts import Posts
+from bridge.shortage import noted
 
 log = logs.logger("reader")
 
@@ -100,13 +101,15 @@ class Reader:
     async def read(self, arrival: Arrival) -> Result:
         """Read one arrival; a bug of ours quarantines it, so that the raw mail is kept.
 
-        Raises TrustUnavailable if its evidence can only be checked later.
+        Raises TrustUnavailable if its evidence can only be checked later, and ResourcesShort.
         """
         try:
             return await self._read(arrival)
         except TrustUnavailable:
             raise
         except Exception as error:
+            if (short := noted(error)) is not None:
+                raise ResourcesShort(short) from None
             # The exception's text may quote the mail, so the operator gets its class only; the log
             # has the place in the code.
             log.exception("arrival.bug", source=arrival.source_name)

@@ -331,6 +331,21 @@ async def test_a_bug_in_a_provider_costs_no_mail(line: Line) -> None:
     assert "News ON" not in row.detail
 
 
+class OutOfMemory(Broken):
+    """A provider that there is no memory for."""
+
+    def read_email(self, email: Email) -> SmsMessage:
+        raise MemoryError
+
+
+async def test_a_shortage_leaves_the_mail_with_its_sender(line: Line) -> None:
+    """What could not be read for want of memory is not stored as a bug, but comes again."""
+    reader = Reader([OutOfMemory()], {"agile": AGILE.trust}, clock)
+    with pytest.raises(StoreUnavailable, match="out of memory"):
+        await Intake(reader, line.store, line.slots).accept(arrival(mail()))
+    assert line.quarantine() == []
+
+
 class Down:
     """A store that takes nothing."""
 

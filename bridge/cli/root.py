@@ -20,6 +20,7 @@ import click
 from bridge import __version__
 from bridge.cli.printable import as_lines
 from bridge.errors import BridgeError
+from bridge.shortage import noted
 
 # Name → the module in bridge.cli, whose command has the module's name, and its line in --help.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -147,6 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("SMSBRIDGE_DEBUG") == "1":
             raise
+        if (short := noted(error)) is not None:
+            _print_error(short)
+            return NOT_POSSIBLE
         # The exception's text may quote a mail or a number, so only its class is shown.
         _print_error(
             f"this is a bug in smsbridge ({type(error).__name__}): please report it to its "

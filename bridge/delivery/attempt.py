@@ -18,6 +18,7 @@ from bridge.delivery import transport as http
 from bridge.delivery.endpoint import Endpoint
 from bridge.formats import FORMATS
 from bridge.model import Claim, Outcome
+from bridge.shortage import noted
 
 log = logs.logger("delivery")
 
@@ -54,7 +55,8 @@ async def attempt(
         failure = http.Failure("timeout", f"no complete answer within {endpoint.timeout:g} s")
     except Exception as error:
         # A bug in one attempt must not end the lane: the delivery is tried again.
-        known = http.failure_of(error)
+        short = noted(error)
+        known = http.Failure("internal", short) if short else http.failure_of(error)
         if known is None:
             log.error(
                 "delivery.bug", delivery=claim.delivery_id, endpoint=endpoint.name, exc_info=error
@@ -82,13 +84,21 @@ def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Requ
             *_FIXED_HEADERS,
             *endpoint.headers,
             *signed,
-            ("webhook-attempt", str(claim.attempt)),
+            *_delivery_headers(claim),
         ],
         # With `content`, httpx would add the two headers itself, at four times the cost.
         stream=httpx.ByteStream(event.body),
     )
     request.read()
     return request
+
+
+def _delivery_headers(claim: Claim) -> list[tuple[str, str]]:
+    """Return what tells the receiver which delivery this is, and which try of it."""
+    headers = [("webhook-attempt", str(claim.attempt))]
+    if claim.sequence is not None:
+        headers.append(("webhook-sequence", str(claim.sequence)))
+    return headers
 
 
 def retry_after(value: str, now: datetime) -> float | None:

@@ -79,6 +79,7 @@ class Claim:
     lease: str  # the token that `record` must present
     conversation: int | None = None  # in which the endpoint gets its deliveries one by one
     due_at: datetime | None = None  # before it was claimed; None if it was written as claimed
+    sequence: int | None = None  # its number in the endpoint's stream
 
 
 @dataclass(frozen=True, slots=True)

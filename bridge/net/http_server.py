@@ -19,6 +19,7 @@ from bridge.net.accepting import accept
 from bridge.net.http_connection import HttpConnection, set_plain_headers
 from bridge.net.limits import HTTP_LIMITS, ConnectionLimiter, HttpLimits, network_of
 from bridge.net.listening import open_sockets, shown
+from bridge.shortage import noted
 
 _NO_SOCKETS: Final[Mapping[str, Sequence[socket.socket]]] = MappingProxyType({})
 
@@ -157,7 +158,7 @@ class HttpServer:
             raise
 
     def _accept_failed(self, error: OSError) -> None:
-        self._log.warning(f"{self._name}.accept_failed", error=error.strerror)
+        self._log.warning(f"{self._name}.accept_failed", error=noted(error) or error.strerror)
 
     @web.middleware
     async def _answer_for_bugs(

@@ -71,6 +71,7 @@ def delivery_document(
         "changed_at": when(row.changed_at),
         "last_error": row.last_error,
         "replay": row.replay or None,
+        "sequence": row.sequence,
     }
 
 

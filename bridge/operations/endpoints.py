@@ -80,6 +80,7 @@ def _document(
         "behind": snapshot.behind.get(name, 0),
         "held_deliveries": count(DeliveryState.HELD),
         "dead": count(DeliveryState.DEAD),
+        "sequence": snapshot.sequences.get(name, 0),
         "oldest_due": when(snapshot.oldest_due.get(name)),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bridge.logs import Logger
+from bridge.shortage import noted
 
 INTERVAL: Final = 10.0  # seconds
 
@@ -36,8 +37,10 @@ class ThrottledLog:
             self._log.warning(event, **self._with_count(event, fields))
 
     def bug(self, event: str, error: BaseException, **fields: object) -> None:
-        """Log a bug of ours, with its traceback."""
-        if self._due(event):
+        """Log a bug of ours, with its traceback; a shortage, which is none, with its sentence."""
+        if (short := noted(error)) is not None:
+            self.warning("shortage", detail=short, **fields)
+        elif self._due(event):
             self._log.error(event, exc_info=error, **self._with_count(event, fields))
 
     def _due(self, event: str) -> bool:

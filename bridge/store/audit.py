@@ -20,6 +20,7 @@ from bridge.store.counting import count_open
 from bridge.store.endpoints import PENDING
 from bridge.store.forget import deleted_totals
 from bridge.store.rules import RULES, Rule
+from bridge.store.sequence_rules import wrong_sequences
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 from bridge.store.tallies import read_counts
 
@@ -34,6 +35,7 @@ _KINDS: Final[Mapping[str, tuple[Column[str], tuple[str, ...]]]] = {
 _BODIES: Final = "every event's body names its own id"
 _SUMS: Final = "the ledger adds up"
 _KEPT: Final = "the counts of what is open are right"
+_NUMBERED: Final = "every endpoint's numbers are there up to its last one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Audit:
     brought: int = 0  # messages, by the arrivals that brought them
     ended_leases: int = 0
     wrong_counts: str = ""
+    wrong_sequences: str = ""
     deleted: dict[str, int] = field(default_factory=dict)
 
     def go_on(self, connection: Connection, now: datetime, rows: int = ROWS) -> int:
@@ -97,6 +100,7 @@ class Audit:
         postgres.take_time(connection)
         if self.table == len(_TABLES):
             self.wrong_counts = _wrong_counts(connection)
+            self.wrong_sequences = wrong_sequences(connection)
             self.deleted = deleted_totals(connection)
             self.done = True
             return 0
@@ -121,6 +125,7 @@ class Audit:
         wrong = self._wrong_sums()
         found.append(Check(_SUMS, not wrong, wrong))
         found.append(Check(_KEPT, not self.wrong_counts, self.wrong_counts))
+        found.append(Check(_NUMBERED, not self.wrong_sequences, self.wrong_sequences))
         return AuditReport(tuple(found), self._totals() | self.deleted, tuple(self._notes()))
 
     def _judge(self, connection: Connection, table: Table, part: _Part, now: datetime) -> int:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from bridge.store.sequences import forget_numbers
 from bridge.store.tables import arrivals, attempts, deleted, deliveries, events, messages
 
 _COUNT: Final = deleted.c["count"]
@@ -42,6 +43,7 @@ def forget_messages(connection: Connection, ids: Sequence[str]) -> int:
         .group_by(deliveries.c.replay)
     )
     counts: dict[str, int] = {f"{_OF_REPLAY}{number}": count for number, count in replayed}
+    forget_numbers(connection, own)
     of_attempts = attempts.c.delivery_id.in_(select(deliveries.c.id).where(own))
     for table, which in (
         (attempts, of_attempts),

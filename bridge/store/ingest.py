@@ -41,6 +41,7 @@ from bridge.store.keys import new_keys
 from bridge.store.lease import Lease
 from bridge.store.quota import Quota
 from bridge.store.rows import Row
+from bridge.store.sequences import Sequences
 from bridge.store.statements import Statement
 
 _REPARSABLE: Final = {ArrivalOutcome.QUARANTINE.value, ArrivalOutcome.IGNORED.value}
@@ -134,6 +135,7 @@ class _Batch:
         )
         self._held = held_endpoints(connection) if planned else {}
         self._turns = Turns(connection, lease.now)
+        self._sequences = Sequences(connection)
         self._stored = _stored_outcomes(connection, items)
         self._digests = {id(item): _digest(item) for item in items}
         self._known_bytes = KnownBytes.load(
@@ -210,6 +212,7 @@ class _Batch:
         self._insert(tables.events, [row for p, _ in self._messages for row in _events(p, now)])
         self._insert(tables.arrivals, self._arrivals)
         self._insert(tables.deliveries, self._deliveries)
+        self._sequences.write()
         self._known_bytes.write_changes(self._connection)
         settle(self._connection, self._read, now)
         for (mailbox, folder, uidvalidity), uid in self._settled.items():
@@ -261,6 +264,7 @@ class _Batch:
         due = BEHIND if behind else lease.now
         filtered = state is DeliveryState.FILTERED
         delivery_id = next(self._delivery_keys)
+        sequence = None if filtered else self._sequences.next(plan.endpoint)
         self._deliveries.append(
             {
                 "id": delivery_id,
@@ -276,12 +280,16 @@ class _Batch:
                 "created_at": lease.now,
                 "changed_at": lease.now,
                 "conversation": None if filtered else plan.conversation,
+                "sequence": sequence,
             }
         )
         if not claimed:
             return None
         token = lease.token(1)
-        return Claim(delivery_id, plan.endpoint, event, 1, 0, lease.now, token, plan.conversation)
+        return Claim(
+            delivery_id, plan.endpoint, event, 1, 0, lease.now, token, plan.conversation,
+            sequence=sequence,
+        )  # fmt: skip
 
 
 # Columns that no insert writes.

@@ -39,6 +39,7 @@ _ROWS: Final = (
         deliveries.c.conversation,
         deliveries.c.due_at,
         deliveries.c.leased_by,
+        deliveries.c.sequence,
         events.c.id.label("event_id"),
         events.c.format,
         events.c.type,
@@ -89,6 +90,7 @@ class _Due(NamedTuple):
     conversation: int | None
     due_at: datetime
     leased_by: str | None  # whose lease has ended
+    sequence: int | None
     event_id: str
     format: str
     type: str
@@ -136,6 +138,7 @@ def claim(
             lease=lease.token(row.attempts + 1),
             conversation=row.conversation,
             due_at=row.due_at,
+            sequence=row.sequence,
         )
         for row in due
     ]

@@ -86,6 +86,7 @@ class DeliveryRow:
     created_at: datetime
     changed_at: datetime
     replay: int  # the replay that ordered it; 0: none
+    sequence: int | None  # its number in the endpoint's stream
     behind: int | None
     last_error: str | None
 

@@ -20,6 +20,7 @@ from bridge.store import postgres, rows
 from bridge.store.endpoints import held_endpoints
 from bridge.store.retention import UNDELIVERED
 from bridge.store.search import ALL, MessageFilter
+from bridge.store.sequences import Sequences
 from bridge.store.tables import arrivals, deliveries, events, messages, replays
 
 RUNNING: Final = "running"
@@ -161,6 +162,7 @@ def advance(
     Does nothing if the replay isn't any more as it was read: another bridge was faster, or it was
     cancelled. Messages that were purged meanwhile are skipped. Needs a write transaction.
     """
+    postgres.lock_ingest(connection)  # before any other lock
     current = select(replays.c.position, replays.c.state).where(replays.c.id == replay.id)
     if connection.execute(current.with_for_update()).one() != (replay.position, RUNNING):
         return 0
@@ -173,6 +175,7 @@ def advance(
     held = held_endpoints(connection).get(replay.endpoint)
     state = DeliveryState.PENDING if held is None else DeliveryState.HELD
     if writable:
+        sequences = Sequences(connection)
         connection.execute(
             insert(deliveries),
             [
@@ -181,10 +184,12 @@ def advance(
                     "reason": held, "attempts": 0, "step": 0, "schedule_from": now, "due_at": now,
                     "leased_by": None, "created_at": now, "changed_at": now, "replay": replay.id,
                     "conversation": each.plan.conversation,
+                    "sequence": sequences.next(replay.endpoint),
                 }
                 for each in writable
             ],
         )  # fmt: skip
+        sequences.write()
     _change(
         connection,
         replace(replay, position=position),

@@ -14,6 +14,11 @@ from bridge.model import ArrivalOutcome, DeliveryState
 from bridge.store.conversations import behind_nothing
 from bridge.store.forget import deleted_of
 from bridge.store.retention import UNDELIVERED
+from bridge.store.sequence_rules import (
+    number_before_missing,
+    number_not_counted,
+    number_twice,
+)
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 
 
@@ -208,6 +213,9 @@ RULES: Final = (
     Rule("no message has two events of one format", events, _event_twice()),
     Rule("every event has all its deliveries", events, _deliveries_not_planned()),
     Rule("no event goes to an endpoint twice", deliveries, _delivered_twice()),
+    Rule("no number of an endpoint is there twice", deliveries, number_twice()),
+    Rule("no number of an endpoint is missing", deliveries, number_before_missing()),
+    Rule("every number of an endpoint was counted", deliveries, number_not_counted()),
     Rule("every replay has all its deliveries", replays, _replay_miscounted()),
     Rule("every replayed delivery has its replay", deliveries, _replayed_by_none()),
     Rule("whatever waits behind another delivery has one in front", deliveries, behind_nothing()),

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from bridge.model import ArrivalOutcome, DeliveryState, Reason
 from bridge.store.endpoints import BEHIND, PENDING, WAITING_OR_HELD, held_endpoints
 from bridge.store.outbox import next_due
+from bridge.store.sequences import last_numbers
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
 from bridge.store.tallies import read_counts
@@ -31,6 +32,7 @@ class Snapshot:
     behind: Mapping[str, int]
     quarantine: Mapping[Reason, int]
     held_endpoints: Mapping[str, str]
+    sequences: Mapping[str, int]  # the last number of each endpoint's stream
 
 
 _OLDEST: Final = Statement(
@@ -83,4 +85,5 @@ def take_snapshot(connection: Connection) -> Snapshot:
             Reason(name): count for (state, name), count in counts.items() if state == quarantined
         },
         held_endpoints=held_endpoints(connection),
+        sequences=last_numbers(connection),
     )

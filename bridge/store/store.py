@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
@@ -26,6 +25,7 @@ from bridge.store.quota import Quota
 from bridge.store.record import record_many
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
 from bridge.store.writer import Work, Writer
+from bridge.workers import started
 
 log = logs.logger("store")
 
@@ -57,7 +57,7 @@ class Store:
         self._owner = owner
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._readers = started(_READERS, "store-reader")
         self._writer = Writer(self._commit, database.name)
         self._closed = False
 

@@ -165,6 +165,8 @@ deliveries: Final = Table(
     Column("replay", Integer, nullable=False, server_default=text("0")),  # 0: of the message itself
     # Of its sender and recipient, where the endpoint has an order, until it is delivered.
     Column("conversation", BigInteger),
+    # Its number in the endpoint's stream; NULL if it is filtered, or older than that column.
+    Column("sequence", BigInteger),
     Index("deliveries_event", "event_id", "endpoint", "replay", unique=True),
     Index(
         "deliveries_due",
@@ -204,6 +206,14 @@ deliveries: Final = Table(
         sqlite_where=text("conversation IS NOT NULL AND leased_by IS NOT NULL"),
         postgresql_where=text("conversation IS NOT NULL AND leased_by IS NOT NULL"),
     ),
+    Index(
+        "deliveries_sequence",
+        "endpoint",
+        "sequence",
+        unique=True,
+        sqlite_where=text("sequence IS NOT NULL"),
+        postgresql_where=text("sequence IS NOT NULL"),
+    ),
     # What a dead process left, found at the start without reading all that waits.
     Index(
         "deliveries_leased",
@@ -217,6 +227,23 @@ deliveries: Final = Table(
         sqlite_where=text("reason = 'endpoint is not in the config'"),
         postgresql_where=text("reason = 'endpoint is not in the config'"),
     ),
+)
+
+# The last number that each endpoint's deliveries have (`sequences.py`).
+sequences: Final = Table(
+    "sequences",
+    metadata,
+    Column("endpoint", SafeText, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
+# The numbers of deliveries that `[retention] records` has deleted.
+deleted_numbers: Final = Table(
+    "deleted_numbers",
+    metadata,
+    Column("endpoint", SafeText, primary_key=True),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
 )
 
 # How many deliveries are open and arrivals in quarantine, by state and by endpoint or reason. Kept

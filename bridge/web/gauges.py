@@ -66,12 +66,14 @@ class Gauges:
         metrics.DELIVERIES.clear()
         metrics.DELIVERIES_BEHIND.clear()
         metrics.OLDEST_DUE_SECONDS.clear()
+        metrics.SEQUENCE.clear()
         metrics.QUARANTINED.clear()
         for endpoint in self._endpoints:
             for state in _OPEN_STATES:
                 metrics.DELIVERIES.labels(endpoint, state.value).set(0)
             metrics.DELIVERIES_BEHIND.labels(endpoint).set(0)
             metrics.OLDEST_DUE_SECONDS.labels(endpoint).set(0)
+            metrics.SEQUENCE.labels(endpoint).set(snapshot.sequences.get(endpoint, 0))
         for (endpoint, state), count in snapshot.deliveries.items():
             metrics.DELIVERIES.labels(endpoint, state.value).set(count)
         for endpoint, count in snapshot.behind.items():

@@ -9,8 +9,8 @@ from typing import Final, Literal, get_args
 from bridge.model import Details, Report
 
 # The store accepts a write; a source takes mail in; a source has not stalled; an endpoint takes
-# what it is due.
-Condition = Literal["store", "source", "progress", "delivery"]
+# what it is due; the process has the descriptors, threads and memory that it needs.
+Condition = Literal["store", "source", "progress", "delivery", "resources"]
 CONDITIONS: Final[tuple[Condition, ...]] = get_args(Condition)
 
 

@@ -112,6 +112,7 @@ def assert_nothing_lost(
     """Fail unless every mail became one message, delivered as itself, and the ledger adds up."""
     assert postfix.count("status=bounced") == 0
     receiver.assert_honest()
+    receiver.assert_no_gap()
     copies = receiver.by_id()
     assert sorted(each[0].text for each in copies.values()) == sorted(mail.text for mail in mails)
     for repeated in copies.values():

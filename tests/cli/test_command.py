@@ -142,6 +142,18 @@ def test_a_bug_is_a_sentence(
         smsbridge("secret")
 
 
+def test_a_shortage_is_no_bug(smsbridge: Smsbridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reports that their machine has too little memory to us."""
+
+    def short() -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("bridge.signing.standard_webhooks.generate_secret", short)
+    ran = smsbridge("secret")
+    assert ran.code == 2
+    assert ran.err.startswith("smsbridge: out of memory")
+
+
 def test_ctrl_c_is_quiet(smsbridge: Smsbridge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends a command without a word."""
 

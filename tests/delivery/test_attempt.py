@@ -84,7 +84,7 @@ async def test_request_is_the_contracts(
     secret = generate_secret()
     async with receiver(says(200)) as server:
         endpoint = endpoint_at(server.url + "?key=%2Fa+b", keys=(parse_secret(secret),))
-        outcome = await _try(endpoint, claim_of(7, attempt=3), tls, clock)
+        outcome = await _try(endpoint, claim_of(7, attempt=3, sequence=12), tls, clock)
         [request] = server.requests
     assert (outcome.status, outcome.error, outcome.answer) == (200, None, b"ok")
     assert request.line == "POST /hook?key=%2Fa+b HTTP/1.1"
@@ -93,12 +93,14 @@ async def test_request_is_the_contracts(
     assert set(request.headers) == {
         "host", "content-type", "content-length", "user-agent", "accept", "accept-encoding",
         "webhook-id", "webhook-timestamp", "webhook-signature", "webhook-attempt",
+        "webhook-sequence",
     }  # fmt: skip
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"] == f"smsbridge/{bridge.__version__}"
     assert request.headers["accept-encoding"] == "identity"
     assert request.headers["webhook-id"] == "msg_7"
     assert request.headers["webhook-attempt"] == "3"
+    assert request.headers["webhook-sequence"] == "12"
 
 
 async def test_password_in_the_url_becomes_basic_authentication(
@@ -342,6 +344,24 @@ async def test_bug_is_an_outcome_that_quotes_nothing(
     assert "delivery.bug" in lines.getvalue()
     assert "\\u00e8" not in lines.getvalue()
     assert "xc3" not in lines.getvalue()
+
+
+class _OutOfThreads(httpx.AsyncBaseTransport):
+    """A transport that needs a thread to look up a name."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise RuntimeError("can't start new thread")
+
+
+async def test_a_shortage_is_an_outcome_that_says_what_to_raise(
+    endpoint_at: Make, claim_of: MakeClaim
+) -> None:
+    """It is not reported as a bug, and tried again."""
+    endpoint = endpoint_at("http://127.0.0.1/")
+    outcome = await attempt(_OutOfThreads(), endpoint, claim_of(), lambda: NOW)
+    assert outcome.error == "internal"
+    assert outcome.detail is not None
+    assert "TasksMax=" in outcome.detail
 
 
 async def test_cancelled_attempt_is_cancelled(

@@ -39,6 +39,10 @@ class Received:
         return int(self.headers.get("webhook-attempt", "0"))
 
     @property
+    def sequence(self) -> int:
+        return int(self.headers["webhook-sequence"])
+
+    @property
     def data(self) -> dict[str, Any]:
         return dict(json.loads(self.body)["data"])
 
@@ -163,13 +167,26 @@ class Receiver:
         return self.wait(lambda got: len({each.id for each in got}) >= number, seconds)
 
     def assert_honest(self) -> None:
-        """Fail unless each webhook verifies, and what came twice is the same to the byte."""
+        """Fail unless each webhook verifies, and what came twice is the same to the byte.
+
+        One that came twice has the same number, and no other webhook has it.
+        """
         bad = Counter(each.path for each in self.all() if not each.verified)
         assert not bad, f"webhooks with a wrong signature: {bad}"
         for webhook_id, copies in self.by_id().items():
             assert webhook_id.startswith("msg_")
             assert len({each.body for each in copies}) == 1, f"{webhook_id}: other bytes"
             assert copies[0].data["id"] == webhook_id
+        numbers = {(each.path, each.sequence, each.id) for each in self.all()}
+        assert len(numbers) == len({(path, number) for path, number, _ in numbers}), (
+            "a number twice"
+        )
+        assert len(numbers) == len({(path, sent) for path, _, sent in numbers}), "another number"
+
+    def assert_no_gap(self) -> None:
+        """Fail unless the numbers of all that came are those from 1 on, without a gap."""
+        numbers = {each.sequence for each in self.all()}
+        assert numbers == set(range(1, len(numbers) + 1)), "a number is missing"
 
     # Connections.
 

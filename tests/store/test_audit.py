@@ -116,8 +116,17 @@ TAMPERED = {
     ],
     "no event goes to an endpoint twice": [
         "DROP INDEX deliveries_event",
-        "UPDATE deliveries SET endpoint = 'crm'",
+        "UPDATE deliveries SET endpoint = 'crm', sequence = NULL",
     ],
+    "no number of an endpoint is there twice": [
+        "DROP INDEX deliveries_sequence",
+        "UPDATE deliveries SET sequence = 1 WHERE sequence = 2",
+    ],
+    "no number of an endpoint is missing": [
+        "DELETE FROM deliveries WHERE endpoint = 'crm' AND sequence = 2"
+    ],
+    "every number of an endpoint was counted": ["UPDATE sequences SET last = 5"],
+    "every endpoint's numbers are there up to its last one": ["UPDATE sequences SET last = 9"],
     "every replay has all its deliveries": [
         "INSERT INTO replays VALUES (1, 'crm', '{}', 1, 0, 0, 1, 0, 'done', 0, 0)"
     ],

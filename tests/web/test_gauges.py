@@ -47,6 +47,7 @@ async def test_what_waits_for_a_retry_or_is_held_is_undelivered(tmp_path: Path) 
         assert value("OLDEST_UNDELIVERED_SECONDS", "crm") == 700
         assert value("OLDEST_UNDELIVERED_SECONDS", "erp") == 700
         assert value("DELIVERIES", "erp", DeliveryState.HELD.value) == 1
+        assert (value("SEQUENCE", "crm"), value("SEQUENCE", "erp")) == (1, 2)
 
 
 async def test_what_waits_behind_another_delivery_is_counted(tmp_path: Path) -> None:

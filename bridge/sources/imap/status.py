@@ -11,6 +11,7 @@ from typing import Final
 from bridge import logs, metrics
 from bridge.config.imap import ImapSettings
 from bridge.model import Report
+from bridge.shortage import noted
 from bridge.sources.imap.liveness import Heartbeat, stall
 
 log = logs.logger("imap")
@@ -151,7 +152,10 @@ class MailboxStatus:
         metrics.IMAP_ALARMS.labels(self._settings.name, alarm).inc()
 
     def bug(self, error: BaseException, **fields: object) -> None:
-        """Count a bug of ours, and log it with its traceback."""
+        """Count a bug of ours, and log it with its traceback; a shortage with its sentence."""
+        if (short := noted(error)) is not None:
+            log.warning("shortage", mailbox=self._settings.name, detail=short, **fields)
+            return
         log.error("imap.bug", exc_info=error, mailbox=self._settings.name, **fields)
         self.count_alarm(Alarm.BUG)
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 from bridge.net.accepting import accept
+from bridge.shortage import noted
 from bridge.sources.smtp.connection import LINGER, SmtpConnection
 from bridge.sources.smtp.shared import SharedState
 
@@ -30,7 +31,7 @@ async def serve(
                 session.handshake = handshakes.create_task(_shake_hands(accepted, shared, session))
 
         def failed(error: OSError) -> None:
-            shared.log.warning("smtp.accept_failed", error=error.strerror)
+            shared.log.warning("smtp.accept_failed", error=noted(error) or error.strerror)
 
         await accept(listening, take, failed)
 
