@@ -114,6 +114,7 @@ class EndpointSettings(Strict):
     proxy: Annotated[AnyHttpUrl, BeforeValidator(read_secret)] | None = Field(None, repr=False)
     concurrency: Count | None = None  # else [delivery]'s
     timeout: PositiveSeconds | None = None
+    give_up: PositiveSeconds | None = None  # else [delivery]'s
     rate: RateText | None = None  # "10/s": so many requests in that time
     burst: Count | None = None  # so many at once after a pause; default: 1
 
