@@ -406,8 +406,8 @@ async def memory(bench: Bench) -> Report:
                 f"{many:.1f}",
                 f"{few:.1f}",
                 "",
-                "without ≤ 90",
-                few <= 90,
+                "without ≤ 83",
+                few <= 83,
             ),
             Line(
                 "more with the backlog, MB", f"{many - few:+.1f}", "", "", "≤ 30", many - few <= 30

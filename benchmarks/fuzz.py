@@ -1,11 +1,12 @@
-"""Runs 1,000,000 hostile inputs through what strangers reach: none may raise, forge or be slow.
+"""Runs 2,000,000 hostile inputs through what strangers reach: none may raise, forge or be slow.
 
-    python -m benchmarks.fuzz [--cases 1000000] [--seed N] [--processes 2]
+    python -m benchmarks.fuzz [--cases 2000000] [--seed N] [--processes 2]
     python -m benchmarks.fuzz --subject signatures --seed S --case N      # one case again
 
-The subjects share the cases evenly; each is one file, `benchmarks/fuzz_*.py`. A case is made from
-the seed and its number alone. Its time is the process's CPU time, which a busy machine does not
-stretch, and no case may take 250 ms; a post, which no operator's pattern searches, 50 ms.
+Each subject is one file, `benchmarks/fuzz_*.py`, and has its share of them. A case is made from
+the seed and its number alone. Its time is processor time, the least of three tries, which a busy
+machine hardly stretches, and no case may take 50 ms. What a config costs to load is no stranger's
+doing and isn't in it, but may not take half a second either.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import math
 import multiprocessing
 import os
 import random
@@ -30,28 +32,33 @@ from rich.progress import Progress
 
 from benchmarks import fuzz_mails, fuzz_posts, fuzz_results, fuzz_signatures, fuzz_templates
 
-SLOWEST_ALLOWED: Final = 0.25  # seconds
+SLOWEST_ALLOWED: Final = 0.05  # seconds
+LOADING_ALLOWED: Final = 0.5
+_TRIES: Final = 3  # of a case that was slow: something else may have been in its way
 _CHUNK: Final = 500
 
 
 class Subject(NamedTuple):
     """What is fuzzed: how a case is made, and what it comes to.
 
-    `run` returns a word for the outcome. It raises for whatever must not be, a forgery included.
-    `allowed` is the processor time that a case may take, in seconds.
+    `load` does what is done once, when the daemon starts, and `run` returns a word for the outcome.
+    They raise for whatever must not be, a forgery included. `allowed` is the processor time that a
+    run may take, in seconds; `share` is how many of the cases are the subject's.
     """
 
     make: Callable[[random.Random], Any]
     run: Callable[[Any], str]
+    load: Callable[[Any], Any] = lambda case: case
     allowed: float = SLOWEST_ALLOWED
+    share: int = 1
 
 
 SUBJECTS: Final[Mapping[str, Subject]] = MappingProxyType({
-    "mails": Subject(fuzz_mails.make, fuzz_mails.run),
-    "posts": Subject(fuzz_posts.make, fuzz_posts.run, allowed=0.05),
+    "mails": Subject(fuzz_mails.make, fuzz_mails.run, share=4),
+    "posts": Subject(fuzz_posts.make, fuzz_posts.run, share=3),
     "signatures": Subject(fuzz_signatures.make, fuzz_signatures.run),
     "results": Subject(fuzz_results.make, fuzz_results.run),
-    "templates": Subject(fuzz_templates.make, fuzz_templates.run),
+    "templates": Subject(fuzz_templates.make, fuzz_templates.run, fuzz_templates.load),
 })  # fmt: skip
 
 
@@ -85,12 +92,12 @@ def chunk(first: int, *, seed: int, cases: int, subject: str) -> tuple[int, Run]
     last = min(first + _CHUNK, cases)
     for number in range(first, last):
         case = mutated(seed, number, subject)
-        began = time.process_time()
         try:
-            run.outcomes[SUBJECTS[subject].run(case)] += 1
+            outcome, took = _timed(SUBJECTS[subject], case)
         except Exception as error:  # noqa: BLE001  finding these is what this is for
             run.raised.append((number, f"{type(error).__name__}: {error}"[:200]))
-        took = time.process_time() - began
+            continue
+        run.outcomes[outcome] += 1
         run.slowest = max(run.slowest, (took, number))
         if took > SUBJECTS[subject].allowed:
             run.slow.append(number)
@@ -98,11 +105,27 @@ def chunk(first: int, *, seed: int, cases: int, subject: str) -> tuple[int, Run]
     return last - first, run
 
 
+def _timed(subject: Subject, case: Any) -> tuple[str, float]:
+    """Run a case; return its outcome and the processor time that it took."""
+    least = math.inf
+    outcome = ""
+    for _ in range(_TRIES):
+        began = time.process_time()
+        loaded = subject.load(case)
+        ready = time.process_time()
+        assert ready - began <= LOADING_ALLOWED, "the config takes long to load"
+        outcome = subject.run(loaded)
+        least = min(least, time.process_time() - ready)
+        if least <= subject.allowed:
+            break
+    return outcome, least
+
+
 @cache
 def _warm_up(subject: str) -> None:
     """Run a case, once per process: imports and caches are no case's time."""
     with contextlib.suppress(Exception):  # it is found again if it is one of the cases
-        SUBJECTS[subject].run(mutated(0, 0, subject))
+        _timed(SUBJECTS[subject], mutated(0, 0, subject))
 
 
 def fuzz(seed: int, cases: int, processes: int, subject: str = "mails") -> Run:
@@ -129,7 +152,7 @@ def fuzz(seed: int, cases: int, processes: int, subject: str = "mails") -> Run:
 def main() -> int:
     """Run, print, and return 1 if a case raised or was too slow."""
     parser = argparse.ArgumentParser(description="Runs hostile inputs through the readers.")
-    parser.add_argument("--cases", type=int, default=1_000_000, help="of all subjects together")
+    parser.add_argument("--cases", type=int, default=2_000_000, help="of all subjects together")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--subject", choices=SUBJECTS, action="append")
@@ -139,10 +162,16 @@ def main() -> int:
     if wanted.case is not None:
         return _again(wanted.seed, wanted.case, chosen[0])
     print(f"seed {wanted.seed}, {wanted.cases} cases, {wanted.processes} processes", flush=True)
+    shares = sum(SUBJECTS[subject].share for subject in chosen)
     failed = [
         subject
         for subject in chosen
-        if _report(subject, wanted.seed, wanted.cases // len(chosen), wanted.processes)
+        if _report(
+            subject,
+            wanted.seed,
+            wanted.cases * SUBJECTS[subject].share // shares,
+            wanted.processes,
+        )
     ]
     return 1 if failed else 0
 
@@ -173,9 +202,8 @@ def _again(seed: int, number: int, subject: str) -> int:
         sys.stdout.flush()
     else:
         print(case)
-    began = time.process_time()
-    outcome = SUBJECTS[subject].run(case)
-    print(f"\n--- {outcome}, {(time.process_time() - began) * 1000:.1f} ms", file=sys.stderr)
+    outcome, seconds = _timed(SUBJECTS[subject], case)
+    print(f"\n--- {outcome}, {seconds * 1000:.1f} ms", file=sys.stderr)
     return 0
 
 

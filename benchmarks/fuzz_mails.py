@@ -52,10 +52,11 @@ def run(raw: bytes) -> str:
     provider = providers.choose(PROVIDERS, email)
     if isinstance(provider, Unreadable):
         return provider.reason.value
-    result = provider.read_email(email)
+    result = providers.read_signed(provider, email)  # as often as a mail is ever read
     if isinstance(provider, Explains):
         provider.explain(email)
-    if isinstance(result, SmsMessage):
-        result.body.encode("utf-8")
+    if isinstance(result, SmsMessage | tuple):
+        for sms in (result,) if isinstance(result, SmsMessage) else result:
+            sms.body.encode("utf-8")
         return "message"
     return result.reason.value if isinstance(result, Unreadable) else "ignored"

@@ -6,23 +6,29 @@ that the config refuses costs nothing later.
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from bridge import mail, providers
+from bridge.config.pattern import compile_pattern
 from bridge.config.settings import ProviderSettings
+from bridge.config.times import has_month_name
 from bridge.errors import ConfigError
-from bridge.model import Email, SmsMessage
+from bridge.mail.limits import MAX_SUBJECT
+from bridge.model import Email, Ignored, SmsMessage
+from bridge.providers import Provider
 from bridge.providers.base import Explains
 from tests.providers.reading import ANYONE
 
 _ATOMS: Final = (
     "a", "b", "-", "=", " ", ".", r"\s", r"\S", r"\w", r"\d", r"[^\n]", "[a-z]", r"[^<>\s]", r"\n",
-    "From", "SMS", "x?", "(?:a|b)", "(?:a|a)", "(?s:.)", r"\b", "^", "$", r"\pL", "à",
-    r"[\x00-\x{10ffff}]",
+    "From", "SMS", "x?", "(?:a|b)", "(?:a|a)", "(?s:.)", r"\b", "^", "$", "à", r"[\x00-\x{10ffff}]",
 )  # fmt: skip
+_LARGE: Final = (r"\pL", r"[^\pN\s]", r"\PM")  # up to 0.1 s to compile, so they are rarer
 _REPEATS: Final = ("", "", "*", "+", "?", "*?", "+?", "{2}", "{5,}", "{0,50}", "{1000}")
 _SHAPES: Final = (
     "{0}{1}{2}", "({0}{1})+{2}", "(?:{0}+)+{1}", "(?:{0}|{1})*{2}", "^{0}{1}$",
@@ -34,12 +40,30 @@ _TEXTS: Final = (
     "From: ", "from\n\n", "SMS", "1", "+391234567890", "à", "\u3000", "x@", "<", "\u202e", "a: b\n",
 )  # fmt: skip
 _FORMATS: Final = (
-    "gsm", "iso8601", "epoch", "%d %B %H:%M", "%b %d %H:%M %Z", "%Y年%m月%d日 %H:%M",
-    "a%d.%m. %H:%M",
+    "gsm", "iso8601", "epoch", "epoch_ms", "rfc2822", "%d %B %H:%M", "%b %d %H:%M %Z",
+    "%Y年%m月%d日 %H:%M", "a%d.%m. %H:%M",
 )  # fmt: skip
 _MONTHS: Final = ("a", "b", "-", "ab", "aab", "à", "x@", "SMS", "From", "a b", "<", "aa")
 _ENCODINGS: Final = ("base64", "percent", "form", "xml")
+_NUMBER: Final = {"value": "+391234567890"}
+_PLACES: Final[tuple[Callable[[random.Random], dict[str, Any]], ...]] = (
+    lambda rng: {"text": _pattern(rng)},
+    lambda rng: {"text": _pattern(rng)},
+    lambda rng: {"subject": _pattern(rng)},
+    lambda rng: {"header": "to", "pattern": _pattern(rng)},
+    lambda rng: {"label": rng.choice(("From", "a", "SMS", ["from", "ab"]))},
+    lambda rng: {"line": rng.choice((1, 2, 3, -1, -2, 5_000))},
+    lambda rng: {"address": rng.choice(("from", "to"))},
+    lambda rng: {"json": rng.choice(("/a/0", "/a/1", "/b/a"))},
+)
+_IGNORED: Final[tuple[Callable[[random.Random], dict[str, Any]], ...]] = (
+    lambda rng: {"text": _pattern(rng)},
+    lambda rng: {"subject": _pattern(rng), "text": _pattern(rng)},
+    lambda rng: {"headers": {"subject": _pattern(rng), "to": _pattern(rng)}},
+    lambda rng: {"sender": "@acme.example", "text": _pattern(rng)},
+)
 _PLAIN: Final = "text/plain; charset=utf-8"
+_TYPES: Final = (_PLAIN, _PLAIN, _PLAIN, "text/html; charset=utf-8")
 _MULTIPART: Final = 'multipart/mixed; boundary="="'
 _SIZES: Final = (1_000,) * 6 + (20_000,) * 3 + (125_000,)  # characters
 _HEADER_SIZES: Final = (100, 100, 2_000, 60_000)
@@ -52,59 +76,42 @@ class Case(NamedTuple):
     raw: bytes
 
 
+class Loaded(NamedTuple):
+    """The provider that a config makes of a table, None if it refuses it, and the mail."""
+
+    provider: Provider | None
+    raw: bytes
+
+
 def make(rng: random.Random) -> Case:
     """Make one case."""
-    places = [{"text": _pattern(rng)}, {"subject": _pattern(rng)}, {"label": "From"}, {"line": 1}]
-    table: dict[str, Any] = {
-        "name": "acme",
-        "preset": None,
-        "trust": ANYONE,
-        "template": {
-            "from": rng.choice([*places, {"header": "to", "pattern": _pattern(rng)}]),
-            "to": {"value": "+391234567890"},
-            "body": rng.choice(
-                [{"after_blank": True}, {"all": True}, {"after": _pattern(rng)}, *places[:1]]
-            ),
-        },
-    }
-    template = table["template"]
-    if rng.random() < 0.3:
-        template["footers"] = [_pattern(rng)]
-    if rng.random() < 0.3:
-        template["split"] = {rng.choice(("between", "head")): _pattern(rng)}
-    if rng.random() < 0.3:
-        template["body"] = {**template["body"], "encoded": rng.choice(_ENCODINGS)}
-    if rng.random() < 0.3:
-        template["date"] = rng.choice([{"join": rng.sample(places, 2)}, {"line": 2}])
-        template["date_format"] = ["%d %B %H:%M", *rng.sample(_FORMATS, 2)]
-        template["months"] = _MONTHS
-        template["zones"] = {"A": "+02:00", "AB": "-05:30"}
-        table["time_zone"] = "Europe/Rome"
     attached = rng.random() < 0.3
-    if attached:
-        template["part"] = rng.choice(({"file": _pattern(rng)}, "plain", "html"))
-    if rng.random() < 0.2:
-        template["ignore"] = [{"why": "news", "text": _pattern(rng)}]
-    if rng.random() < 0.3:
-        table["subject"] = _pattern(rng)
-        template["recipient"] = _pattern(rng)
-    else:
-        table["senders"] = ["@acme.example"]
+    table = _table(rng, attached=attached)
     head = (
         "From: sms@acme.example\r\nMessage-ID: <1@acme.example>\r\n"
         "Date: Wed, 8 Apr 2026 12:30:52 +0000\r\n"
-        f"Content-Type: {_MULTIPART if attached else _PLAIN}\r\n"
-        f"Subject: {_header(rng)}\r\nTo: {_header(rng)}\r\n\r\n"
+        f"Content-Type: {_MULTIPART if attached else rng.choice(_TYPES)}\r\n"
+        f"Subject: {_header(rng)[: MAX_SUBJECT // 4]}\r\nTo: {_header(rng)}\r\n\r\n"
     )
     text = _text(rng, rng.choice(_SIZES))
+    if rng.random() < 0.1:
+        text = json.dumps({"a": [text, 1], "b": {"a": text}})
     return Case(table, (head + (_parts(rng, text) if attached else text)).encode())
 
 
-def run(case: Case) -> str:
-    """Build the provider as `run` does, and read the mail."""
+def load(case: Case) -> Loaded:
+    """Build the provider as `run` does when the daemon starts."""
     try:
         provider = providers.build_one(ProviderSettings.model_validate(case.table), "providers.0")
     except (ValidationError, ConfigError):
+        return Loaded(None, case.raw)
+    return Loaded(provider, case.raw)
+
+
+def run(case: Loaded) -> str:
+    """Read the mail."""
+    provider = case.provider
+    if provider is None:
         return "no config"
     email = mail.decode(case.raw)
     if not isinstance(email, Email):
@@ -115,7 +122,84 @@ def run(case: Case) -> str:
     result = providers.read_signed(provider, email)  # as often as a mail is ever read
     if isinstance(provider, Explains):
         provider.explain(email)
-    return "message" if isinstance(result, SmsMessage | tuple) else "unreadable"
+    if isinstance(result, SmsMessage | tuple):
+        return "message"
+    return "ignored" if isinstance(result, Ignored) else "unreadable"
+
+
+def _table(rng: random.Random, *, attached: bool) -> dict[str, Any]:
+    """Make a table with any of a template's options."""
+    table: dict[str, Any] = {"name": "acme", "preset": None, "trust": ANYONE, "template": {}}
+    template = table["template"]
+    template["from"] = _some(rng)
+    template["to"] = _some(rng) if rng.random() < 0.3 else _NUMBER
+    template["body"] = rng.choice((_place, _body))(rng)
+    for option in _OPTIONS:
+        if rng.random() < 0.25:
+            template.update(option(rng))
+    if "date" in template:
+        table["time_zone"] = "Europe/Rome"
+    if attached:
+        template["part"] = rng.choice(({"file": _pattern(rng)}, "plain", "html"))
+    if rng.random() < 0.2:
+        table["labels"] = {"from": ["a", "From"], "body": ["SMS"]}
+    if rng.random() < 0.15:
+        table["subject"] = _pattern(rng)
+        template["recipient"] = _pattern(rng)
+    else:
+        table["senders"] = ["@acme.example"]
+    return table
+
+
+def _split(rng: random.Random) -> dict[str, Any]:
+    pattern = _pattern(rng)
+    return {"split": rng.choice((pattern, {"between": pattern}, {"head": pattern}))}
+
+
+def _date(rng: random.Random) -> dict[str, Any]:
+    joined = {"join": [_place(rng), _place(rng)]}
+    formats = rng.sample(_FORMATS, 3)
+    return {
+        "date": rng.choice((joined, {"line": 2}, {"label": "Date"}, _some(rng))),
+        "date_format": formats,
+        "zones": {"A": "+02:00", "AB": "-05:30"},
+        **({"months": _MONTHS} if any(map(has_month_name, formats)) else {}),
+    }
+
+
+def _ignore(rng: random.Random) -> dict[str, Any]:
+    rules = rng.sample(_IGNORED, rng.choice((1, 2)))
+    return {"ignore": [{"why": "news", **rule(rng)} for rule in rules]}
+
+
+_OPTIONS: Final[tuple[Callable[[random.Random], dict[str, Any]], ...]] = (
+    lambda rng: {"id": _some(rng)},
+    lambda rng: {"footers": [_pattern(rng) for _ in range(rng.choice((1, 1, 2)))]},
+    lambda rng: {"headers": {"to": rng.choice((_pattern(rng), "."))}},
+    _split,
+    _date,
+    _ignore,
+)
+
+
+def _some(rng: random.Random) -> dict[str, Any] | list[dict[str, Any]]:
+    """Make one place or several."""
+    return rng.choice((_place, _place, lambda rng: [_place(rng), _place(rng)]))(rng)
+
+
+def _place(rng: random.Random) -> dict[str, Any]:
+    """Make a place of any kind but those of a body."""
+    place: dict[str, Any] = rng.choice(_PLACES)(rng)
+    if "pattern" not in place and rng.random() < 0.2 and not {"text", "subject"} & set(place):
+        place["pattern"] = _pattern(rng)
+    if rng.random() < 0.2:
+        place["encoded"] = rng.choice(_ENCODINGS)
+    return place
+
+
+def _body(rng: random.Random) -> dict[str, Any]:
+    place = rng.choice(({"after_blank": True}, {"all": True}, {"after": _pattern(rng)}))
+    return {**place, "encoded": rng.choice(_ENCODINGS)} if rng.random() < 0.3 else place
 
 
 def _parts(rng: random.Random, text: str) -> str:
@@ -132,7 +216,20 @@ def _parts(rng: random.Random, text: str) -> str:
 
 
 def _pattern(rng: random.Random) -> str:
-    pieces = [rng.choice(_ATOMS) + rng.choice(_REPEATS) for _ in range(3)]
+    """Make a pattern; most are ones that a config accepts, or hardly any case would be read."""
+    for _ in range(rng.choice((1, 20, 20, 20))):
+        pattern = _any_pattern(rng)
+        try:
+            compile_pattern(pattern)
+        except ValueError:
+            continue
+        break
+    return pattern
+
+
+def _any_pattern(rng: random.Random) -> str:
+    atoms = [rng.choice(_ATOMS if rng.random() < 0.99 else _LARGE) for _ in range(3)]
+    pieces = [atom + rng.choice(_REPEATS) for atom in atoms]
     pattern = rng.choice(_SHAPES).format(*pieces)
     if rng.random() < 0.2:
         at = rng.randrange(len(pattern))

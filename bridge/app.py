@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import Final, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -22,37 +22,35 @@ from sqlalchemy.exc import ArgumentError
 from bridge import formats, logs, metrics, providers, systemd, trust
 from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile
-from bridge.config.settings import Settings
+from bridge.config.posts import PostsSettings
+from bridge.config.settings import ProviderSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.planner import Planner
-from bridge.delivery.transport import open_transport
+from bridge.delivery.transport import EndpointTransport, open_transport
 from bridge.errors import ConfigError, first_bridge_error
 from bridge.intake import Intake
-from bridge.model import Arrival, Cursor, Receipt, Trust
+from bridge.model import Arrival, Receipt, Trust
 from bridge.net import loop
 from bridge.net.descriptors import fitted
-from bridge.net.tls import client_context
+from bridge.net.tls import shared_client_context, trust_nobody
+from bridge.no_store import NO_STORE
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
 from bridge.providers import Provider
-from bridge.providers import posts as provider_posts
-from bridge.providers.posts import Posts
 from bridge.reader import Reader
 from bridge.reload import Built, Reloaded, Reloader, lease_seconds, tokens_of
-from bridge.sources.imap.folder import Cursors
-from bridge.sources.imap.lease import LeasedSource
-from bridge.sources.imap.mailbox import OpenMailbox
-from bridge.sources.imap.oauth import tokens_for
-from bridge.sources.imap.open import open_read_only
-from bridge.sources.imap.source import ImapSource
-from bridge.sources.imap.survey import Survey, survey
-from bridge.sources.posts.source import PostSource
+from bridge.sources.imap.places import Places
 from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
-from bridge.web import Gauges, Health, WebServer
+from bridge.web import EventsApi, Gauges, Health, WebServer
 from bridge.workers import started
+
+if TYPE_CHECKING:
+    from bridge.providers.posts import Posts
+    from bridge.sources.imap.mailbox import OpenMailbox
+    from bridge.sources.imap.survey import Survey
 
 _THREADS: Final = 4  # for decoding large mails, and files
 # Mail servers retry for days, but mail that is deferred silently in a mailbox goes unnoticed.
@@ -77,10 +75,6 @@ def run(settings: Settings, load: Callable[[], ConfigFile]) -> int:
     logs.configure(settings.log)
     settings = fitted(settings)
     sockets = systemd.listen_sockets()
-    # Imported modules stay. Otherwise each full collection scans them all and pauses everything
-    # for 25 ms: five times as long as a mail takes until its 250.
-    gc.collect()
-    gc.freeze()
     try:
         loop.run(_run(settings, load, sockets))
     except BaseExceptionGroup as group:
@@ -92,22 +86,16 @@ def run(settings: Settings, load: Callable[[], ConfigFile]) -> int:
     return 0
 
 
-class _Mailboxes(Cursors, Protocol):
-    """What mailboxes' sources need of the store."""
-
-    async def lead(self, mailbox: str, folder: str) -> bool:
-        """Take or renew the lease of a folder; return whether we hold it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Dependencies:
     """What sources and servers depend on, once the store is open."""
 
     accept: Accept
-    mailboxes: _Mailboxes
+    mailboxes: Places
     health: Health
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
+    api: EventsApi | None = None  # none for `check`, which serves nothing
 
 
 class _Standalone(NamedTuple):
@@ -132,7 +120,7 @@ class _Standalone(NamedTuple):
                 if each.reads_mails
             ],
             posts=[
-                partial(provider_posts.build_one, each, f"providers.{index}", settings.posts)
+                partial(_posts_of, each, f"providers.{index}", settings.posts)
                 for index, each in enumerate(settings.providers)
                 if each.post is not None
             ],
@@ -179,34 +167,7 @@ def problems(settings: Settings) -> list[ConfigError]:
     return found
 
 
-class _NoStore:
-    """Stands in for the store and the intake of parts that are built for `check` and never run."""
-
-    async def accept(self, arrival: Arrival) -> Receipt:
-        raise AssertionError
-
-    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
-        raise AssertionError
-
-    async def horizon(self, mailbox: str, folder: str) -> int | None:
-        raise AssertionError
-
-    async def advance(
-        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
-    ) -> None:
-        raise AssertionError
-
-    async def lead(self, mailbox: str, folder: str) -> bool:
-        raise AssertionError
-
-    async def refresh(self) -> None:
-        raise AssertionError
-
-
-_NO_STORE: Final = _NoStore()
-_NO_DEPENDENCIES: Final = _Dependencies(
-    _NO_STORE.accept, _NO_STORE, Health(), _NO_STORE.refresh, {}
-)
+_NO_DEPENDENCIES: Final = _Dependencies(NO_STORE.accept, NO_STORE, Health(), NO_STORE.refresh, {})
 
 
 def _store_url(settings: Settings) -> URL:
@@ -221,7 +182,15 @@ def _smtp(settings: Settings, dependencies: _Dependencies) -> Source:
     return SmtpSource(settings.smtp, dependencies.accept, dependencies.sockets, clock=now)
 
 
+def _posts_of(settings: ProviderSettings, key: str, posts: PostsSettings) -> Posts:
+    from bridge.providers.posts import build_one  # 1 MB with the source, only for who has posts
+
+    return build_one(settings, key, posts)
+
+
 def _posts(settings: Settings, dependencies: _Dependencies) -> Source:
+    from bridge.sources.posts.source import PostSource
+
     return PostSource(
         settings.posts,
         posts_of(settings),
@@ -233,23 +202,21 @@ def _posts(settings: Settings, dependencies: _Dependencies) -> Source:
 
 
 def _mailbox(settings: ImapSettings, dependencies: _Dependencies) -> Source:
-    """Build the source of one mailbox; of several bridges on one store, one reads it at a time.
+    from bridge.sources.imap import build  # 1 MB, which only those with mailboxes pay for
 
-    Each turn gets a new source, all of them with the same tokens: a rotated refresh token is kept.
-    """
-    tokens = tokens_for(settings, client_context())
-    make = partial(
-        ImapSource, settings, dependencies.accept, dependencies.mailboxes, tokens, clock=now
+    return build.source(settings, dependencies.accept, dependencies.mailboxes, LEAD_SECONDS, now)
+
+
+def _transport_of(endpoint: Endpoint) -> EndpointTransport:
+    return open_transport(
+        endpoint, shared_client_context() if endpoint.speaks_tls else trust_nobody()
     )
-    make()  # refuse unusable settings at start-up, not at the first turn
-    lead = partial(dependencies.mailboxes.lead, settings.name, settings.folder)
-    return LeasedSource(settings.name, lead, make, LEAD_SECONDS)
 
 
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
-    return WebServer(
-        settings.http.listen, dependencies.health, dependencies.refresh, dependencies.sockets
-    )
+    health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
+    api = dependencies.api.routes() if dependencies.api else ()
+    return WebServer(settings.http.listen, health, refresh, sockets, api=api)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -287,12 +254,16 @@ def intake_of(settings: Settings, store: Store, vouched: Trust | None = None) ->
 
 def open_mailbox(settings: ImapSettings) -> AbstractAsyncContextManager[OpenMailbox]:
     """Open a mailbox's folder read-only."""
-    return open_read_only(settings, tokens_for(settings, client_context()))
+    from bridge.sources.imap import build
+
+    return build.opened(settings)
 
 
 async def survey_mailbox(settings: ImapSettings) -> Survey:
     """Log in to a mailbox as the daemon would, and report its state; raises BridgeError."""
-    return await survey(settings, tokens_for(settings, client_context()), now().date())
+    from bridge.sources.imap import build
+
+    return await build.surveyed(settings, now().date())
 
 
 def _built(settings: Settings) -> Built:
@@ -322,7 +293,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
             endpoints,
             settings.delivery,
             store,
-            partial(open_transport, verify=client_context()),
+            _transport_of,
             clock=now,
             rng=random.SystemRandom().random,
             failing=await store.read(failing_endpoints),
@@ -331,17 +302,22 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         names = [each.name for each in endpoints]
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
+        api = EventsApi(store, settings.endpoints)
         dependent = _Dependent.of(
-            settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets)
+            settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api)
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
         replayer = Replayer(store, endpoints, now)
-        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, names, now)
+        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, api, names, now)
         reloader = Reloader(settings, built, load, _built, taking)
         endless = Retention(store, settings.retention.ages, now).run, replayer.run, reloader.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
+        # What is here by now stays. Otherwise each full collection scans it all and pauses
+        # everything for 25 ms: five times as long as a mail takes until its 250.
+        gc.collect()
+        gc.freeze()
         await serve(parts, reloader.request)
     finally:
         await mailboxes.step_down()

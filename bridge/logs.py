@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, TextIO
 
 from bridge.errors import BridgeError
+from bridge.log_sink import MOST_WAITING, LogSink
 
 _NUMBER_FIELDS: Final = frozenset(
     {"from", "to", "sender", "recipient", "recipients", "number", "envelope_from", "rcpt"}
@@ -48,8 +49,16 @@ _DIGITS: Final = re.compile(r"\+?\d{7,}")
 _TELLING: Final = (BridgeError, OSError, TypeError, AttributeError, NameError, ImportError)
 
 # These print what passes through them (commands with secret recipients, bodies, tokens, URLs)
-# below WARNING.
-_TALKATIVE: Final = ("mail.log", "aiohttp.access", "aioimaplib", "httpx", "httpcore", "sqlalchemy")
+# below WARNING; psycopg warns of errors that it raises as well, in words of its own.
+_TALKATIVE: Final = {
+    "mail.log": logging.WARNING,
+    "aiohttp.access": logging.WARNING,
+    "aioimaplib": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
+    "psycopg": logging.ERROR,
+}
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _PLAIN: Final = re.compile(r"[\w.,:;/@+*<>\[\]()%-]+", re.ASCII)
@@ -138,6 +147,7 @@ class _Output:
 
     def __init__(self) -> None:
         self.stream: TextIO = sys.stderr
+        self.sink: LogSink | None = None  # for a stream that must not be waited for
         self.render = _json_line
         # Until `configure`: warnings and errors only, so that a command's output stays its own.
         self.level = logging.WARNING
@@ -146,6 +156,9 @@ class _Output:
     def write(self, fields: Mapping[str, object]) -> None:
         """Write one line with one call; a broken stderr must not take the daemon down."""
         text = self.render(fields)
+        if self.sink is not None:
+            self.sink.write(text)
+            return
         try:
             with self._lock:
                 self.stream.write(text + "\n")
@@ -177,7 +190,9 @@ class _LibraryLines(logging.Handler):
 
 def configure(settings: LogChoice, stream: TextIO | None = None) -> None:
     """Send our lines and those of libraries to `stream` (standard error) as the config says."""
-    _output.stream = stream if stream is not None else sys.stderr
+    before, _output.stream = _output.stream, stream if stream is not None else sys.stderr
+    if _output.sink is None or _output.stream is not before:  # else lines may wait in it
+        _output.sink = LogSink.of(_output.stream, _lines_dropped)
     as_json = settings.format == "json" or (
         settings.format == "auto" and not _output.stream.isatty()
     )
@@ -189,12 +204,39 @@ def configure(settings: LogChoice, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(_LibraryLines())
     root.setLevel(logging.WARNING)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
     # Each place warns once: a warning in the line that every mail takes must not fill the disk.
     if not sys.warnoptions:
         warnings.simplefilter("default")
+
+
+def _lines_dropped(count: int) -> str:
+    return _output.render(
+        {"ts": _now(), "level": "warning", "event": "log.dropped", "room": "logs", "lines": count}
+    )
+
+
+def flush(seconds: float = 0.0) -> int:
+    """Write lines that wait for a reader that stalled; return how many were dropped since last.
+
+    Waits at most so many seconds.
+    """
+    if _output.sink is None:
+        return 0
+    _output.sink.flush(seconds)
+    return _output.sink.count_dropped()
+
+
+def problem() -> str | None:
+    """Describe what is wrong with the log; None if each line is written at once."""
+    if _output.sink is None or not _output.sink.waiting:
+        return None
+    return (
+        f"nobody reads the log: {_output.sink.waiting} bytes wait, and lines are dropped beyond "
+        f"{MOST_WAITING}; is the program or the journal behind standard error stuck?"
+    )
 
 
 def stack(error: BaseException) -> str:

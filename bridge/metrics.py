@@ -130,6 +130,11 @@ for _limit in (
     "recipients",
 ):  # fmt: skip
     SMTP_TURNED_AWAY.labels(_limit)  # alerts look for an increase
+LOG_DROPPED: Final = Counter(
+    "smsbridge_log_lines_dropped",
+    "Log lines dropped because nobody read the log.",
+    registry=REGISTRY,
+)
 SHORTAGES: Final = Counter(
     "smsbridge_shortages",
     "Times that something failed for want of file descriptors, threads or memory.",
@@ -192,7 +197,7 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress, delivery or resources.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources or log.",
     ("kind",),
     registry=REGISTRY,
 )
@@ -208,6 +213,12 @@ ENDPOINT_STATE: Final = Gauge(
     "smsbridge_endpoint_state",
     "1 for the state that the endpoint is in, of active, paused, refused and failing; else 0.",
     ("endpoint", "state"),
+    registry=REGISTRY,
+)
+PULLS: Final = Counter(
+    "smsbridge_pulls",
+    "Requests for the events of an endpoint under /api/v1, by endpoint and status.",
+    ("endpoint", "status"),
     registry=REGISTRY,
 )
 SEQUENCE: Final = Gauge(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bridge import event, formats, logs, mail, providers, trust
 from bridge import posts as post_bytes
@@ -35,8 +35,10 @@ from bridge.model import (
     Unreadable,
 )
 from bridge.providers.base import Provider, headers_read
-from bridge.providers.posts import Posts
 from bridge.shortage import noted
+
+if TYPE_CHECKING:
+    from bridge.providers.posts import Posts
 
 log = logs.logger("reader")
 

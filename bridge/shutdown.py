@@ -14,6 +14,7 @@ log = logs.logger("supervisor")
 
 _AFTERWARDS: Final = 10.0  # seconds after the grace to abort, commit and close
 _LEAST: Final = 3.0  # seconds that are always left to deliveries, of a grace that long
+_LAST_WORDS: Final = 1.0  # seconds for the log's last lines, if its reader stalls
 _KILLED_BY_USER: Final = 130
 _CUT_OFF: Final = 1
 
@@ -58,4 +59,5 @@ class Shutdown:
             detail=f"something still hangs {_AFTERWARDS:.0f} s after [delivery] grace, most likely "
             "a commit: is the disk or the database stuck? Nothing that was acknowledged is lost",
         )
+        logs.flush(_LAST_WORDS)
         os._exit(_CUT_OFF)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
-from bridge import __version__, logs, shortage, systemd
+from bridge import __version__, logs, metrics, shortage, systemd
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.model import Report
@@ -134,6 +134,8 @@ async def _probe(parts: Parts) -> None:
         for source in parts.sources:
             running &= _check_source(source, parts.health)
         _record(parts.health, "resources", shortage.problem())
+        metrics.LOG_DROPPED.inc(logs.flush())
+        _record(parts.health, "log", logs.problem())
         if running:
             systemd.notify("WATCHDOG=1")
         await asyncio.sleep(pause)

@@ -31,7 +31,8 @@ from bridge.model import (
     Unreadable,
 )
 from bridge.reader import Reader, Reading
-from bridge.store import Database, Ingest, Store, audit, queries
+from bridge.store import Database, Ingest, Store, queries
+from bridge.store.audit import audit
 from tests.store.making import Clock
 
 LEASE_SECONDS = 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -149,6 +150,30 @@ def test_talkative_libraries_stay_silent_below_warning(lines: io.StringIO) -> No
     ):
         logging.getLogger(name).info("RCPT TO:<t0ken@example.com>")
     assert lines.getvalue() == ""
+
+
+def test_the_driver_does_not_warn_of_what_it_raises(lines: io.StringIO) -> None:
+    """An error of PostgreSQL is a sentence of ours, and not a second line of psycopg's."""
+    logging.getLogger("psycopg").warning("error ignored in rollback on <connection>: gone")
+    assert lines.getvalue() == ""
+
+
+def test_a_reload_keeps_the_lines_that_wait(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The config is taken over while nobody reads: no line is lost, no descriptor leaks."""
+    for name in ("stream", "sink", "level"):
+        monkeypatch.setattr(logs._output, name, getattr(logs._output, name))
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as there, os.fdopen(writing, "w") as stream:
+        logs.configure(LogSettings(format="json"), stream)
+        sink = logs._output.sink
+        logs.configure(LogSettings(format="json", level="debug"), stream)
+        assert logs._output.sink is sink
+        logs.logger("x").debug("e")
+        assert json.loads(there.readline())["event"] == "e"
+        assert logs.problem() is None
+        assert logs.flush() == 0
 
 
 def test_no_field_breaks_out_of_its_line(lines: io.StringIO) -> None:

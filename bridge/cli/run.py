@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Final, cast
 
 import click
 
@@ -17,6 +17,8 @@ from bridge.config.load import load_file
 from bridge.errors import BridgeError, ConfigError
 
 log = logs.logger("app")
+
+_LAST_WORDS: Final = 1.0  # seconds for the log's last lines, if its reader stalls
 
 
 @click.command()
@@ -32,7 +34,7 @@ def run(config: Path | None) -> int:
     # kill the daemon. The new certificate is loaded later anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     file = require_config(config)
-    _without_colours()
+    _without_unused()
     from bridge import app
 
     try:
@@ -45,13 +47,16 @@ def run(config: Path | None) -> int:
         # The supervisor doesn't catch bugs on purpose: systemd restarts the daemon.
         log.exception("crashed")
         raise
+    finally:
+        logs.flush(_LAST_WORDS)
 
 
-def _without_colours() -> None:
-    """Keep terminal colour packages out of the daemon: they take 10 MB of memory.
+def _without_unused() -> None:
+    """Keep out of the daemon what libraries import if it is there, and do without: 12 MB of memory.
 
-    httpx (for its own command) and Alembic's Mako (for error pages) import them if available, and
-    work without them.
+    httpx (for its own command) and Alembic's Mako (for error pages) want terminal colours. aiohttp
+    wants compiled lists, which need the C++ runtime and which we read a few times a second, and
+    compiled WebSockets, which nobody speaks here.
     """
-    for name in ("rich", "pygments"):
+    for name in ("rich", "pygments", "frozenlist._frozenlist", "aiohttp._websocket.reader_c"):
         sys.modules.setdefault(name, cast("ModuleType", None))

@@ -13,7 +13,6 @@ from functools import lru_cache
 from itertools import islice
 from typing import Annotated, Any, Final, NamedTuple
 
-import re2
 from pydantic import BeforeValidator, InstanceOf
 
 from bridge.config.weight import weight
@@ -32,10 +31,12 @@ _MAX_WEIGHT: Final = 200  # of one pattern: on a body of 40,000 characters, 0.1 
 _LIGHT: Final = 10  # up to this weight, the states fit into memory, and text is read at full speed
 _SLOW: Final = 10  # times longer than at full speed, for each place in play
 _ALL: Final = 12_000_000  # characters at full speed, that a text's matches look at together
+_VALUES: Final = 200_000  # places in play × characters, of the matches whose values are looked for
 _VALUE: Final = "value"
 # A pattern's tokens; quoted text and classes are kept as they are.
 _TOKEN: Final = re.compile(
     r"\\Q.*?(?:\\E|\Z)|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+(?:\]|\\?\Z)"
+    r"|(?P<name>\(\?P?<\w+>)"
     r"|(?P<blanks>(?:[ \t]|\\[t ])++)(?P<times>(?:[*+?]|\{(?P<least>\d+)(?:,\d*)?\})\??)?"
     r"(?P<end>(?=\$|\\n|\\z))?|\\.|.",
     re.DOTALL,
@@ -44,37 +45,65 @@ _TOKEN: Final = re.compile(
 _LOOKING: Final = "look-ahead, look-behind and back-references are not supported"
 
 
+Span = tuple[int, int]
+
+
 class Match(NamedTuple):
     """A match: the value, its span, and the span of the whole match."""
 
     value: str
-    span: tuple[int, int]
-    whole: tuple[int, int]
+    span: Span
+    whole: Span
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPattern:
     """A compiled pattern: unanchored, multi-line, case-insensitive.
 
-    Its value is the group named `value`, else its only group, else the whole match.
+    Its value is the group named `value`, else its only group, else the whole match. What a group
+    matched takes RE2 fifty times as long to find as where the match is, so only the matches whose
+    value is wanted are searched for it.
     """
 
     text: str
     weight: int = field(compare=False)  # see bridge.config.weight
     groups: int = field(compare=False)
     group: int = field(compare=False)
-    compiled: Any = field(compare=False, repr=False)
+    compiled: Any = field(compare=False, repr=False)  # without its groups
+    with_groups: Any = field(compare=False, repr=False)
 
     def search(self, text: str) -> Match | None:
         """Return the first match in which the value's group took part."""
         return next(self.all(text), None)
 
     def all(self, text: str) -> Iterator[Match]:
-        """Yield the non-overlapping matches in order, at most `most(text)`."""
+        """Yield the non-overlapping matches that have a value, in order, at most `most(text)`.
+
+        Matches that are so long that their values take too long to find have none.
+        """
+        whole = _whole(text)
+        left = _VALUES
+        for found in self.wholes(text):
+            span = found
+            if self.group:
+                left -= max(1, self.weight) * (found[1] - found[0])
+                if left < 0:
+                    return
+                span = self._value(whole, found)
+            if span[0] >= 0:
+                yield Match(text[slice(*span)], span, found)
+
+    def wholes(self, text: str) -> Iterator[Span]:
+        """Yield the spans of the non-overlapping matches in order, at most `most(text)`."""
         for found in islice(self.compiled.finditer(_whole(text)), self.most(text)):
-            start, end = found.span(self.group)
-            if start >= 0:
-                yield Match(text[start:end], (start, end), found.span())
+            yield found.span()
+
+    def _value(self, text: str, whole: Span) -> Span:
+        start, end = whole
+        before = max(0, start - 1)  # ^, $ and \\b look at the characters beside a match
+        found = self.with_groups.fullmatch(text[before : end + 1], start - before, end - before)
+        first, last = found.span(self.group)
+        return (before + first, before + last) if first >= 0 else (-1, -1)
 
     def most(self, text: str) -> int:
         """Return how many matches are looked for in a text.
@@ -110,6 +139,11 @@ def _any_blanks(token: re.Match[str]) -> str:
     return f"[ \\t]{'+' if least and token['end'] is None else '*'}{lazy}"
 
 
+def _unnamed(pattern: str) -> str:
+    """Take away the names of a pattern's groups: RE2 keeps track of named ones."""
+    return _TOKEN.sub(lambda token: "(" if token["name"] else token[0], pattern)
+
+
 def _whole(text: str) -> str:
     # RE2 reads UTF-8, which has no lone surrogates; replacing one by one keeps positions.
     if text.isascii():
@@ -124,14 +158,22 @@ def compile_pattern(text: str) -> SearchPattern:
         raise ValueError("is empty, so it matches everything")
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"is longer than {_MAX_LENGTH} characters")
+    import re2  # 3 MB, which only configs with patterns pay for
+
     options = re2.Options()
     options.log_errors = False
     options.max_mem = _MAX_MEMORY
     try:
         re2.compile(f"(?im){text}", options)  # so that an error quotes the operator's own words
-        compiled = re2.compile(f"(?im){_blanks_alike(text)}", options)
-        options.max_mem = max(_MAX_MEMORY, min(_STATES_MEMORY * compiled.programsize, _MOST_MEMORY))
-        compiled = re2.compile(f"(?im){_blanks_alike(text)}", options)
+        alike = f"(?im){_blanks_alike(text)}"
+        size = re2.compile(alike, options).programsize
+        options.max_mem = max(_MAX_MEMORY, min(_STATES_MEMORY * size, _MOST_MEMORY))
+        with_groups = re2.compile(alike, options)
+        options.never_capture = True
+        compiled = re2.compile(_unnamed(alike), options)
+        # It finds where matches begin, and RE2 would compile it at the first one: 30 ms of a
+        # stranger's mail for a class as large as \pL{0,50}.
+        _ = compiled.reverseprogramsize
     except re2.error as error:
         reason = error.args[0]
         why = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
@@ -146,8 +188,9 @@ def compile_pattern(text: str) -> SearchPattern:
             f"counts or has in a row, of classes like . or \\S, must be at most {_MAX_WEIGHT} "
             "characters; write + or *, or lower counts"
         )
-    group = compiled.groupindex.get(_VALUE, 1 if compiled.groups == 1 else 0)
-    return SearchPattern(text, heavy, compiled.groups, group, compiled)
+    groups = with_groups.groups
+    group = with_groups.groupindex.get(_VALUE, 1 if groups == 1 else 0)
+    return SearchPattern(text, heavy, groups, group, compiled, with_groups)
 
 
 def _pattern(value: object) -> object:

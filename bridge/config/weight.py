@@ -13,8 +13,6 @@ from itertools import cycle, groupby, islice
 from string import ascii_lowercase
 from typing import Final
 
-import re2
-
 _CLASS: Final = (
     r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+(?:\]|\\?\Z)"
     r"|\\[pP](?:\{[^}\\]*+\}|.)|\\x(?:\{[^}\\]*+\}|..)|\\[dDsSwW]|\."
@@ -59,6 +57,8 @@ def _size(tokens: Sequence[re.Match[str]], each: int) -> int:
         if token["syntax"] is not None:
             return token["syntax"]
         return f"(?:{''.join(islice(letters, each * _letters(token)))})"
+
+    import re2  # 3 MB, which only configs with patterns pay for
 
     options = re2.Options()
     options.log_errors = False

@@ -52,6 +52,11 @@ class Endpoint:
     proxy: str | None = field(default=None, repr=False)  # its userinfo may be secret
     destinations: Destinations = ANYWHERE
 
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether the endpoint or its proxy is reached by TLS."""
+        return self.url.scheme == "https" or (self.proxy or "").startswith("https:")
+
     @classmethod
     def from_settings(
         cls,

@@ -29,6 +29,11 @@ from yarl import URL
 
 from bridge.delivery.endpoint import Endpoint
 from bridge.net.destinations import Destinations, RefusedAddressError
+from bridge.net.tls import trust_nobody
+
+# aiohttp loads the system's CAs when it is imported, 1 MB, for those who give no context of their
+# own. We always do; whatever should forget to can't connect.
+aiohttp.connector._SSL_CONTEXT_VERIFIED = trust_nobody()  # noqa: SLF001
 
 # Short: a POST on a connection that the server is just closing is a failed attempt, since only
 # idempotent requests may be repeated unasked. An earlier close is noticed, and the pool reconnects.

@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 from bridge import __version__
 from bridge.errors import NotPossible
 from bridge.operations.documents import Document, when
-from bridge.store import Audit, Store, rows_to_audit
+from bridge.store import Store
+from bridge.store.audit import Audit, rows_to_audit
 
 Progress = Callable[[int, int], None]  # rows that were judged, and about how many there are
 

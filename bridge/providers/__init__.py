@@ -15,7 +15,7 @@ from typing import Final
 from bridge.config.settings import ProviderSettings
 from bridge.errors import ConfigError
 from bridge.model import Email, Reason, Unreadable
-from bridge.providers import agile, plugins, presets, template, url_networks
+from bridge.providers import agile, plugins, presets, url_networks
 from bridge.providers.base import Provider, needs_sender
 from bridge.providers.signed import read as read_signed
 
@@ -25,6 +25,8 @@ Preset = Callable[[ProviderSettings, str], Provider]
 
 
 def _declared(name: str, settings: ProviderSettings, key: str) -> Provider:
+    from bridge.providers import template  # half an MB, which those written in Python don't need
+
     return template.build(settings, key, presets.settings(name))
 
 
@@ -48,6 +50,8 @@ def build_one(settings: ProviderSettings, key: str) -> Provider:
     Raises ConfigError.
     """
     if settings.template is not None and settings.preset is None:
+        from bridge.providers import template
+
         try:
             return template.build(settings, key)
         except ConfigError as error:

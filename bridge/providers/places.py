@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 from bridge import letters
-from bridge.config.pattern import Match, SearchPattern
+from bridge.config.pattern import Match, SearchPattern, Span
 from bridge.config.template import Encoding, PlaceSettings
 from bridge.model import Email
 from bridge.providers.encodings import undo
@@ -22,7 +23,7 @@ from bridge.providers.labels import Label, LabelledFields, Labels, Piece
 # Tried only where a word begins: from each of its letters, it would be quadratic.
 _ADDRESS: Final = re.compile(r"(?<![^\s<>,;:\"()])[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 _BLANK_LINE: Final = re.compile(r"^[ \t\xa0]*\n", re.MULTILINE)
-_LINE: Final = re.compile(r"[^\n]+")
+_LINE: Final = re.compile(r"^[^\S\n]*+\S[^\n]*", re.MULTILINE)  # that isn't blank
 
 _INK: Final = re.compile(r"\S")
 
@@ -30,8 +31,6 @@ WHOLE: Final = "the whole text"
 # Stands in for each character of the body where other fields are searched. No text holds a NUL:
 # decoding replaces it.
 MASK: Final = "\0"
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +69,6 @@ class Sheet:
         if self._labels is None:
             return LabelledFields({}, {}, None, {})
         return self._labels.read(self.text)
-
-    @cached_property
-    def lines(self) -> Sequence[Span]:
-        """The spans of the lines that aren't blank."""
-        return [each.span() for each in _LINE.finditer(self.text) if each[0].strip()]
 
     @cached_property
     def document(self) -> object:
@@ -270,21 +264,29 @@ def _span(settings: PlaceSettings, sheet: Sheet) -> Span | None:
         match = _match(settings.text, text)
         return None if match is None else match.span
     if settings.line is not None:
-        lines = sheet.lines
-        index = settings.line - 1 if settings.line > 0 else settings.line
-        return lines[index] if -len(lines) <= index < len(lines) else None
+        return _line(text, settings.line)
     start = _start(settings, text)
     return None if start is None else (start, len(text))
+
+
+def _line(text: str, number: int) -> Span | None:
+    """Return the span of the n-th line that isn't blank, counted from the end if negative."""
+    if number < 0:
+        span = _line(text[::-1], -number)
+        return None if span is None else (len(text) - span[1], len(text) - span[0])
+    lines = islice(_LINE.finditer(text), number - 1, None)
+    return next((each.span() for each in lines), None)
 
 
 def _start(settings: PlaceSettings, text: str) -> int | None:
     if settings.after_blank:
         blank = _BLANK_LINE.search(text)
         return None if blank is None else blank.end()
-    match = _match(settings.after, text) if settings.after is not None else None
-    if match is None:
+    found = settings.after.wholes(text) if settings.after is not None else ()
+    span = next((each for each in found if MASK not in text[slice(*each)]), None)
+    if span is None:
         return None
-    line_end = text.find("\n", max(match.whole[1] - 1, match.whole[0]))
+    line_end = text.find("\n", max(span[1] - 1, span[0]))
     return len(text) if line_end < 0 else line_end + 1
 
 

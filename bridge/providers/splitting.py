@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from bridge.config.pattern import SearchPattern
+from bridge.config.pattern import SearchPattern, Span
 from bridge.config.template import SplitSettings
 from bridge.text import without_end
 
 MAX_MESSAGES: Final = 50  # in one mail
-
-Span = tuple[int, int]
 
 
 class Pieces(NamedTuple):
@@ -38,9 +36,8 @@ class Split:
         """Find the parts that are not blank, or say in a sentence why they can't be told apart."""
         starts, ends = [], []
         at = 0
-        lines = list(self.line.all(text))
-        for match in lines:
-            from_, to = match.whole
+        lines = list(self.line.wholes(text))
+        for from_, to in lines:
             line = text.rfind("\n", 0, from_) + 1
             if line < at:
                 continue  # in the same line as the last one
@@ -67,7 +64,7 @@ def above_footers(text: str, footers: Sequence[SearchPattern]) -> str:
     with so many of them that the last one isn't known.
     """
     for footer in footers:
-        found = list(footer.all(text))
+        found = list(footer.wholes(text))
         if 0 < len(found) < footer.most(text):
-            text = without_end(text[: text.rfind("\n", 0, found[-1].whole[0]) + 1])
+            text = without_end(text[: text.rfind("\n", 0, found[-1][0]) + 1])
     return text

@@ -180,7 +180,12 @@ class TemplateProvider:
     def explain(self, email: Email) -> Explanation:
         """Explain what `matches` and `read_email` make of a mail; of its first SMS, if several."""
         seen = self._seen(email) or email
-        text = seen.text[: self.max_text]
+        matched = "the mail bears all the marks that are set: " + ", ".join(
+            name for name, mark in self._marks() if mark
+        )
+        if self._is_over(seen, parts=1):  # `read_email` says so, and searches nothing
+            return Explanation(matched, found=(), missing=(), text=seen.text)
+        text = seen.text
         start = 0
         pieces = self.split.pieces(text) if self.split is not None else None
         if isinstance(pieces, Pieces):
@@ -188,8 +193,7 @@ class TemplateProvider:
             text = text[start:end]
         values = self.find(seen, text).values
         return Explanation(
-            matched="the mail bears all the marks that are set: "
-            + ", ".join(name for name, mark in self._marks() if mark),
+            matched=matched,
             found=tuple(
                 FieldLocation(
                     KEYS[field], value.place, start + value.span[0], start + value.span[1]

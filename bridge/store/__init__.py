@@ -5,7 +5,6 @@ doors, `read(fn)` and `change(fn)`, through which the functions of `queries`, `o
 `mailboxes`, `snapshot` and `audit` run on a connection. `Database` is the one below it.
 """
 
-from bridge.store.audit import Audit, AuditReport, Check, audit, rows_to_audit
 from bridge.store.database import Database
 from bridge.store.endpoints import (
     endpoint_statuses,
@@ -22,9 +21,6 @@ from bridge.store.store import Store
 
 __all__ = [
     "LEAD_SECONDS",
-    "Audit",
-    "AuditReport",
-    "Check",
     "Database",
     "Ingest",
     "Lease",
@@ -33,13 +29,11 @@ __all__ = [
     "PlannedMessage",
     "Snapshot",
     "Store",
-    "audit",
     "endpoint_statuses",
     "failing_endpoints",
     "hold_endpoint",
     "ingest_many",
     "resume_endpoint",
     "retry_deliveries",
-    "rows_to_audit",
     "take_snapshot",
 ]

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    event,
     text,
     true,
 )
@@ -29,6 +31,21 @@ from sqlalchemy import (
 from bridge.store.types import ExactText, Instant, Key, SafeText, Strings
 
 metadata: Final = MetaData()
+ROWS: Final = "rows"  # of an index's `info`: the condition of the only rows that it holds
+
+
+@event.listens_for(metadata, "before_create")
+def limit_indexes(_metadata: MetaData, connection: Connection, **_more: object) -> None:
+    """Give the indexes of some rows their condition, as the connection's database writes it.
+
+    As arguments of the indexes, SQLAlchemy would import both dialects to check them: PostgreSQL's
+    takes 2.5 MB of every daemon.
+    """
+    for table in metadata.sorted_tables:
+        for index in table.indexes:
+            if ROWS in index.info:
+                index.dialect_kwargs[f"{connection.dialect.name}_where"] = text(index.info[ROWS])
+
 
 messages: Final = Table(
     "messages",
@@ -61,15 +78,13 @@ messages: Final = Table(
         "messages_email",
         "email_key",
         unique=True,
-        sqlite_where=text("email_key IS NOT NULL"),
-        postgresql_where=text("email_key IS NOT NULL"),
+        info={ROWS: "email_key IS NOT NULL"},
     ),
     Index(
         "messages_provider",
         "provider_key",
         unique=True,
-        sqlite_where=text("provider_key IS NOT NULL"),
-        postgresql_where=text("provider_key IS NOT NULL"),
+        info={ROWS: "provider_key IS NOT NULL"},
     ),
 )
 
@@ -118,15 +133,13 @@ arrivals: Final = Table(
     Index(
         "arrivals_message",
         "message_id",
-        sqlite_where=text("message_id IS NOT NULL"),
-        postgresql_where=text("message_id IS NOT NULL"),
+        info={ROWS: "message_id IS NOT NULL"},
     ),
     Index(
         "arrivals_quarantine",
         "reason",
         "id",
-        sqlite_where=text("outcome = 'quarantine'"),
-        postgresql_where=text("outcome = 'quarantine'"),
+        info={ROWS: "outcome = 'quarantine'"},
     ),
     Index(
         "arrivals_place",
@@ -134,14 +147,12 @@ arrivals: Final = Table(
         "folder",
         "uidvalidity",
         "uid",
-        sqlite_where=text("mailbox IS NOT NULL"),
-        postgresql_where=text("mailbox IS NOT NULL"),
+        info={ROWS: "mailbox IS NOT NULL"},
     ),
     Index(
         "arrivals_digest",
         "digest",
-        sqlite_where=text("digest IS NOT NULL"),
-        postgresql_where=text("digest IS NOT NULL"),
+        info={ROWS: "digest IS NOT NULL"},
     ),
 )
 
@@ -174,59 +185,58 @@ deliveries: Final = Table(
         "endpoint",
         "due_at",
         "id",
-        sqlite_where=text("state = 'pending'"),
-        postgresql_where=text("state = 'pending'"),
+        info={ROWS: "state = 'pending'"},
     ),
     Index(
         "deliveries_stopped",
         "state",
         "endpoint",
         "id",
-        sqlite_where=text("state IN ('held', 'dead')"),
-        postgresql_where=text("state IN ('held', 'dead')"),
+        info={ROWS: "state IN ('held', 'dead')"},
     ),
     Index(
         "deliveries_undelivered",
         "endpoint",
         "id",
-        sqlite_where=text("state IN ('pending', 'held')"),
-        postgresql_where=text("state IN ('pending', 'held')"),
+        info={ROWS: "state IN ('pending', 'held')"},
+    ),
+    # 1 to 3 µs a delivery. Without it, a list of them reads all that wait in front of the first.
+    Index(
+        "deliveries_delivered",
+        "endpoint",
+        "id",
+        info={ROWS: "state = 'delivered'"},
     ),
     Index(
         "deliveries_conversation",
         "endpoint",
         "conversation",
         "id",
-        sqlite_where=text("conversation IS NOT NULL AND state IN ('pending', 'held')"),
-        postgresql_where=text("conversation IS NOT NULL AND state IN ('pending', 'held')"),
+        info={ROWS: "conversation IS NOT NULL AND state IN ('pending', 'held')"},
     ),
     Index(
         "deliveries_in_flight",
         "endpoint",
         "conversation",
-        sqlite_where=text("conversation IS NOT NULL AND leased_by IS NOT NULL"),
-        postgresql_where=text("conversation IS NOT NULL AND leased_by IS NOT NULL"),
+        info={ROWS: "conversation IS NOT NULL AND leased_by IS NOT NULL"},
     ),
     Index(
         "deliveries_sequence",
         "endpoint",
         "sequence",
         unique=True,
-        sqlite_where=text("sequence IS NOT NULL"),
-        postgresql_where=text("sequence IS NOT NULL"),
+        info={ROWS: "sequence IS NOT NULL"},
     ),
     # What a dead process left, found at the start without reading all that waits.
     Index(
         "deliveries_leased",
         "leased_by",
-        sqlite_where=text("leased_by IS NOT NULL"),
-        postgresql_where=text("leased_by IS NOT NULL"),
+        info={ROWS: "leased_by IS NOT NULL"},
     ),
     Index(
         "deliveries_not_configured",
         "endpoint",
-        sqlite_where=text("reason = 'endpoint is not in the config'"),
-        postgresql_where=text("reason = 'endpoint is not in the config'"),
+        info={ROWS: "reason = 'endpoint is not in the config'"},
     ),
 )
 

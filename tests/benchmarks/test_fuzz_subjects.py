@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from benchmarks import fuzz, fuzz_posts, fuzz_results, fuzz_signatures
 from bridge import trust
+from bridge.config.template import Encoding, PlaceSettings, TemplateSettings
+from bridge.config.times import NAMED
 from bridge.model import Email, Trust
 from bridge.providers.posts import Posts
 from tests.providers.posts.everyone import for_case
@@ -59,12 +63,32 @@ def test_a_subject_has_its_own_bound_of_time(monkeypatch: pytest.MonkeyPatch) ->
     assert run.slow == [0, 1, 2, 3, 4]
 
 
+def test_a_config_that_takes_long_to_load_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in no case's time, but it is bounded."""
+    monkeypatch.setattr(fuzz, "LOADING_ALLOWED", -1.0)
+    _, run = fuzz.chunk(0, seed=1, cases=5, subject="templates")
+    assert [number for number, _ in run.raised] == [0, 1, 2, 3, 4]
+
+
+def test_every_option_of_a_template_is_tried() -> None:
+    """And so is every kind of place, format and encoding."""
+    tables = [fuzz.mutated(3, number, "templates").table for number in range(200)]
+    assert set().union(*(each["template"] for each in tables)) == _names(TemplateSettings)
+    shown = json.dumps(tables, default=str)
+    wanted = {*_names(PlaceSettings), *NAMED, *get_args(Encoding)}
+    assert [name for name in wanted if f'"{name}"' not in shown] == []
+
+
+def _names(settings: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in settings.model_fields.items()}
+
+
 def test_no_template_is_slow() -> None:
     """What the config accepts is read in time, whatever the pattern and the text."""
     seed = random.randrange(1_000_000)
     run = fuzz.fuzz(seed, 400, 1, "templates")
     assert (run.raised, run.slow) == ([], []), f"seed {seed}"
-    assert run.outcomes["no config"] < 350, run.outcomes
+    assert run.outcomes["no config"] < 200, run.outcomes
 
 
 @pytest.mark.parametrize("subject", fuzz.SUBJECTS)

@@ -12,7 +12,7 @@ def test_no_mutation_of_a_fixture_raises() -> None:
     seed = random.randrange(1_000_000)
     run = fuzz.fuzz(seed, 3_000, processes=1)
     assert run.raised == [], f"seed {seed}"
-    assert run.slowest[0] < fuzz.SLOWEST_ALLOWED, f"seed {seed}, case {run.slowest[1]}"
+    assert run.slow == [], f"seed {seed}"
     assert sum(run.outcomes.values()) == 3_000
     # Most of it reaches the providers: a fuzz that ends at the headers would prove little.
     assert run.outcomes["message"] + run.outcomes["unreadable"] > 1_500

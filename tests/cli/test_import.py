@@ -14,7 +14,8 @@ import pytest
 
 from bridge.errors import NotPossible
 from bridge.operations.mail_files import FileMail, find_files, read_mails, total_size
-from bridge.store import Database, audit
+from bridge.store import Database
+from bridge.store.audit import audit
 from tests.cli.conftest import Filled, Ran, mail
 from tests.cli.conftest import store as store_by_smtp
 from tests.patience import PATIENCE

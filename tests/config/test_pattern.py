@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
@@ -27,6 +28,36 @@ def test_a_pattern_finds_its_value(pattern: str, text: str, value: str) -> None:
     assert match is not None
     assert match.value == value
     assert text[slice(*match.span)] == value
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(\S+)$", r"^(a|ab)(c|bcd)?(?P<value>d*)", r"\b(\w+)\b", r"a(?s:.*)c|(a)", r"(a*?)b?$",
+        r"(?s)(.*?)\z", r"\A(.)", r"(à+)\B", "^()$", "(x)|a", r"(?P<value>[(?P<a>])\Q(?P<b>",
+    ],
+)  # fmt: skip
+def test_a_value_is_what_its_group_matched(pattern: str) -> None:
+    """Matches are found without their groups, and then what the value's group matched in each."""
+    found = compile_pattern(pattern)
+    rng = random.Random(pattern)
+    for _ in range(300):
+        text = "".join(rng.choices("aabcd \nàx(?P<b>\N{GRINNING FACE}", k=rng.randint(0, 12)))
+        both = found.with_groups.finditer(text)
+        spans = [(each.span(found.group), each.span()) for each in both]
+        assert [(each.span, each.whole) for each in found.all(text)] == [
+            (value, whole) for value, whole in spans if value[0] >= 0
+        ]
+    assert found.compiled.groups == 0
+
+
+def test_the_value_of_a_match_that_is_far_too_long_is_not_looked_for() -> None:
+    """Any text of an SMS can be a value; what takes too long to find is none."""
+    pattern = compile_pattern(r"(?s)^Text: (.*?)\s*--$")
+    longest = "Text: " + "a" * 40_000 + "\n--"
+    assert pattern.search(longest) is not None
+    assert pattern.search(longest.replace("aa", "a" * 60)) is None
+    assert len(list(pattern.wholes(longest.replace("aa", "a" * 60)))) == 1
 
 
 @pytest.mark.parametrize(

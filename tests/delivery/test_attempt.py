@@ -153,7 +153,6 @@ async def test_a_connection_that_takes_too_long_has_sent_nothing(
     endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
 ) -> None:
     """The deadline comes while TLS is being agreed on."""
-
     ended = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

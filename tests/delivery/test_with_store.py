@@ -23,7 +23,8 @@ from bridge.model import (
     SmsMessage,
 )
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
-from bridge.store import Database, Ingest, Store, audit
+from bridge.store import Database, Ingest, Store
+from bridge.store.audit import audit
 from bridge.store.forget import forget_messages
 from bridge.store.queries import list_deliveries
 from tests.delivery.conftest import utc_now

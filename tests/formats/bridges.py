@@ -20,7 +20,8 @@ from bridge.intake import Intake
 from bridge.model import Arrival, DeliveryState, Envelope, Message, Receipt
 from bridge.net.tls import client_context
 from bridge.sources.posts.source import PostSource
-from bridge.store import Store, audit, queries
+from bridge.store import Store, queries
+from bridge.store.audit import audit
 from tests.patience import PATIENCE
 
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="

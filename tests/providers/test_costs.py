@@ -172,6 +172,45 @@ def test_large_classes_have_room_for_their_states(count: int, letters: str) -> N
     assert seconds(lambda: list(pattern.all(text))) < 0.25
 
 
+def test_a_pattern_is_ready_before_the_first_mail() -> None:
+    """RE2 compiles what finds a match's beginning when it is first asked: at load, for us."""
+    patterns = iter([compile_pattern(rf"\pL{{0,50}}{letter}") for letter in "abc"])
+    assert seconds(lambda: next(patterns).search("abc")) < 0.01
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        r"footers = '([^<>\s]+.*?(?s:.)?){5,}'",
+        "split = '(a|(?P<value>aa)?.{0,20})+'",
+        "ignore = [{ why = 'x', text = '((?s:.){2,}a{0,9}){2,}' }]",
+    ],
+)
+def test_groups_cost_nothing_where_no_value_is_wanted(template: str) -> None:
+    """What a group matched takes fifty times as long to find as where the match is."""
+    provider = declared(f"from = {VALUE}\nto = {VALUE}\nbody = {{ all = true }}\n{template}")
+    email = mail_of("a" * 100_000)
+    assert seconds(lambda: provider.read_email(email)) < 0.01
+
+
+def test_lines_behind_the_one_that_is_meant_are_not_looked_for() -> None:
+    """A text can have 60,000 of them."""
+    provider = declared("from = { line = 1 }\nto = { line = -2 }\nbody = { line = 3 }")
+    email = mail_of("1\n" * 60_000)
+    assert seconds(lambda: providers.read_signed(provider, email)) < 0.02
+
+
+def test_what_is_too_long_to_be_read_is_not_explained() -> None:
+    """Explaining searches no more than reading does."""
+    provider = declared(f"from = {{ text = '([^<>]{{0,50}}.{{0,50}})+x' }}\nto = {VALUE}\n"
+                        "body = { all = true }")  # fmt: skip
+    email = mail_of("ab" * 50_000)
+    assert isinstance(provider.read_email(email), Unreadable)
+    assert provider.explain(email).found == ()
+    assert provider.explain(email).text == email.text
+    assert seconds(lambda: provider.explain(email)) < 0.01
+
+
 @pytest.mark.parametrize(("count", "read"), [(1, True), (50, True), (150, False)])
 def test_the_longest_sms_is_read_with_patterns(count: int, read: bool) -> None:
     """What the patterns weigh together bounds the text; common ones leave room for any SMS."""

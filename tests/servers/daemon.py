@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -93,6 +93,7 @@ class Daemon:
         self._log: list[dict[str, Any]] = []
         self._life = 0
         self._threads: list[threading.Thread] = []
+        self._reading = threading.Lock()  # of its log
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +180,12 @@ class Daemon:
         with self._told:
             lines = [line for line in self._log if line["life"] == self._life]
         return [line for line in lines if event is None or line.get("event") == event]
+
+    @contextlib.contextmanager
+    def log_unread(self) -> Iterator[None]:
+        """Leave its log unread, but for what is buffered here."""
+        with self._reading:
+            yield
 
     def logged(self, event: str) -> bool:
         """Say whether this life has logged an event."""
@@ -278,6 +285,8 @@ class Daemon:
         assert process.stderr is not None
         with contextlib.closing(process.stderr) as lines:
             for text in lines:
+                with self._reading:
+                    pass
                 try:
                     line = json.loads(text)
                 except ValueError:

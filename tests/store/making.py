@@ -42,7 +42,8 @@ from bridge.model import (
     Trust,
     Unreadable,
 )
-from bridge.store import AuditReport, Database, Ingest, PlannedMessage, Store, audit, migrations
+from bridge.store import Database, Ingest, PlannedMessage, Store, migrations
+from bridge.store.audit import AuditReport, audit
 
 START = datetime(2026, 4, 8, 12, 30, 52, tzinfo=UTC)
 SMS_TIME = datetime(2026, 4, 8, 14, 30, 52, tzinfo=UTC)

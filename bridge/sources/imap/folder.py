@@ -9,12 +9,13 @@ import asyncio
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from bridge import logs
 from bridge.config.imap import ImapSettings
 from bridge.model import Cursor
 from bridge.sources.imap.client import ImapClient
+from bridge.sources.imap.places import Cursors
 from bridge.sources.imap.progress import Progress
 from bridge.sources.imap.replies import Mailbox
 from bridge.sources.imap.start import LOOK_BACK, find_last, first_progress
@@ -23,24 +24,6 @@ from bridge.sources.imap.status import Alarm, MailboxStatus
 log = logs.logger("imap")
 
 _NOWHERE: Final = Cursor(0, 0)  # no folder has this UIDVALIDITY
-
-
-class Cursors(Protocol):
-    """What the source needs of the store: the position in each folder. Raises StoreError."""
-
-    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
-        """Return the last committed cursor; None if the folder was never read."""
-
-    async def horizon(self, mailbox: str, folder: str) -> int | None:
-        """Return the UID from which every mail is wanted; None if all are, or if unknown."""
-
-    async def advance(
-        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
-    ) -> None:
-        """Commit the cursor; it never moves backwards under the same UIDVALIDITY.
-
-        From `horizon` on every mail is wanted.
-        """
 
 
 class Folder:

@@ -59,19 +59,20 @@ class AccessTokens(Protocol):
 
 def tokens_for(
     settings: ImapSettings,
-    verify: ssl.SSLContext,
+    verify: Callable[[], ssl.SSLContext],
     monotonic: Callable[[], float] = time.monotonic,
 ) -> AccessTokens | None:
     """Build a mailbox's supply of tokens; None if it logs in by password.
 
-    One per mailbox, shared by all its connections. `verify` is how the issuer is verified.
+    One per mailbox, shared by all its connections. `verify` makes the context that verifies
+    the issuer, if there is one.
     """
     oauth = settings.oauth
     if oauth is None:
         return None
     if oauth.token_command is not None or oauth.token_file is not None:
         return ExternalTokens(settings.name, oauth, settings.timeout)
-    return IssuedTokens(settings.name, oauth, settings.timeout, verify, monotonic)
+    return IssuedTokens(settings.name, oauth, settings.timeout, verify(), monotonic)
 
 
 class ExternalTokens:

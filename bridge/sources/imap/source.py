@@ -15,9 +15,9 @@ from bridge.config.imap import ImapSettings
 from bridge.errors import BridgeError, ImapLoginRefused, ImapRefused, TokenRefused
 from bridge.model import Arrival, Receipt, Report
 from bridge.sources.imap.client import ImapClient
-from bridge.sources.imap.folder import Cursors
 from bridge.sources.imap.oauth import AccessTokens
 from bridge.sources.imap.open import open_client, tls_context
+from bridge.sources.imap.places import Cursors
 from bridge.sources.imap.status import MailboxStatus
 from bridge.sources.imap.sync import ImapSync
 

@@ -24,7 +24,8 @@ from bridge.model import Arrival, ArrivalOutcome, MailboxPlace, Receipt
 from bridge.sources.imap.act import actions_of, carry_out
 from bridge.sources.imap.client import ImapClient
 from bridge.sources.imap.fetch import FailedMails, FetchedMail, WindowReader
-from bridge.sources.imap.folder import Cursors, Folder
+from bridge.sources.imap.folder import Folder
+from bridge.sources.imap.places import Cursors
 from bridge.sources.imap.progress import Progress
 from bridge.sources.imap.start import find_wanted
 from bridge.sources.imap.status import Alarm, MailboxStatus

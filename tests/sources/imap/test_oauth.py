@@ -49,7 +49,7 @@ def tokens(
             "timeout": timeout,
         }
     )  # fmt: skip
-    made = tokens_for(settings, ssl.create_default_context(), monotonic or Monotonic())
+    made = tokens_for(settings, ssl.create_default_context, monotonic or Monotonic())
     assert made is not None
     return made
 
@@ -398,4 +398,4 @@ async def test_a_file_is_read_each_time(tmp_path: Path) -> None:
 def test_a_password_needs_no_tokens() -> None:
     """A mailbox with a password has no tokens at all."""
     settings = ImapSettings(name="inbox", host="h", username="u", password="p")
-    assert tokens_for(settings, ssl.create_default_context()) is None
+    assert tokens_for(settings, ssl.create_default_context) is None
