@@ -30,10 +30,11 @@ from bridge.delivery.planner import Planner
 from bridge.delivery.transport import EndpointTransport, open_transport
 from bridge.errors import ConfigError, first_bridge_error
 from bridge.intake import Intake
-from bridge.model import Arrival, Cursor, Receipt, Trust
+from bridge.model import Arrival, Receipt, Trust
 from bridge.net import loop
 from bridge.net.descriptors import fitted
 from bridge.net.tls import shared_client_context, trust_nobody
+from bridge.no_store import NO_STORE
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
 from bridge.providers import Provider
@@ -43,7 +44,7 @@ from bridge.sources.imap.places import Places
 from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
-from bridge.web import Gauges, Health, WebServer
+from bridge.web import EventsApi, Gauges, Health, WebServer
 from bridge.workers import started
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class _Dependencies:
     health: Health
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
+    api: EventsApi | None = None  # none for `check`, which serves nothing
 
 
 class _Standalone(NamedTuple):
@@ -165,34 +167,7 @@ def problems(settings: Settings) -> list[ConfigError]:
     return found
 
 
-class _NoStore:
-    """Stands in for the store and the intake of parts that are built for `check` and never run."""
-
-    async def accept(self, arrival: Arrival) -> Receipt:
-        raise AssertionError
-
-    async def cursor(self, mailbox: str, folder: str) -> Cursor | None:
-        raise AssertionError
-
-    async def horizon(self, mailbox: str, folder: str) -> int | None:
-        raise AssertionError
-
-    async def advance(
-        self, mailbox: str, folder: str, cursor: Cursor, *, horizon: int | None = None
-    ) -> None:
-        raise AssertionError
-
-    async def lead(self, mailbox: str, folder: str) -> bool:
-        raise AssertionError
-
-    async def refresh(self) -> None:
-        raise AssertionError
-
-
-_NO_STORE: Final = _NoStore()
-_NO_DEPENDENCIES: Final = _Dependencies(
-    _NO_STORE.accept, _NO_STORE, Health(), _NO_STORE.refresh, {}
-)
+_NO_DEPENDENCIES: Final = _Dependencies(NO_STORE.accept, NO_STORE, Health(), NO_STORE.refresh, {})
 
 
 def _store_url(settings: Settings) -> URL:
@@ -239,9 +214,9 @@ def _transport_of(endpoint: Endpoint) -> EndpointTransport:
 
 
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
-    return WebServer(
-        settings.http.listen, dependencies.health, dependencies.refresh, dependencies.sockets
-    )
+    health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
+    api = dependencies.api.routes() if dependencies.api else ()
+    return WebServer(settings.http.listen, health, refresh, sockets, api=api)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -327,14 +302,15 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         names = [each.name for each in endpoints]
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
+        api = EventsApi(store, settings.endpoints)
         dependent = _Dependent.of(
-            settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets)
+            settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api)
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
         replayer = Replayer(store, endpoints, now)
-        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, names, now)
+        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, api, names, now)
         reloader = Reloader(settings, built, load, _built, taking)
         endless = Retention(store, settings.retention.ages, now).run, replayer.run, reloader.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)

@@ -215,6 +215,12 @@ ENDPOINT_STATE: Final = Gauge(
     ("endpoint", "state"),
     registry=REGISTRY,
 )
+PULLS: Final = Counter(
+    "smsbridge_pulls",
+    "Requests for the events of an endpoint under /api/v1, by endpoint and status.",
+    ("endpoint", "status"),
+    registry=REGISTRY,
+)
 SEQUENCE: Final = Gauge(
     "smsbridge_sequence",
     "The last number in the endpoint's stream of deliveries.",

@@ -22,7 +22,7 @@ from bridge.reader import Reader
 from bridge.store import Store, failing_endpoints
 from bridge.store.endpoints import match_config
 from bridge.supervisor import Source
-from bridge.web import Health
+from bridge.web import EventsApi, Health
 
 if TYPE_CHECKING:
     from bridge.providers.posts import Posts
@@ -67,6 +67,7 @@ class Reloaded:
     replayer: Replayer
     sources: Sequence[Source]
     health: Health
+    api: EventsApi
     names: list[str]
     clock: Callable[[], datetime]
 
@@ -83,6 +84,7 @@ class Reloaded:
         self.intake.use(built.reader)
         self.dispatcher.change(built.endpoints, failing)
         self.replayer.use(built.endpoints)
+        self.api.use(settings.endpoints)
         for source in self.sources:
             if isinstance(source, _TakesPosts):
                 source.use(built.posts, tokens_of(settings))
@@ -163,14 +165,17 @@ class Reloader:
         except ConfigErrors as error:
             for line in error.lines:
                 log.error("reload.refused", detail=line)
+            self._parts.health.reloaded(ok=False)
             return False
         except BridgeError as error:
             log.error("reload.failed", detail=str(error))
+            self._parts.health.reloaded(ok=False)
             return False
         changed = [each for each in _CHANGEABLE if fresh[each] != getattr(self._settings, each)]
         log.info("reload.config", changed=", ".join(changed) or "nothing")
-        self._report_unchangeable(file.settings)
+        kept = self._report_unchangeable(file.settings)
         self._settings, self._built = settings, built
+        self._parts.health.reloaded(ok=True, changed=changed, needs_restart=kept)
         return True
 
     def _with_kept_endpoints(self, settings: Settings, file: ConfigFile) -> Built:
@@ -190,12 +195,16 @@ class Reloader:
         ]
         return built._replace(endpoints=endpoints)
 
-    def _report_unchangeable(self, wanted: Settings) -> None:
-        for name in type(wanted).model_fields:
-            if name not in _CHANGEABLE and getattr(wanted, name) != getattr(self._settings, name):
-                log.warning(
-                    "reload.needs_restart", table=name, detail=f"[{name}] changes at a restart"
-                )
+    def _report_unchangeable(self, wanted: Settings) -> Sequence[str]:
+        """Log and return the tables that differ and keep their settings."""
+        kept = [
+            name
+            for name in type(wanted).model_fields
+            if name not in _CHANGEABLE and getattr(wanted, name) != getattr(self._settings, name)
+        ]
+        for name in kept:
+            log.warning("reload.needs_restart", table=name, detail=f"[{name}] changes at a restart")
+        return kept
 
 
 def tokens_of(settings: Settings) -> dict[str, Sequence[str]]:

@@ -264,7 +264,14 @@ class TestExamples:
     ) -> None:
         """Each config is one that smsbridge takes, and from which its providers are built."""
         monkeypatch.chdir(tmp_path)
-        for name in ("crm.secret", "new.secret", "imap.password", "api.key", "crm.token"):
+        for name in (
+            "crm.secret",
+            "new.secret",
+            "imap.password",
+            "api.key",
+            "crm.token",
+            "crm-pull.token",
+        ):
             secret = tmp_path / name
             secret.touch(0o600)
             secret.write_text(standard_webhooks.generate_secret())

@@ -43,7 +43,10 @@ FENCED: Final[Mapping[str, Mapping[str, str]]] = {
         "toml": "tests/sources/posts/test_documented.py",
         "sh": "tests/sources/posts/test_documented.py",
     },
-    "docs/receivers.md": {"toml": "tests/test_docs.py", "js": "tests/test_receivers.py"},
+    "docs/receivers.md": {
+        "toml": "tests/test_docs.py", "js": "tests/test_receivers.py",
+        "json": "tests/web/api/test_events.py",
+    },
     "benchmarks/README.md": {"": ""},  # what a run printed
 }  # fmt: skip
 # Programs that stand in the documents' commands; ours are run by tests/cli/test_documented.py.

@@ -27,6 +27,7 @@ NO_SCHEME: Final = "none"
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _VISIBLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_MIN_TOKEN: Final = 16
 _BEARER: Final = re.compile(r"[\x21-\x7e]+")
 _USERNAME: Final = re.compile(r"[^\x00-\x1f\x7f:]+")
 # What every request has already, and what belongs to the connection.
@@ -57,6 +58,12 @@ def _bearer(value: SecretStr) -> SecretStr:
     if not _BEARER.fullmatch(value.get_secret_value()):
         raise ValueError('a bearer token is ASCII without spaces; "Bearer " is added to it')
     return value
+
+
+def _pull_token(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < _MIN_TOKEN:
+        raise ValueError(f"a token has at least {_MIN_TOKEN} characters (`smsbridge secret`)")
+    return _bearer(value)
 
 
 def _prefix(text: str) -> str:
@@ -114,6 +121,8 @@ class EndpointSettings(Strict):
     proxy: Annotated[AnyHttpUrl, BeforeValidator(read_secret)] | None = Field(None, repr=False)
     concurrency: Count | None = None  # else [delivery]'s
     timeout: PositiveSeconds | None = None
+    # Opens its events to whoever has it, on [http]; default: nobody.
+    pull_token: Annotated[Secret, AfterValidator(_pull_token)] | None = None
     rate: RateText | None = None  # "10/s": so many requests in that time
     burst: Count | None = None  # so many at once after a pause; default: 1
 

@@ -115,7 +115,7 @@ class SmtpSettings(Strict):
 
 
 class HttpSettings(Strict):
-    """`[http]`: health and metrics; `listen = ""` turns it off."""
+    """`[http]`: health, metrics and the API; `listen = ""` turns it off."""
 
     listen: str = "127.0.0.1:8080"
 
@@ -261,6 +261,20 @@ class Settings(BaseSettings):
     ) -> tuple[ProviderSettings, ...]:
         _unique([provider.name for provider in providers])
         return providers
+
+    @field_validator("endpoints")
+    @classmethod
+    def _pulled_somewhere(
+        cls, endpoints: tuple[EndpointSettings, ...], info: ValidationInfo
+    ) -> tuple[EndpointSettings, ...]:
+        if "http" in info.data and not info.data["http"].listen:
+            for endpoint in endpoints:
+                if endpoint.pull_token is not None:
+                    raise ValueError(
+                        f"{endpoint.name}.pull_token has no effect without an address in [http] "
+                        "listen: set one"
+                    )
+        return endpoints
 
     @field_validator("endpoints")
     @classmethod

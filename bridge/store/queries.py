@@ -194,7 +194,7 @@ def walk_messages(
     *,
     after: int,
     last: int,
-    limit: int,
+    limit: int | None,
 ) -> list[MessageRow]:
     """Return messages brought by the arrivals after `after` up to `last`, oldest first."""
     query = _MESSAGE.where(*conditions, arrivals.c.id > after, arrivals.c.id <= last)

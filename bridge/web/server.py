@@ -1,4 +1,4 @@
-"""The operators' HTTP server: their pages on `[http] listen`."""
+"""The HTTP server on `[http] listen`: the operators' pages and the API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
+
+from aiohttp import web
 
 from bridge.net.http_server import HttpServer
 from bridge.net.limits import HTTP_LIMITS, HttpLimits
@@ -16,10 +18,10 @@ _NO_SOCKETS: Final[Mapping[str, Sequence[socket.socket]]] = MappingProxyType({})
 
 
 class WebServer:
-    """Serves health, readiness and metrics on one address; `listen` empty means none.
+    """Serves health, readiness, metrics and an API on one address; `listen` empty means none.
 
-    `refresh` updates the gauges before each scrape. `sockets` are those of systemd, by name, for
-    `listen = "systemd:NAME"`.
+    `api` are the API's routes. `refresh` updates the gauges before each scrape. `sockets` are those
+    of systemd, by name, for `listen = "systemd:NAME"`.
     """
 
     def __init__(
@@ -29,13 +31,14 @@ class WebServer:
         refresh: Callable[[], Awaitable[None]],
         sockets: Mapping[str, Sequence[socket.socket]] = _NO_SOCKETS,
         limits: HttpLimits = HTTP_LIMITS,
+        api: Sequence[web.RouteDef] = (),
     ) -> None:
         self._pages = Pages(health, refresh)
         self._server = HttpServer(
             "web",
             "http.listen",
             (listen,) if listen else (),
-            self._pages.routes(),
+            [*self._pages.routes(), *api],
             limits,
             sockets=sockets,
         )

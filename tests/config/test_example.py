@@ -33,7 +33,7 @@ def uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     credentials.mkdir()
     for name in (
         "imap-password", "google-client", "google-refresh", "microsoft-client", "agile-token",
-        "twilio-auth-token", "acme-token", "acme-secret", "acme-password",
+        "crm-pull-token", "twilio-auth-token", "acme-token", "acme-secret", "acme-password",
     ):  # fmt: skip
         (credentials / name).write_text("hunter2-hunter2-hunter2")
     monkeypatch.setenv("OTHERS_CLIENT_SECRET", "hunter2")

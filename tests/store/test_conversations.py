@@ -151,6 +151,28 @@ async def test_what_was_claimed_ahead_and_given_back_still_goes_first(
     assert audited(settings, clock()).ok
 
 
+async def test_a_lease_that_ends_unrecorded_leaves_nobody_behind_it(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """What passed a retry and died in flight waits behind it, and no longer the other way round."""
+    async with opened(settings, clock=clock) as store:
+        await write(store, 1, PASS)
+        (first,) = await store.claim("crm", 9, PASS)
+        await store.record(attempt(first, RetryAt(SOON, 1)))
+        await write(store, 1, PASS)
+        (second,) = await store.claim("crm", 9, PASS)
+        clock.forward(31)
+        assert await store.claim("crm", 9, PASS) == []  # the first one waits for the second now
+        clock.forward(LEASE)
+        assert await store.claim("crm", 9, PASS) == []
+        (again,) = await store.claim("crm", 9, PASS)
+        assert again.delivery_id == first.delivery_id
+        await store.record(attempt(again))
+        (last,) = await store.claim("crm", 9, PASS)
+        assert last.delivery_id == second.delivery_id
+    assert audited(settings, clock()).ok
+
+
 @pytest.mark.parametrize("order", [BLOCK, PASS], ids=["block", "pass"])
 async def test_new_messages_start_at_once_unless_one_goes_first(
     settings: StoreSettings, clock: Clock, order: Order

@@ -1,0 +1,54 @@
+"""Bearer tokens (RFC 6750): compared in constant time, and wrong ones are told to slow down."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from bridge import logs
+from bridge.net.limits import Guesses, network_of
+from bridge.sources.throttled_log import ThrottledLog
+from bridge.web.api.problems import problem
+
+log = logs.logger("api")
+
+# Compared with where there is no token, so that it takes as long.
+_NO_TOKEN: Final = "-" * 32
+_BURST: Final = 10  # wrong tokens of one network
+_SECONDS: Final = 6.0  # then one in so many
+
+
+class Bearer:
+    """Admits requests by their token. The one answer to all others says nothing but that."""
+
+    def __init__(self) -> None:
+        self._guesses = Guesses(_BURST, _SECONDS)
+        self._throttled = ThrottledLog(log)
+
+    def refusal(self, request: web.Request, token: str | None) -> web.Response | None:
+        """Return the answer to a request without this token; None if it has it.
+
+        No `token`: whatever was asked for is closed, or isn't there, and nobody learns which.
+        """
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(
+            given.strip().encode("utf-8", "surrogateescape"), (token or _NO_TOKEN).encode()
+        )
+        if token is not None and right and kind.lower() == "bearer":
+            return None
+        self._throttled.warning("api.refused", peer=request.remote)
+        now = asyncio.get_running_loop().time()
+        wait = self._guesses.wrong(network_of(request.remote), now)
+        if wait:
+            retry = {"Retry-After": str(math.ceil(wait))}
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens: wait", retry)
+        return problem(
+            HTTPStatus.UNAUTHORIZED,
+            "send Authorization: Bearer with the token that opens this",
+            {"WWW-Authenticate": "Bearer"},
+        )
