@@ -121,6 +121,7 @@ class EndpointSettings(Strict):
     proxy: Annotated[AnyHttpUrl, BeforeValidator(read_secret)] | None = Field(None, repr=False)
     concurrency: Count | None = None  # else [delivery]'s
     timeout: PositiveSeconds | None = None
+    give_up: PositiveSeconds | None = None  # else [delivery]'s
     # Opens its events to whoever has it, on [http]; default: nobody.
     pull_token: Annotated[Secret, AfterValidator(_pull_token)] | None = None
     rate: RateText | None = None  # "10/s": so many requests in that time

@@ -39,6 +39,7 @@ class Endpoint:
     keys: tuple[bytes, ...] = field(repr=False)
     concurrency: int
     timeout: float
+    give_up: float | None = None  # seconds; None: as [delivery] says
     rate: Rate | None = None
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
@@ -80,6 +81,7 @@ class Endpoint:
             keys=keys,
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=timeout_of(settings, delivery),
+            give_up=settings.give_up,
             rate=settings.rate and settings.rate.with_burst(settings.burst or 1),
             format=form.name,
             order=Order.NONE if settings.order == "none" else Order(settings.behind or Order.BLOCK),
