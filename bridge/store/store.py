@@ -17,7 +17,7 @@ from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusabl
 from bridge.model import Attempt, Claim, Order, Receipt
 from bridge.store import outbox, postgres
 from bridge.store.database import Database
-from bridge.store.endpoints import match_config
+from bridge.store.endpoints import match_config, set_failing, set_failover
 from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
 from bridge.store.lease import Lease
@@ -196,6 +196,19 @@ class Store:
             return outbox.bring_forward(connection, endpoint, limit, self._clock())
 
         return await self.change(change)
+
+    async def fail_over(self, endpoint: str) -> datetime:
+        """Note that an endpoint fails and its failover URL is in use; return since when.
+
+        That ends with the record of an attempt by which it is no longer failing.
+        """
+        now = self._clock()
+        await self.change(partial(set_failover, endpoint=endpoint, since=now))
+        return now
+
+    async def recovered(self, endpoint: str) -> None:
+        """Note that an endpoint isn't failing, and its own URL is in use."""
+        await self.change(partial(set_failing, endpoint=endpoint, since=None))
 
     async def record(self, attempt: Attempt) -> None:
         """Commit an attempt and what its delivery becomes by it.

@@ -9,7 +9,8 @@ import pytest
 
 from bridge.config.rate import Rate
 from bridge.delivery.admission import Admission
-from bridge.delivery.breaker import FAILURES, Breaker
+from bridge.delivery.breaker import FAILURES
+from bridge.delivery.routes import Routes, Way
 from bridge.delivery.waiting import AHEAD_SECONDS
 from bridge.model import Claim, DeliveryState
 from tests.delivery.servers import Request, says
@@ -23,7 +24,7 @@ MOST = SLOTS + 3 * SLOTS  # in the slots, and promised
 
 
 def _admission(call_seconds: float | None = 0.01, rate: Rate | None = None) -> Admission:
-    made = Admission(SLOTS, rate, Breaker(SLOTS))
+    made = Admission(SLOTS, rate, Routes(SLOTS, None))
     if call_seconds is not None:
         made.called(call_seconds)
     return made
@@ -47,7 +48,7 @@ def test_nothing_is_promised_where_others_go_first() -> None:
     assert _reserve(_admission(rate=Rate("1000/s", 0.001, 1000)), 20) == SLOTS
     admission = _admission()
     for _ in range(FAILURES):
-        admission.breaker.failed()
+        admission.routes.failed(Way(), 0.0)
     assert _reserve(admission, 20) == 0
 
 
