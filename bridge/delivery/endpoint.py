@@ -40,6 +40,7 @@ class Endpoint:
     concurrency: int
     timeout: float
     rate: Rate | None = None
+    digest: float | None = None  # seconds between two digests
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
     filters: tuple[Filter, ...] = ()
@@ -81,6 +82,7 @@ class Endpoint:
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=timeout_of(settings, delivery),
             rate=settings.rate and settings.rate.with_burst(settings.burst or 1),
+            digest=_digest(index, settings, scheme),
             format=form.name,
             order=Order.NONE if settings.order == "none" else Order(settings.behind or Order.BLOCK),
             providers=frozenset(settings.providers),
@@ -186,6 +188,19 @@ def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes
         except SigningError as error:
             raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
     return tuple(keys)
+
+
+def _digest(index: int, settings: EndpointSettings, scheme: Scheme) -> float | None:
+    """Return how often there are digests; they are JSON, whatever the format, and signed."""
+    if settings.digest is None:
+        return None
+    key = f"endpoints.{index}.digest"
+    name = scheme_name(settings)
+    if name == NO_SCHEME:
+        raise ConfigError(key, "a digest that is not signed proves nothing: set scheme, too")
+    if isinstance(scheme, CoversForm):
+        raise ConfigError(key, f"a digest is JSON, and the scheme {name} signs forms")
+    return settings.digest
 
 
 def _signed_headers(

@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 from bridge import logs
 from bridge.config.settings import StoreSettings
 from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
-from bridge.model import Attempt, Claim, Order, Receipt
-from bridge.store import outbox, postgres
+from bridge.model import Attempt, Claim, Digest, Event, Order, Receipt
+from bridge.store import digests, outbox, postgres
 from bridge.store.database import Database
+from bridge.store.digests import Standing
 from bridge.store.endpoints import match_config
 from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
@@ -185,6 +186,21 @@ class Store:
             return give_back(connection, claims, self._owner, self._clock())
 
         await self.change(change)
+
+    async def write_digest(
+        self, digest: Digest, event: Event, standing: Standing, *, claimed: bool
+    ) -> Claim | bool:
+        """Commit a digest with its delivery, unless the endpoint's digests have changed meanwhile.
+
+        Returns whether it was written; the claim, if it is leased to us as attempt 1.
+        """
+
+        def change(connection: Connection) -> Claim | bool:
+            now = self._clock()
+            lease = Lease(self._owner, now, now + self._lease)
+            return digests.write(connection, digest, event, standing, lease, claimed=claimed)
+
+        return await self.change(change)
 
     async def bring_forward(self, endpoint: str, limit: int) -> int:
         """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
