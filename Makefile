@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
-	posts-test lock runtime generate dist package-test clean
+	posts-test kills lock runtime generate dist package-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ fuzz: $(READY) ## 2,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 posts-test: $(READY) ## providers' posts the long way: 50 kills among 1,000 SMS, 10,000 requests; ten minutes or so
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
+
+kills: $(READY) ## every change of state dies at its commit, twenty times each; minutes
+	CHAOS_KILLS=20 $(BIN)/python -m pytest -s -n 2 tests/chaos/test_changes.py $(ARGS)
 
 attacks: $(READY) ## what hostile peers do to a daemon; ARGS="--before COMMIT" compares
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
