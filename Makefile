@@ -20,15 +20,16 @@ READY := .venv/.ready
 	posts-test kills lock runtime generate dist package-test clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## .venv with everything that requirements.lock names
+	@echo "smsbridge: the command is $(BIN)/smsbridge"
 
 $(READY): requirements.lock pyproject.toml scripts/setup
 	@scripts/setup
 	@touch $@
 
-runtime: ## .venv with what the daemon and its commands need, and nothing else
+runtime: ## .venv with only what the daemon and its commands need
 	@scripts/setup --runtime
 	@rm -f $(READY)
 
@@ -38,7 +39,7 @@ demo: $(READY) ## real mails in, verified webhooks out; KEEP=1 stays up
 run: $(READY) ## the daemon with CONFIG=config.toml
 	@exec $(BIN)/smsbridge run -c $(CONFIG) $(ARGS)
 
-test: $(READY) servers ## everything that must hold: check, and all tests with real servers
+test: $(READY) servers ## check, and all tests with real servers
 	@$(MAKE) check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(ARGS)
 
@@ -54,38 +55,38 @@ check: $(READY) ## format, lint, types, and which room may import which
 servers: $(READY) # the real servers that the tests talk to, as far as they can be installed
 	@$(BIN)/python -m tests.servers.install
 
-bench: $(READY) ## the figures of benchmarks/README.md, measured on this machine
+bench: $(READY) ## the figures of benchmarks/README.md, on this machine
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 bench-parse: $(READY) ## reading one mail, as a ratio to the standard library
 	@$(BIN)/python -m benchmarks.parse $(ARGS)
 
-bench-fidelity: $(READY) ## our text and subject beside two other parsers'; ARGS="FOLDER …", needs npm
+bench-fidelity: $(READY) ## our reading beside others'; ARGS="FOLDER …", needs npm
 	@$(BIN)/python -m benchmarks.fidelity $(ARGS)
 
 fuzz: $(READY) ## 2,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-posts-test: $(READY) ## providers' posts the long way: 50 kills among 1,000 SMS, 10,000 requests; ten minutes or so
+posts-test: $(READY) ## providers' posts the long way: kills, fuzz; ten minutes
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
 
 kills: $(READY) ## every change of state dies at its commit, twenty times each; minutes
 	CHAOS_KILLS=20 $(BIN)/python -m pytest -s -n 2 tests/chaos/test_changes.py $(ARGS)
 
-attacks: $(READY) ## what hostile peers do to a daemon; ARGS="--before COMMIT" compares
+attacks: $(READY) ## hostile peers; ARGS="--before COMMIT" compares
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
-lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade for the newest of all
+lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade
 	@scripts/lock $(ARGS)
 
 generate: $(READY) ## completions and man page from the commands
 	@PYTHONPATH=. $(BIN)/python packaging/generate.py
 
-dist: ## wheel, Debian package, bill of materials and checksums in dist/
+dist: ## wheel, Debian package, bill of materials, checksums in dist/
 	@scripts/dist $(ARGS)
 
-package-test: $(READY) ## the package in a bare Debian: installed, upgraded under load, removed; as root
+package-test: $(READY) ## the package in a bare Debian, all its life; as root
 	@scripts/apt-install mmdebstrap systemd-container lintian buildah
 	$(BIN)/python -m pytest -n 0 tests/packaging/bare_debian.py tests/packaging/bare_exim.py $(ARGS)
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import backlog
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Table, text, update
 
 from bridge.config.settings import StoreSettings
 from bridge.model import DeliveryState, PlannedDelivery
 from bridge.store import Database, Ingest, Lease, ingest_many
-from bridge.store.tables import arrivals, deliveries, events, messages
+from bridge.store.tables import arrivals, deliveries, events, messages, sequences
 
 _ROWS_AT_ONCE: Final = 20_000  # one transaction
 ENDPOINT: Final = "crm"
@@ -68,6 +68,7 @@ def _copy(database: Database, tables: tuple[Table, ...], count: int) -> None:
             for table in tables:
                 connection.execute(text(_copies(connection, table)), {"start": start, "last": last})
     with database.begin() as connection:
+        connection.execute(update(sequences).values(last=count))
         if connection.dialect.name == "postgresql":
             for table in (arrivals, deliveries):
                 connection.execute(
@@ -98,6 +99,7 @@ def _copies(connection: Connection, table: Table) -> str:
         (deliveries.name, "id"): "n",
         (deliveries.name, "event_id"): message_id,
         (deliveries.name, "due_at"): "due_at + n",
+        (deliveries.name, "sequence"): "n",
     }
     names = [column.name for column in table.c]
     values = [changed.get((table.name, name), f"first.{name}") for name in names]

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -75,11 +75,12 @@ async def retention(bench: Bench) -> Report:
             "yes" if working else "no", "", "", "yes", working,
         )
     )  # fmt: skip
+    _erase(report, sweeping.config)
+    for config in (idle.config, sweeping.config):
+        programs.audit(config)
     await _sizes(report, swept_at, count, full, grown)
-    programs.audit(idle.config)
     programs.audit(sweeping.config)
     report.notes.append("audit: 0 wrong, in both stores")
-    _erase(report, sweeping.config)
     return report
 
 
@@ -192,7 +193,8 @@ async def _sweep(settings: StoreSettings) -> None:
     """Do what the daemon would go on with, without its pauses."""
 
     def now() -> datetime:
-        return datetime.now(UTC)
+        """Return a time a year on, so that what came in meanwhile is old, too."""
+        return datetime.now(UTC) + timedelta(days=365)
 
     async def pause(_: float) -> None:
         """Rest for no time."""

@@ -165,14 +165,17 @@ class Reloader:
         except ConfigErrors as error:
             for line in error.lines:
                 log.error("reload.refused", detail=line)
+            self._parts.health.reloaded(ok=False)
             return False
         except BridgeError as error:
             log.error("reload.failed", detail=str(error))
+            self._parts.health.reloaded(ok=False)
             return False
         changed = [each for each in _CHANGEABLE if fresh[each] != getattr(self._settings, each)]
         log.info("reload.config", changed=", ".join(changed) or "nothing")
-        self._report_unchangeable(file.settings)
+        kept = self._report_unchangeable(file.settings)
         self._settings, self._built = settings, built
+        self._parts.health.reloaded(ok=True, changed=changed, needs_restart=kept)
         return True
 
     def _with_kept_endpoints(self, settings: Settings, file: ConfigFile) -> Built:
@@ -192,12 +195,16 @@ class Reloader:
         ]
         return built._replace(endpoints=endpoints)
 
-    def _report_unchangeable(self, wanted: Settings) -> None:
-        for name in type(wanted).model_fields:
-            if name not in _CHANGEABLE and getattr(wanted, name) != getattr(self._settings, name):
-                log.warning(
-                    "reload.needs_restart", table=name, detail=f"[{name}] changes at a restart"
-                )
+    def _report_unchangeable(self, wanted: Settings) -> Sequence[str]:
+        """Log and return the tables that differ and keep their settings."""
+        kept = [
+            name
+            for name in type(wanted).model_fields
+            if name not in _CHANGEABLE and getattr(wanted, name) != getattr(self._settings, name)
+        ]
+        for name in kept:
+            log.warning("reload.needs_restart", table=name, detail=f"[{name}] changes at a restart")
+        return kept
 
 
 def tokens_of(settings: Settings) -> dict[str, Sequence[str]]:

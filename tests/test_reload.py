@@ -17,6 +17,7 @@ from bridge.config.settings import Settings
 from bridge.model import Order
 from bridge.reload import Built, Reloader, lease_seconds
 from bridge.signing.standard_webhooks import generate_secret
+from bridge.web import Health
 from tests.cli.conftest import mail
 from tests.servers.daemon import MAILBOX, Config, Daemon
 from tests.servers.receiver import Receiver
@@ -37,6 +38,10 @@ class Parts:
     @property
     def store(self) -> Parts:
         return self
+
+    @property
+    def health(self) -> Health:
+        return Health()
 
     async def use(self, _settings: Settings, built: Built) -> None:
         self.names[:] = [each.name for each in built.endpoints]

@@ -63,18 +63,9 @@ def check(look: bool, mail: Path | None, source: str, config: Path | None, as_js
         path = find_config(config)
         if path is None or not path.is_file():
             raise  # there is nothing to check
-        return _refuse(error.lines, as_json)
-    found = app.problems(file.settings)
-    # Of a URL that can't be parsed, the first list says so.
-    if not any(each.key == "store.url" for each in found):
-        found += store_problems(file.settings)
-    problems = [line for error in found for line in file.locate(error).lines]
-    if not problems:
-        reader = app.reader_of(file.settings, Trust("operator", "check"))
-        found = asyncio.run(sample_problems(file.settings, reader, now))
-        problems = [line for error in found for line in file.locate(error).lines]
-    if problems:
-        return _refuse(problems, as_json)
+        return refuse(error.lines, as_json)
+    if problems := problems_of(file):
+        return refuse(problems, as_json)
     if mail is not None:
         return _route(file.settings, read_mail(mail), str(mail), SourceKind(source), as_json)
     mailboxes = loop.run(_survey_all(file.settings.imap)) if look else []
@@ -94,6 +85,18 @@ def check(look: bool, mail: Path | None, source: str, config: Path | None, as_js
     else:
         _print(file, mailboxes, wrong)
     return FOUND_WRONG if wrong else DONE
+
+
+def problems_of(file: ConfigFile) -> list[str]:
+    """Build and try everything that needs no network; return what is wrong, a line each."""
+    found = app.problems(file.settings)
+    # Of a URL that can't be parsed, the first list says so.
+    if not any(each.key == "store.url" for each in found):
+        found += store_problems(file.settings)
+    if not found:
+        reader = app.reader_of(file.settings, Trust("operator", "check"))
+        found = asyncio.run(sample_problems(file.settings, reader, now))
+    return [line for error in found for line in file.locate(error).lines]
 
 
 def _route(settings: Settings, raw: bytes, name: str, source: SourceKind, as_json: bool) -> int:
@@ -134,7 +137,8 @@ async def _survey(settings: ImapSettings) -> dict[str, Any]:
     return {"name": settings.name, "problem": problem, **asdict(found)}
 
 
-def _refuse(problems: Sequence[str], as_json: bool) -> int:
+def refuse(problems: Sequence[str], as_json: bool) -> int:
+    """Print what is wrong with the config; return the exit code."""
     if as_json:
         as_document({"ok": False, "problems": list(problems)})
     else:

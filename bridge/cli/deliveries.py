@@ -9,7 +9,7 @@ import click
 from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json, with_limit
-from bridge.cli.output import as_document, as_fields, as_page, heading
+from bridge.cli.output import as_document, as_fields, as_page, counted, heading
 from bridge.cli.rates import rates_of
 from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
@@ -160,4 +160,4 @@ def retry(
     if as_json:
         as_document(document)
     else:
-        click.echo(f"{document['retried']} deliveries will be retried")
+        click.echo(f"{counted(document['retried'], 'delivery', 'deliveries')} to be retried")

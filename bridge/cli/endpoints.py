@@ -9,7 +9,7 @@ import click
 
 from bridge.cli.opened import run
 from bridge.cli.options import now, require_config, with_config, with_json
-from bridge.cli.output import as_document, as_list
+from bridge.cli.output import as_document, as_list, counted
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.operations import endpoints as operations
@@ -119,4 +119,4 @@ def _print(document: Document, *, as_json: bool) -> None:
         as_document(document)
         return
     for what, count in document.items():
-        click.echo(f"{count} deliveries {what}")
+        click.echo(f"{counted(count, 'delivery', 'deliveries')} {what}")

@@ -13,7 +13,7 @@ import click
 from bridge import app
 from bridge.cli.check import check
 from bridge.cli.options import with_json
-from bridge.config.load import load_file
+from bridge.config.load import PLACES, load_file
 from bridge.config.secret_address import random_address
 from bridge.config.settings import TrustSettings
 from bridge.errors import BridgeError, ConfigError, ConfigErrors
@@ -179,18 +179,20 @@ def _ask_trust() -> dict[str, list[str]]:
 
 
 def _print_next(place: Place, answers: Answers, *, systemd: bool) -> None:
-    secret = place.secret(answers.endpoint)
-    config = shlex.quote(str(place.config))
     command = _typed()
-    start = "systemctl restart smsbridge" if systemd else f"{command} run -c {config}"
-    click.echo(f"\nThe receiver needs the secret in {secret}.")
+    named = "" if place.config in PLACES else f" -c {shlex.quote(str(place.config))}"
+    start = f"{command} run{named}"
+    if systemd:
+        socket = "smsbridge.socket " if answers.listen.startswith("systemd:") else ""
+        start = f"systemctl enable --now {socket}smsbridge.service"
+        command = f"sudo -u {shlex.quote(place.user or '')} {command}"
+    click.echo(f"\nThe receiver needs the secret in {place.secret(answers.endpoint)}.")
     if "recipients" in answers.provider.trust:
-        click.echo(
-            f"The provider needs the secret address in {place.config}: have its mails sent there."
-        )
+        click.echo("The provider must send its mails to the secret address, which stands in")
+        click.echo(f"{place.config} below [providers.trust].")
     click.echo("Next:")
     click.echo(f"    {start}")
-    click.echo(f"    {command} send-test -c {config}")
+    click.echo(f"    {command} send-test{named}")
 
 
 def _typed() -> str:

@@ -188,6 +188,11 @@ def as_page(
         click.echo(f"there are more: add --before {last}, or a higher --limit", err=True)
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """Return `1 mail`, or `2 mails`."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def as_fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Print one field per line, omitting those without a value; long ones are wrapped."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

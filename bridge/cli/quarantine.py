@@ -13,7 +13,7 @@ from bridge import app
 from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import progress_bar, run
 from bridge.cli.options import TIME, now, with_config, with_json, with_limit
-from bridge.cli.output import as_document, as_fields, as_list, as_page, heading
+from bridge.cli.output import as_document, as_fields, as_list, as_page, counted, heading
 from bridge.cli.root import DONE, FOUND_WRONG
 from bridge.config.load import ConfigFile
 from bridge.model import Reason
@@ -136,10 +136,11 @@ def discard(
     )
     if dry_run:
         document = run(config, lambda store, _: operations.match(store, which))
-        line = f"{document['mails']} mails, {document['bytes']} bytes, would be discarded"
+        mails = counted(document["mails"], "mail", "mails")
+        line = f"{mails}, {document['bytes']} bytes, to be discarded"
     else:
         document = run(config, lambda store, _: operations.discard(store, which, because, now))
-        line = f"{document['discarded']} mails are discarded"
+        line = f"{counted(document['discarded'], 'mail', 'mails')} discarded"
     if as_json:
         as_document(document)
     else:

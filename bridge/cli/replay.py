@@ -10,7 +10,7 @@ import click
 from bridge import app
 from bridge.cli.opened import run
 from bridge.cli.options import TIME, now, with_config, with_json
-from bridge.cli.output import as_document, as_list
+from bridge.cli.output import as_document, as_list, counted
 from bridge.config.load import ConfigFile
 from bridge.model import DeliveryState
 from bridge.operations import replay as operations
@@ -80,8 +80,8 @@ def start(
         as_document(document)
     elif dry_run:
         click.echo(
-            f"{document['messages']} messages would be delivered to {endpoint}, "
-            f"{document['skipped']} skipped"
+            f"{counted(document['messages'], 'message', 'messages')} to be delivered to "
+            f"{endpoint}, {document['skipped']} skipped"
         )
     else:
         click.echo(

@@ -71,7 +71,15 @@ def find_config(explicit: Path | None) -> Path | None:
         return explicit
     if named := os.environ.get(ENVIRONMENT):
         return Path(named)
-    return next((place for place in PLACES if place.exists()), None)
+    return next((place for place in PLACES if _may_exist(place)), None)
+
+
+def _may_exist(place: Path) -> bool:
+    """Say whether a file is there; one in a folder that we may not look into counts as there."""
+    try:
+        return place.exists()
+    except PermissionError:
+        return True
 
 
 def load(path: Path) -> Settings:
@@ -108,6 +116,8 @@ def _read(path: Path) -> str:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         why = (error.strerror or "cannot be read").lower()
+        if isinstance(error, PermissionError):
+            why += ": run this as the daemon's user, as in `sudo -u smsbridge smsbridge …`"
         raise ConfigErrors([f"{path}: {why}"]) from None
     if len(content) > _MAX_BYTES:
         raise ConfigErrors([f"{path}: is over 1 MiB: is this a config file?"])

@@ -31,6 +31,11 @@ _USUAL_DATE: Final = re.compile(
     rb"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?([0-9]{1,2}) ([A-Z][a-z]{2}) ([12][0-9]{3})"
     rb" ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-5][0-9])"
 )
+_COMMENT: Final = re.compile(r"\([^()]*\)")
+# The standard library takes "+02" for two minutes, and "+02:00" and "GMT+2" for UTC.
+_OFFSET: Final = re.compile(
+    r"(?<=[0-9][:.][0-9]{2})\s*+(?:UTC|GMT|UT)?\s*+([+-])([0-9]++)(?::([0-9]++))?\Z", re.IGNORECASE
+)
 _DAY: Final = timedelta(days=1)
 _MONTHS: Final = {
     name: number
@@ -69,12 +74,10 @@ def _decode(raw: bytes) -> Email | Unreadable:
     text = bodies.choose(raw, splitter.groups(block, content, len(raw)))
     sender, sender_defect = read_sender(block)
     message_id = _message_id(block)
-    date = _date(block)
+    date, date_repairs = _date(block)
     subject, subject_repairs = decode_with_repairs(block.first("subject"))
     repairs += splitter.repairs
-    repairs += subject_repairs
-    if date is None and block.first("date"):
-        repairs.append(Repair.DATE_UNREADABLE)
+    repairs += (*subject_repairs, *date_repairs)
     warnings = tuple(repairs)
     return Email(
         sender=sender,
@@ -120,18 +123,32 @@ def _message_id(block: HeaderBlock) -> str | None:
     return (decode_value(values[0]) or None) if len(values) == 1 else None
 
 
-def _date(block: HeaderBlock) -> datetime | None:
+def _date(block: HeaderBlock) -> tuple[datetime | None, Sequence[Repair]]:
     raw = block.first("date")
     if not raw:
-        return None
+        return None, ()
     try:
         if usual := _USUAL_DATE.fullmatch(raw):
-            return _usual_date(*usual.groups())
-        date = parsedate_to_datetime(decode_value(raw))
-        # "-0000" says that the zone is unknown and the time is UTC's (RFC 5322, 3.3).
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+            return _usual_date(*usual.groups()), ()
+        written = _OFFSET.sub(_four_digits, _COMMENT.sub(" ", decode_value(raw)).strip())
+        date = parsedate_to_datetime(written)
+        if date.tzinfo is not None:
+            return date.astimezone(UTC), ()
     except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+        return None, (Repair.DATE_UNREADABLE,)
+    # "-0000" says that the zone is unknown and the time is UTC's (RFC 5322, 3.3).
+    known = written.endswith("-0000")
+    return date.replace(tzinfo=UTC), () if known else (Repair.DATE_WITHOUT_ZONE,)
+
+
+def _four_digits(offset: re.Match[str]) -> str:
+    """Write an offset as RFC 5322 wants it; raises ValueError for one that is none."""
+    sign, hours, minutes = offset.groups("")
+    if not minutes and len(hours) > 2:
+        hours, minutes = hours[:-2], hours[-2:]
+    if len(hours) > 2 or len(minutes) not in (0, 2) or minutes > "59":
+        raise ValueError("this is no offset from UTC")
+    return f" {sign}{hours:0>2}{minutes:0>2}"
 
 
 def _usual_date(

@@ -15,6 +15,7 @@ class Repair(StrEnum):
     CHARSET_WRONG = "charset_wrong"
     CONTENT_TYPE_INVALID = "content_type_invalid"
     DATE_UNREADABLE = "date_unreadable"
+    DATE_WITHOUT_ZONE = "date_without_zone"
     ENCODING_UNKNOWN = "encoding_unknown"
     HEADER_MALFORMED = "header_malformed"
     HEADER_REPEATED = "header_repeated"

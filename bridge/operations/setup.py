@@ -23,6 +23,7 @@ from bridge.signing import SCHEMES
 _PRIVATE: Final = 0o600
 _GROUP_READS: Final = 0o640
 _FOLDER: Final = 0o750
+_OPEN_FOLDER: Final = 0o755  # everybody may see how a service is set up
 _STATE_FOLDER: Final = 0o700
 _READABLE: Final = 0o644
 
@@ -138,7 +139,7 @@ def write(answers: Answers, place: Place) -> list[Path]:
     written: list[Path] = []
     try:
         for path, text, mode, group in files:
-            _make_folder(path.parent, group)
+            _make_folder(path.parent, group, _OPEN_FOLDER if path == place.drop_in else _FOLDER)
             _create(path, text, mode, group, written)
         if owner is not None:
             _make_state_folder(answers.store, owner)
@@ -216,10 +217,10 @@ def _owner(user: str | None) -> pwd.struct_passwd | None:
         ) from None
 
 
-def _make_folder(folder: Path, group: int | None) -> None:
+def _make_folder(folder: Path, group: int | None, mode: int) -> None:
     if folder.is_dir():
         return
-    folder.mkdir(mode=_FOLDER, parents=True)
+    folder.mkdir(mode=mode, parents=True)
     if group is not None:
         os.chown(folder, -1, group)
 

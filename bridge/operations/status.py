@@ -39,6 +39,8 @@ class Daemon:
     detail: str = ""
     problems: tuple[str, ...] = ()
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    process: Mapping[str, Any] = field(default_factory=dict)
+    reload: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def ask_daemon(listen: str) -> Daemon:
@@ -61,6 +63,8 @@ async def ask_daemon(listen: str) -> Daemon:
             True,
             problems=tuple(map(str, document["problems"])),
             sources=dict(document["sources"]),
+            process=dict(document.get("process", {})),
+            reload=dict(document.get("reload", {})),
         )
     except (ValueError, KeyError, TypeError):
         return Daemon(url, False, f"another program answers at {url}")
@@ -171,7 +175,7 @@ def _endpoint_problems(endpoints: Iterable[Document]) -> Iterable[str]:
             )
         elif each["held"]:
             yield (
-                f"endpoints.{name}: {each['held']} deliveries are held: "
+                f"endpoints.{name}: {each['held']} held: "
                 f"`smsbridge deliveries list --endpoint {name} --state held` shows why"
             )
         if each["waits_for_rate"]:
@@ -181,8 +185,8 @@ def _endpoint_problems(endpoints: Iterable[Document]) -> Iterable[str]:
             )
         if each["dead"]:
             yield (
-                f"endpoints.{name}: {each['dead']} deliveries are dead: "
-                f"`smsbridge deliveries retry --endpoint {name} --state dead` sends them again"
+                f"endpoints.{name}: {each['dead']} dead: "
+                f"`smsbridge deliveries retry --endpoint {name} --state dead` starts anew"
             )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from bridge.event import as_signed, words
 from bridge.model import Email, Ignored, Part, Reason, SmsMessage, Text, Unreadable
 from bridge.providers.base import Provider
-from bridge.providers.labels import Labels
+from bridge.providers.labels import Field, Labels
 
 _Changes = Mapping[str, Any]  # of a mail's text
 
@@ -47,9 +47,11 @@ def read(
     tabbed = _read_tabbed(provider, folded)
     body = words if email.is_flowed else as_signed
     # A tab may stand for the colon of a label, and no signature tells it from a space. Colons
-    # decide where there are any, but not against the numbers that tabs show.
+    # decide where there are any, but not against the numbers that tabs show; and not the text's
+    # alone, which says nothing about the layout: the SMS itself may hold it.
+    by_colons = _same if _is_alone(provider) else _same_numbers
     agree = (
-        _same(written, spaced, body) and (not tabbed or _numbers(tabbed) == _numbers(spaced))
+        _same(written, spaced, body) and (not tabbed or by_colons(tabbed, spaced, body))
         if spaced
         else _same(written, tabbed, body)
     )
@@ -125,6 +127,14 @@ def _read_tabbed(provider: Provider, folded: Email) -> tuple[SmsMessage, ...]:
     return _messages(provider.read_email(_rewritten(folded, tabbed)))
 
 
+def _is_alone(provider: Provider) -> bool:
+    """Return whether no number has a label beside the text's."""
+    labels = getattr(provider, "labels", None)
+    return isinstance(labels, Labels) and not any(
+        labels.spelled(number) for number in (Field.SENDER, Field.RECIPIENT)
+    )
+
+
 def _messages(
     result: SmsMessage | tuple[SmsMessage, ...] | Unreadable | Ignored,
 ) -> tuple[SmsMessage, ...]:
@@ -147,6 +157,12 @@ def _words(message: SmsMessage, body: Callable[[str], str]) -> tuple[object, ...
         as_signed(message.provider_message_id or ""),
         body(message.body),
     )
+
+
+def _same_numbers(
+    some: tuple[SmsMessage, ...], others: tuple[SmsMessage, ...], _body: Callable[[str], str]
+) -> bool:
+    return _numbers(some) == _numbers(others)
 
 
 def _numbers(messages: tuple[SmsMessage, ...]) -> list[tuple[str, str]]:

@@ -68,13 +68,17 @@ def _first(order: Order, *which: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(*which, _OPEN, _OTHER_PENDING, ~waits)
 
 
-def _look(order: Order) -> Select[int, bool]:
-    blocked = or_(
+def _blocked(order: Order) -> ColumnElement[bool]:
+    """Return whether a delivery waits behind another one."""
+    return or_(
         _first(order, *_MINE, _other.c.id < deliveries.c.id),
         _flies(*_MINE, _other.c.id != deliveries.c.id),
     )
+
+
+def _look(order: Order) -> Select[int, int | None, bool]:
     return (
-        select(deliveries.c.id, blocked.label("blocked"))
+        select(deliveries.c.id, deliveries.c.conversation, _blocked(order).label("blocked"))
         .where(deliveries.c.endpoint == bindparam("wanted"), PENDING, deliveries.c.due_at <= _now)
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(_AT_ONCE)
@@ -97,11 +101,12 @@ _PARK: Final = Statement(
     .where(deliveries.c.id == bindparam("delivery"))
     .values(due_at=_behind, leased_by=null())
 )
-_WAKE: Final = Statement(
-    update(deliveries)
-    .where(
-        deliveries.c.id
-        == select(func.min(_other.c.id))
+
+
+def _wake(*which: ColumnElement[bool]) -> Statement:
+    """Make the first parked delivery of a conversation due."""
+    first = (
+        select(func.min(_other.c.id))
         .where(
             _other.c.endpoint == bindparam("wanted"),
             _other.c.conversation == bindparam("in_conversation"),
@@ -111,12 +116,19 @@ _WAKE: Final = Statement(
         )
         .scalar_subquery()
     )
-    .values(
-        due_at=_now,
-        # Its time begins when it may be tried for the first time, not when it came in.
-        schedule_from=begun_by(_now),
+    return Statement(
+        update(deliveries)
+        .where(deliveries.c.id == first, *which)
+        .values(
+            due_at=_now,
+            # Its time begins when it may be tried for the first time, not when it came in.
+            schedule_from=begun_by(_now),
+        )
     )
-)
+
+
+_WAKE: Final = _wake()
+_WAKE_FREE: Final = {order: _wake(~_blocked(order)) for order in _LOOKS}
 
 
 def choose(
@@ -130,8 +142,11 @@ def choose(
     for _ in range(_ROUNDS):
         found = connection.execute(_LOOKS[order], {"wanted": endpoint, "now": now}).all()
         free = [row.id for row in found if not row.blocked and row.id not in chosen]
-        if blocked := [row.id for row in found if row.blocked]:
-            _PARK.change(connection, [{"delivery": each} for each in blocked])
+        if blocked := [row for row in found if row.blocked]:
+            _PARK.change(connection, [{"delivery": row.id} for row in blocked])
+            # One whose lease ended unrecorded may have been in front of what has its turn now.
+            behind = [(endpoint, row.conversation) for row in blocked]
+            _wake_each(connection, _WAKE_FREE[order], behind, now)
         chosen += free[: limit - len(chosen)]
         if len(chosen) == limit or len(found) < _AT_ONCE or not blocked:
             break
@@ -162,13 +177,22 @@ def wake_next(
     connection: Connection, changed: Iterable[tuple[str, int | None]], now: datetime
 ) -> None:
     """Make the first parked delivery of each conversation due; each comes with its endpoint."""
+    _wake_each(connection, _WAKE, changed, now)
+
+
+def _wake_each(
+    connection: Connection,
+    wake: Statement,
+    conversations: Iterable[tuple[str, int | None]],
+    now: datetime,
+) -> None:
     rows = [
         {"wanted": endpoint, "in_conversation": conversation, "now": now}
-        for endpoint, conversation in dict.fromkeys(changed)
+        for endpoint, conversation in dict.fromkeys(conversations)
         if conversation is not None
     ]
     if rows:
-        _WAKE.change(connection, rows)
+        wake.change(connection, rows)
 
 
 def in_front() -> ColumnElement[int | None]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    case,
     delete,
     func,
     insert,
@@ -24,9 +25,10 @@ from sqlalchemy import (
 
 from bridge.model import ArrivalOutcome
 from bridge.store import postgres
-from bridge.store.endpoints import PENDING, STOPPED
+from bridge.store.endpoints import BEHIND, IS_PARKED, PENDING, STOPPED
 from bridge.store.tables import arrivals, deliveries, tallies
-from bridge.store.tallies import Counts
+from bridge.store.tallies import PARKED, Counts
+from bridge.store.types import microseconds
 
 
 def count_open(connection: Connection) -> Counts:
@@ -63,9 +65,10 @@ def _counted() -> Select[str, str, int]:
         return chosen.where(which).group_by(state, name)
 
     state = deliveries.c.state
+    waiting: ColumnElement[str] = case((IS_PARKED, literal_column(f"'{PARKED}'")), else_=state)
     quarantined: ColumnElement[str] = literal_column(f"'{ArrivalOutcome.QUARANTINE}'")
     open_rows = union_all(
-        grouped(state, deliveries.c.endpoint, PENDING),
+        grouped(waiting, deliveries.c.endpoint, PENDING),
         grouped(state, deliveries.c.endpoint, STOPPED),
         select(quarantined.label("state"), arrivals.c.reason.label("name"), func.count())
         .where(arrivals.c.outcome == quarantined, arrivals.c.reason.is_not(None))
@@ -76,38 +79,44 @@ def _counted() -> Select[str, str, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """Which rows of a table are counted, and by which columns."""
+    """Which rows of a table are counted, and by what: a state that its columns say, and a name."""
 
     table: str
+    columns: str  # that `state` is made from
     state: str
     name: str
     states: str
 
     def is_counted(self, row: str) -> str:
-        """Return the condition on a row, or on the columns alone."""
-        dot = f"{row}." if row else ""
-        return f"{dot}{self.state} IN ({self.states}) AND {dot}{self.name} IS NOT NULL"
+        """Return the condition on a row."""
+        return f"{self._state(row)} IN ({self.states}) AND {row}.{self.name} IS NOT NULL"
+
+    def _state(self, row: str) -> str:
+        return self.state.format(row=row)
 
     def on_sqlite(self) -> Iterator[str]:
         """Yield the statements that make the triggers: one call a row, SQLite has no others."""
         added, gone = self._add("NEW", "+ 1"), self._add("OLD", "- 1")
-        columns = f"{self.state}, {self.name}"
-        for verb, body in (
-            ("INSERT", added),
-            (f"UPDATE OF {columns}", f"{gone} {added}"),
-            ("DELETE", gone),
+        changed = (
+            f" WHEN {self._state('OLD')} IS NOT {self._state('NEW')}"
+            f" OR OLD.{self.name} IS NOT NEW.{self.name}"
+        )
+        for verb, when, body in (
+            ("INSERT", "", added),
+            (f"UPDATE OF {self.columns}, {self.name}", changed, f"{gone} {added}"),
+            ("DELETE", "", gone),
         ):
             name = f"{self.table}_{verb.split()[0].lower()}_tally"
             yield f"DROP TRIGGER IF EXISTS {name}"
-            yield f"CREATE TRIGGER {name} AFTER {verb} ON {self.table} BEGIN {body} END"
+            yield f"CREATE TRIGGER {name} AFTER {verb} ON {self.table}{when} BEGIN {body} END"
 
     def _add(self, row: str, one: str) -> str:
         # To look for the count first would cost as much again: nearly always it is there.
         return (
             f"UPDATE tallies SET count = count {one} WHERE {self.is_counted(row)}"  # noqa: S608
-            f" AND state = {row}.{self.state} AND name = {row}.{self.name};"
+            f" AND state = {self._state(row)} AND name = {row}.{self.name};"
             f" INSERT INTO tallies (state, name, count)"
-            f" SELECT {row}.{self.state}, {row}.{self.name}, 0 {one}"
+            f" SELECT {self._state(row)}, {row}.{self.name}, 0 {one}"
             f" WHERE changes() = 0 AND {self.is_counted(row)};"
         )
 
@@ -117,7 +126,7 @@ class _Counted:
         A call for each row would make a change of many rows quadratic, for each leaves a version of
         the count behind until the commit.
         """
-        new, old = f"{self._changes('1')} added", f"{self._changes('-1')} gone"
+        new, old = self._changes("1", "added"), self._changes("-1", "gone")
         for verb, rows, tables in (
             ("insert", new, "NEW TABLE AS added"),
             ("update", f"{new} UNION ALL {old}", "OLD TABLE AS gone NEW TABLE AS added"),
@@ -131,13 +140,20 @@ class _Counted:
                 f" REFERENCING {tables} FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
             )
 
-    def _changes(self, one: str) -> str:
-        return f"SELECT {self.state}, {self.name}, {one} FROM"
+    def _changes(self, one: str, table: str) -> str:
+        return f"SELECT {self._state(table)}, {self.name}, {one} FROM {table}"  # noqa: S608
 
 
 _COUNTED: Final = (
-    _Counted("deliveries", "state", "endpoint", "'pending', 'held', 'dead'"),
-    _Counted("arrivals", "outcome", "reason", f"'{ArrivalOutcome.QUARANTINE}'"),
+    _Counted(
+        "deliveries",
+        "state, due_at",
+        f"CASE WHEN {{row}}.state = 'pending' AND {{row}}.due_at = {microseconds(BEHIND)}"
+        f" THEN '{PARKED}' ELSE {{row}}.state END",
+        "endpoint",
+        f"'pending', '{PARKED}', 'held', 'dead'",
+    ),
+    _Counted("arrivals", "outcome", "{row}.outcome", "reason", f"'{ArrivalOutcome.QUARANTINE}'"),
 )
 # A count may have several rows, to be added up: a transaction passes by what another one holds, so
 # that bridges on one database neither wait for each other nor end in a deadlock.

@@ -26,7 +26,8 @@ from bridge.model import DeliveryState, EndpointState, EndpointStatus, Order
 from bridge.store import postgres
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, endpoints
-from bridge.store.tallies import read_counts
+from bridge.store.tallies import PARKED, read_counts
+from bridge.store.types import microseconds
 
 NOT_CONFIGURED: Final = "endpoint is not in the config"
 _OPERATOR: Final = "operator"  # who holds an endpoint
@@ -42,13 +43,15 @@ DEAD: Final[ColumnElement[bool]] = STOPPED & (deliveries.c.state == literal_colu
 WAITING_OR_HELD: Final[ColumnElement[bool]] = deliveries.c.state.in_(
     [literal_column("'pending'"), literal_column("'held'")]
 )
+DELIVERED: Final[ColumnElement[bool]] = deliveries.c.state == literal_column("'delivered'")
 UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
 
 # When a delivery is due that waits behind another one of its conversation: never, until it is
 # woken (bridge.store.conversations).
 BEHIND: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
-_PARKED: Final = PENDING & (deliveries.c.due_at == BEHIND)
+_WAITED_FOR: Final = frozenset({DeliveryState.PENDING.value, PARKED})
+IS_PARKED: Final = PENDING & (deliveries.c.due_at == literal_column(str(microseconds(BEHIND))))
 
 _NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (
     deliveries.c.reason == literal_column(f"'{NOT_CONFIGURED}'")
@@ -128,8 +131,8 @@ def match_config(
     _follow(connection, orders, now)
     held = held_endpoints(connection)
     # By the counts, since of a million that wait for configured endpoints none must be read.
-    waited_for = [name for state, name in read_counts(connection) if state == DeliveryState.PENDING]
-    for endpoint in sorted(set(waited_for).difference(configured)):
+    waited_for = {name for state, name in read_counts(connection) if state in _WAITED_FOR}
+    for endpoint in sorted(waited_for.difference(configured)):
         connection.execute(
             update(deliveries)
             .where(deliveries.c.endpoint == endpoint, PENDING, UNLEASED)
@@ -159,7 +162,7 @@ def _follow(connection: Connection, orders: Mapping[str, Order], now: datetime) 
             wake_all(connection, endpoint, now)
         elif order is Order.OVERTAKE:
             first = select(func.min(deliveries.c.id)).where(
-                deliveries.c.endpoint == endpoint, _PARKED
+                deliveries.c.endpoint == endpoint, IS_PARKED
             )
             wake_all(connection, endpoint, now, first.group_by(deliveries.c.conversation))
 
@@ -169,7 +172,7 @@ def wake_all(
 ) -> None:
     """Make due whatever waits behind another delivery; a claim parks again what must wait."""
     moment = literal(now, deliveries.c.due_at.type)
-    which = [deliveries.c.endpoint == endpoint, _PARKED]
+    which = [deliveries.c.endpoint == endpoint, IS_PARKED]
     if among is not None:
         which.append(deliveries.c.id.in_(among))
     connection.execute(

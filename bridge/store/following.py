@@ -16,7 +16,7 @@ from bridge.model import DeliveryState
 from bridge.store import postgres, queries
 from bridge.store.queries import ArrivalRow, DeliveryRow, MessageRow
 from bridge.store.search import MessageFilter
-from bridge.store.tables import arrivals, attempts, deliveries
+from bridge.store.tables import arrivals, attempts, deliveries, events
 
 _AT_ONCE: Final = 1000
 # Attempts among which one may still be on its way: as many as several bridges record in the seconds
@@ -48,12 +48,24 @@ def look_now(connection: Connection) -> Seen:
 def new_messages(
     connection: Connection, seen: Seen, which: MessageFilter
 ) -> tuple[list[MessageRow], Seen]:
-    """Return the messages that match and have arrived since, and how far that goes."""
+    """Return the messages that match and have come since, and how far that goes.
+
+    A message of an arrival that was read again keeps that one's id: its deliveries are what is new.
+    """
     now = look_now(connection)
+    read_again = (
+        select(arrivals.c.id)
+        .join(events, events.c.message_id == arrivals.c.message_id)
+        .join(deliveries, deliveries.c.event_id == events.c.id)
+        .where(deliveries.c.id > seen.delivery, deliveries.c.id <= now.delivery)
+        .where(deliveries.c.replay == 0, arrivals.c.reparsed_at.is_not(None))
+    )
+    born = [*which.conditions(), arrivals.c.id.in_(read_again)]
+    again = queries.walk_messages(connection, born, after=0, last=seen.arrival, limit=None)
     found = queries.walk_messages(
         connection, which.conditions(), after=seen.arrival, last=now.arrival, limit=_AT_ONCE
     )
-    return found, _up_to(now, [row.arrival_id for row in found])
+    return again + found, _up_to(now, [row.arrival_id for row in found])
 
 
 def new_in_quarantine(

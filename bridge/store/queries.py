@@ -22,7 +22,7 @@ from bridge.errors import NotFound, NotPossible
 from bridge.model import Arrival, ArrivalOutcome, DeliveryState, Event, Message, Origin
 from bridge.store import rows, search
 from bridge.store.conversations import in_front
-from bridge.store.endpoints import DEAD, HELD, PENDING, WAITING_OR_HELD
+from bridge.store.endpoints import DEAD, DELIVERED, HELD, PENDING, WAITING_OR_HELD
 from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
@@ -170,6 +170,7 @@ _STATES: Final = {
     DeliveryState.PENDING: PENDING & WAITING_OR_HELD,
     DeliveryState.HELD: HELD,
     DeliveryState.DEAD: DEAD,
+    DeliveryState.DELIVERED: DELIVERED,
 }
 
 
@@ -193,7 +194,7 @@ def walk_messages(
     *,
     after: int,
     last: int,
-    limit: int,
+    limit: int | None,
 ) -> list[MessageRow]:
     """Return messages brought by the arrivals after `after` up to `last`, oldest first."""
     query = _MESSAGE.where(*conditions, arrivals.c.id > after, arrivals.c.id <= last)

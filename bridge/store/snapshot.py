@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +11,12 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason
-from bridge.store.endpoints import BEHIND, PENDING, WAITING_OR_HELD, held_endpoints
+from bridge.store.endpoints import WAITING_OR_HELD, held_endpoints
 from bridge.store.outbox import next_due
 from bridge.store.sequences import last_numbers
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
-from bridge.store.tallies import read_counts
+from bridge.store.tallies import PARKED, read_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,6 @@ _OLDEST: Final = Statement(
 )
 
 
-_BEHIND: Final = Statement(
-    select(func.count()).where(
-        deliveries.c.endpoint == bindparam("wanted"),
-        PENDING,
-        deliveries.c.due_at == bindparam("behind", BEHIND, type_=deliveries.c.due_at.type),
-    )
-)
-
-
 def oldest_undelivered(connection: Connection, endpoints: Sequence[str]) -> Mapping[str, datetime]:
     """Return since when each endpoint's oldest undelivered delivery waits, for those with one.
 
@@ -69,20 +61,25 @@ def oldest_undelivered(connection: Connection, endpoints: Sequence[str]) -> Mapp
 def take_snapshot(connection: Connection) -> Snapshot:
     """Read the counts that the database keeps; nothing is counted here."""
     counts = read_counts(connection)
-    quarantined = ArrivalOutcome.QUARANTINE
-    open_deliveries = {
-        (name, DeliveryState(state)): count
-        for (state, name), count in counts.items()
-        if state != quarantined
-    }
+    behind = {name: count for (state, name), count in counts.items() if state == PARKED}
+    open_deliveries = Counter(
+        {
+            (name, DeliveryState(state)): count
+            for (state, name), count in counts.items()
+            if state not in {PARKED, ArrivalOutcome.QUARANTINE}
+        }
+    )
+    open_deliveries.update({(name, DeliveryState.PENDING): n for name, n in behind.items()})
     pending = [name for name, state in open_deliveries if state is DeliveryState.PENDING]
     due = {each: next_due(connection, each) for each in pending}
     return Snapshot(
         deliveries=open_deliveries,
         oldest_due={each: moment for each, moment in due.items() if moment is not None},
-        behind={each: _BEHIND.select(connection, wanted=each)[0][0] for each in pending},
+        behind=behind,
         quarantine={
-            Reason(name): count for (state, name), count in counts.items() if state == quarantined
+            Reason(name): count
+            for (state, name), count in counts.items()
+            if state == ArrivalOutcome.QUARANTINE
         },
         held_endpoints=held_endpoints(connection),
         sequences=last_numbers(connection),

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
 
 from bridge.errors import StoreFull, StoreUnavailable, StoreUnusable
+from bridge.store.driver import DriverCursor
 from bridge.store.stream_tables import metadata
 from bridge.store.wal import log_is_foreign
 
@@ -234,7 +235,8 @@ def engine(file: SqliteFile, busy_timeout: float) -> Engine:
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        with DriverCursor(connection) as cursor:
+            cursor.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return made
 

@@ -1,8 +1,8 @@
-"""Statements compiled once and run with the driver's own parameters.
+"""Statements compiled once and run on the driver's own cursor.
 
-SQLAlchemy's cache saves the compiling, but what remains for each execution (the cache's key, the
-parameters' dictionaries) costs more than the database's own work. The statements of the line run
-thousands of times a second, so they are prepared here; an operator's queries need not be.
+SQLAlchemy's cache saves the compiling, but what remains for each execution (the cache's key, a
+context, a result, their events) costs more than the database's own work. The statements of the
+line run thousands of times a second, so they are prepared here; an operator's queries need not be.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Insert, Row, Select, Update
+from sqlalchemy import Connection, Dialect, Insert, Select, Update
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from bridge.errors import StoreError
+from bridge.store.driver import DriverCursor, Parameters
 
 _Process = Callable[[Any], Any]
 _Clause = Insert | Update | Select[Any]
@@ -37,15 +38,15 @@ class Statement:
     def change(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> int:
         """Run once for each row; return how many rows of the table were written in all."""
         prepared = self._for(connection.dialect)
-        return connection.exec_driver_sql(
-            prepared.sql, [prepared.bind(row) for row in rows]
-        ).rowcount
+        with DriverCursor(connection) as cursor:
+            return cursor.executemany(prepared.sql, [prepared.bind(row) for row in rows])
 
     def select(self, connection: Connection, **parameters: object) -> Sequence[tuple[Any, ...]]:
         """Run once; return all rows, their values in the order of the selected columns."""
         prepared = self._for(connection.dialect)
-        found = connection.exec_driver_sql(prepared.sql, prepared.bind(parameters))
-        return prepared.read(found.all())
+        with DriverCursor(connection) as cursor:
+            cursor.execute(prepared.sql, prepared.bind(parameters))
+            return prepared.read(cursor.fetchall())
 
     def _for(self, dialect: Dialect) -> _Prepared:
         prepared = self._prepared.get(dialect.name)
@@ -63,14 +64,15 @@ class _Prepared:
         assert isinstance(compiled, SQLCompiler)
         self.sql: Final = str(compiled)
         self._positional = compiled.positional
-        names = compiled.positiontup if compiled.positional else list(compiled.binds)
-        self._binds = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in names or ()
+        self._names = list((compiled.positiontup if self._positional else compiled.binds) or ())
+        self._conversions = [
+            (at, to)
+            for at, name in enumerate(self._names)
+            if (to := compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
         ]
         self._own = {
             name: compiled.binds[name].value
-            for name, _ in self._binds
+            for name in self._names
             if not compiled.binds[name].required
         }
         columns = clause.selected_columns if isinstance(clause, Select) else ()
@@ -78,24 +80,25 @@ class _Prepared:
             each.type.dialect_impl(dialect).result_processor(dialect, None) for each in columns
         ]
 
-    def bind(self, row: Mapping[str, object]) -> Any:
-        """Convert one row's parameters into what the driver takes: a tuple, or a dictionary."""
+    def bind(self, row: Mapping[str, object]) -> Parameters:
+        """Convert one row's parameters into what the driver takes; None is NULL in every column."""
         if self._own:
             row = {**self._own, **row}
+        values: list[Any] = [row[name] for name in self._names]
         try:
-            if self._positional:
-                return tuple(
-                    [row[name] if to is None else to(row[name]) for name, to in self._binds]
-                )
-            return {name: row[name] if to is None else to(row[name]) for name, to in self._binds}
+            for at, to in self._conversions:
+                value = values[at]
+                if value is not None:
+                    values[at] = to(value)
         except (TypeError, ValueError) as error:
             # Its text may quote the value.
             raise StoreError(f"a row cannot be written ({type(error).__name__})") from None
+        return tuple(values) if self._positional else dict(zip(self._names, values, strict=True))
 
-    def read(self, rows: Sequence[Row[Any]]) -> Sequence[tuple[Any, ...]]:
+    def read(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
         """Convert the driver's rows into the columns' Python values."""
         if not any(self._results):
-            return [tuple(row) for row in rows]
+            return rows
         return [
             tuple(
                 value if to is None else to(value)

@@ -199,6 +199,13 @@ deliveries: Final = Table(
         "id",
         info={ROWS: "state IN ('pending', 'held')"},
     ),
+    # 1 to 3 µs a delivery. Without it, a list of them reads all that wait in front of the first.
+    Index(
+        "deliveries_delivered",
+        "endpoint",
+        "id",
+        info={ROWS: "state = 'delivered'"},
+    ),
     Index(
         "deliveries_conversation",
         "endpoint",

@@ -12,6 +12,7 @@ from bridge.store.tables import tallies
 
 # A count is for one state and one name: of a delivery its state and endpoint, of an arrival in
 # quarantine `quarantine` and the reason. What is at rest is not counted.
+PARKED: Final = "parked"  # of a pending delivery that waits behind another of its conversation
 Counts = Mapping[tuple[str, str], int]
 
 _READ: Final = Statement(

@@ -27,7 +27,8 @@ def storable(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    plain = str(text)  # of a StrEnum's member: its value, which is what the drivers should see
+    # Of a StrEnum's member its value is what the drivers should see.
+    plain = text if type(text) is str else str(text)
     if plain.isascii() and "\0" not in plain:
         return plain
     return plain.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

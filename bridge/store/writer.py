@@ -23,6 +23,7 @@ log = logs.logger("store")
 MAX_WAITING: Final = 10_000  # items; beyond it, new work is refused and the other side tries again
 _MAX_BATCH: Final = 256  # items in one transaction
 _MAX_BATCH_BYTES: Final = 16 * 1024**2  # raw bytes in one transaction, one item's more at most
+_TURNS: Final = 8  # of the loop that a batch grows for at most before it is handed over
 
 T = TypeVar("T")
 _ROOM: Final = str(Path(__file__).parent)
@@ -58,6 +59,9 @@ class Work(Generic[T]):
 class Writer:
     """Takes work from one event loop, commits it in batches on a thread of its own.
 
+    A transaction costs as much as five of its items, so what is submitted goes to the thread once
+    a turn of the loop brings no more: a lone item after the next turn, others after eight at most.
+
     `commit` runs on that thread: it writes a batch in one transaction and sets every result. If it
     raises, nothing of the batch was committed. While the store is unavailable the whole batch
     fails; otherwise it is run again item by item, so that only the poisoned one fails or is
@@ -69,6 +73,7 @@ class Writer:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Work[Any] | None] = SimpleQueue()
+        self._gathered: list[Work[Any]] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -81,16 +86,31 @@ class Writer:
         """
         if self._closed:
             raise StoreUnavailable(f"{self._name} is closed")
-        if self._queue.qsize() >= MAX_WAITING:
+        if self._queue.qsize() + len(self._gathered) >= MAX_WAITING:
             raise StoreUnavailable(f"{self._name}: {MAX_WAITING} commits wait already; try later")
         work.future = self._loop.create_future()
-        self._queue.put(work)
+        self._gathered.append(work)
+        if len(self._gathered) == 1:
+            self._loop.call_soon(self._gather, 0, _TURNS)
         return await work.future
+
+    def _gather(self, before: int, turns: int) -> None:
+        """Hand over what was gathered, unless the loop's last turn brought more: then wait."""
+        if turns and len(self._gathered) > before:
+            self._loop.call_soon(self._gather, len(self._gathered), turns - 1)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        for work in self._gathered:
+            self._queue.put(work)
+        self._gathered.clear()
 
     async def close(self) -> None:
         """Commit what waits, take nothing more, end the thread."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
 from bridge.model import Details, Report
@@ -13,6 +14,16 @@ from bridge.model import Details, Report
 # the log is read.
 Condition = Literal["store", "source", "progress", "delivery", "resources", "log"]
 CONDITIONS: Final[tuple[Condition, ...]] = get_args(Condition)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """How many reloads of the config have ended, and how the last one did: names of tables."""
+
+    count: int = 0
+    ok: bool = True
+    changed: Sequence[str] = ()
+    needs_restart: Sequence[str] = ()
 
 
 class Health:
@@ -26,6 +37,7 @@ class Health:
     def __init__(self) -> None:
         self._bad: dict[tuple[Condition, str], str] = {}
         self._sources: dict[str, Callable[[], Report]] = {}
+        self._reload = Reload()
         self._started = False
         self._draining = False
 
@@ -50,6 +62,17 @@ class Health:
     def drain(self) -> None:
         """Become unready for good: the bridge is shutting down."""
         self._draining = True
+
+    def reloaded(
+        self, *, ok: bool, changed: Sequence[str] = (), needs_restart: Sequence[str] = ()
+    ) -> None:
+        """Show how a reload ended. It doesn't affect the verdict: the former config is in use."""
+        self._reload = Reload(self._reload.count + 1, ok, changed, needs_restart)
+
+    @property
+    def last_reload(self) -> Details:
+        """The last reload, as `/healthz` prints it."""
+        return asdict(self._reload)
 
     @property
     def problems(self) -> tuple[str, ...]:

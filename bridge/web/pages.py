@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Final
 
@@ -13,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from bridge import logs, metrics
 from bridge.errors import StoreError
 from bridge.formats import sms_received
+from bridge.process import Process
 from bridge.web.health import Health
 
 log = logs.logger("web")
@@ -29,6 +32,7 @@ class Pages:
     def __init__(self, health: Health, refresh: Callable[[], Awaitable[None]]) -> None:
         self._health = health
         self._refresh = refresh
+        self._process = Process.named(os.getpid())
         self._refreshing: asyncio.Task[None] | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -48,7 +52,12 @@ class Pages:
             self._refreshing = None
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return _verdict(self._health.problems, {"sources": self._health.reports})
+        own = {
+            "process": asdict(self._process) if self._process else {},
+            "reload": self._health.last_reload,
+            "sources": self._health.reports,
+        }
+        return _verdict(self._health.problems, own)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         return _verdict(self._health.not_ready)

@@ -14,7 +14,7 @@ from tests.documents import PAGES, PROJECT, blocks, indented, page
 
 Smsbridge = Callable[..., Ran]
 # Need a daemon, a server, a receiver or a terminal; tests/test_receivers.py and others run them.
-ELSEWHERE = ("run", "demo", "init", "send-test", "status", "endpoints test")
+ELSEWHERE = ("run", "demo", "init", "send-test", "status", "reload", "endpoints test")
 # Config and mail of a page that needs those that it shows itself.
 SHOWN = {
     "docs/posts.md": ("toml", 0, "config.toml"),
@@ -75,7 +75,7 @@ def lay_out(folder: Path) -> None:
 
 def placed(word: str, folder: Path) -> str:
     """Put what a page has in a system's folders into ours."""
-    return re.sub(r"^/(etc/smsbridge|var/backups)/", f"{folder}/", word)
+    return re.sub(r"^/(etc|var/lib)/smsbridge/", f"{folder}/", word)
 
 
 def expanded(word: str) -> list[str]:

@@ -100,7 +100,7 @@ def test_a_secret_address_is_made(smsbridge: Smsbridge, tmp_path: Path) -> None:
     (address,) = load(tmp_path / "new" / "config.toml").providers[0].trust.recipients
     assert re.fullmatch(r"sms-[0-9a-f]{24}@in\.example\.com", address)
     assert address not in ran.out + ran.err
-    assert "The provider needs the secret address" in ran.out
+    assert "must send its mails to the secret address" in ran.out
 
 
 def test_nothing_is_overwritten(smsbridge: Smsbridge, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_service_gets_its_group_and_a_drop_in(smsbridge: Smsbridge, tmp_path: 
     assert [mode(each) & 0o007 for each in (folder, folder / "secrets")] == [0, 0]
     assert (mode(state), secret.stat().st_gid) == (0o700, user.pw_gid)
     drop_in = units / "smsbridge.service.d" / "init.conf"
-    assert mode(drop_in) == 0o644
+    assert (mode(drop_in.parent), mode(drop_in)) == (0o755, 0o644)
     (start,) = [line for line in drop_in.read_text().splitlines() if line.startswith("ExecStart=/")]
     assert start.endswith(f" run -c {folder / 'config.toml'}")
 
@@ -188,6 +188,18 @@ def test_the_next_commands_can_be_copied(
     lines = smsbridge("init", tmp_path / "new", *arguments()).out.splitlines()
     start = lines.index("Next:") + 1
     assert [line.split()[:2] for line in lines[start:]] == [[shown, "run"], [shown, "send-test"]]
+
+
+def test_a_service_is_started_and_tested_as_its_user(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """Enabled, or it is gone after the next boot; its socket, too, if that holds the port."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    ran = smsbridge(
+        "init", tmp_path / "etc", *arguments(), "--systemd", "--user", user, "--units", tmp_path,
+        "--store", f"sqlite:///{tmp_path}/bridge.db", "--listen", "systemd:smtp",
+    )  # fmt: skip
+    start, test = ran.out.splitlines()[-2:]
+    assert start.strip() == "systemctl enable --now smsbridge.socket smsbridge.service"
+    assert test.strip() == f"sudo -u {user} smsbridge send-test -c {tmp_path}/etc/config.toml"
 
 
 def test_the_readme_shows_what_it_writes(

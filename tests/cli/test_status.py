@@ -141,7 +141,7 @@ def test_held_and_dead_deliveries_are_problems(smsbridge: Smsbridge, filled: Fil
     ran = smsbridge("status", "-c", filled.config, "--json")
     assert ran.code == 1
     (dead, held) = ran.document["problems"]
-    assert dead.startswith("endpoints.crm: 1 deliveries are dead: `smsbridge deliveries retry ")
+    assert dead.startswith("endpoints.crm: 1 dead: `smsbridge deliveries retry ")
     assert held.startswith("endpoints.other: held (a new release): `smsbridge endpoints resume ")
     assert ran.document["last_failure"] == {
         "delivery_id": 1, "endpoint": "crm", "at": "1970-01-01T00:00:00Z", "result": "dead",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -385,6 +388,36 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     binary.write_bytes(b"#" * (1024**2 + 1))
     with pytest.raises(ConfigErrors, match="over 1 MiB"):
         load(binary)
+
+
+def test_a_config_in_a_closed_folder_names_the_user_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the daemon's group may look into /etc/smsbridge; others can't know what is there."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setattr("bridge.config.load.PLACES", (closed / "config.toml",))
+    monkeypatch.delenv("SMSBRIDGE_CONFIG", raising=False)
+    with ordinary_user(closed):
+        assert find_config(None) == closed / "config.toml"
+        with pytest.raises(ConfigErrors, match=r"permission denied: .* `sudo -u smsbridge "):
+            load(closed / "config.toml")
+    assert find_config(None) is None
+
+
+@contextmanager
+def ordinary_user(closed: Path) -> Iterator[None]:
+    """Be somebody whom the folder's mode keeps out, as it doesn't keep out root."""
+    if os.geteuid():
+        closed.chmod(0)
+        yield
+        closed.chmod(0o700)
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_a_usual_date_is_read_as_the_standard_library_does(written: str) -> None
         "Wednesday, 8 April 2026 14:30:52 GMT",
         "Wed, 8 Apr 2026 14:30:52 +0200 (CEST)",
         "Wed, 8 Apr 2026 14:30:52 CET",
+        "Wed, 8 Apr 2026 14:30:52",
+        "Wed, 8 Apr 2026 14:30:52 EST",
+        "8 Apr 2026 14:30:52 Z",
         "0050-04-08",
     ],
 )
@@ -71,3 +74,35 @@ def test_every_other_date_is_left_to_the_standard_library(written: str) -> None:
     """Only the usual form is read here."""
     assert decoding._USUAL_DATE.fullmatch(written.encode()) is None
     assert _read(written) == _as_library(written)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"),
+    [
+        ("+02", 12), ("+2", 12), ("-02", 16), ("+02:00", 12), ("+0200 (CEST)", 12), ("+200", 12),
+        ("(CEST) +0200", 12), ("GMT+2", 12), ("UTC+02:00", 12), ("gmt -0200", 16), ("+02 (a)", 12),
+    ],
+)  # fmt: skip
+def test_an_offset_is_read_as_it_is_meant(zone: str, hour: int) -> None:
+    """The standard library takes some for minutes, and others for UTC."""
+    assert _read(f"Wed, 8 Apr 2026 14:30:52 {zone}") == datetime(
+        2026, 4, 8, hour, 30, 52, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize("zone", ["+0260", "+02000", "+2:0", "+123:00", "+99:00", "+9999"])
+def test_what_is_no_offset_makes_no_date(zone: str) -> None:
+    """A date that is read wrongly would be worse than none."""
+    assert _read(f"Wed, 8 Apr 2026 14:30:52 {zone}") is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [("CEST", True), ("", True), ("-0000", False), ("-00:00", False), ("GMT", False)],
+)
+def test_a_zone_that_is_not_known_is_told(zone: str, told: bool) -> None:
+    """The time is read as UTC's, which it may not be."""
+    email = mail.decode(f"From: a@b.c\r\nDate: Wed, 8 Apr 2026 14:30:52 {zone}\r\n\r\nx".encode())
+    assert isinstance(email, Email)
+    assert email.date == datetime(2026, 4, 8, 14, 30, 52, tzinfo=UTC)
+    assert ("date_without_zone" in email.warnings) is told

@@ -116,13 +116,12 @@ def test_moved_blanks_make_no_other_message(path: Path) -> None:
 
 FROM = "from = { label = 'From' }\nto = { label = 'To' }\nbody = { label = 'Text' }\n"
 FIELDS = "From: +391\nTo: 2\nText: "
+ONLY_TEXT = "from = { value = '1' }\nto = { value = '2' }\nbody = { label = 'Text' }\n"
 CUTS = [
     (FROM + "footers = '^-- $'", FIELDS + "hi\n--\nthere\n-- \nACME\n"),
     (FROM + "footers = '^--$'", FIELDS + "hi\n-- \nthere\n--\nACME\n"),
     (FROM + "footers = '^Sent  by'", FIELDS + "hi\nSent by me\nthere\nSent  by ACME\n"),
     (FROM + "footers = '^Sent\\tby'", FIELDS + "hi\nSent by me\nthere\nSent\tby ACME\n"),
-    (FROM + "footers = '^Sent[ ]{2}by'", FIELDS + "hi\nSent by me\nthere\nSent  by ACME\n"),
-    (FROM + "split = '^-{5,}$'", FIELDS + f"hi\n----- \n{FIELDS}x\n-----\n{FIELDS}y\n"),
     (FROM.replace("label = 'Text'", "after = '^Text:$'"), "From: 1\nTo: 2\nText:\na\nText: \nb\n"),
     (FROM.replace("label = 'Text'", "text = '(?s)Text:\\t(.*)'"), FIELDS + "a\nText:\tb\n"),
     (FROM.replace("label = 'Text'", "text = '(?s)Text:  (.*)'"), FIELDS + "a\nText:  b\n"),
@@ -130,24 +129,55 @@ CUTS = [
     (FROM, "From\t+391\nTo\t2\nText\thi\nFrom: MYBANK\nTo: 2\nText: no\n"),
     (FROM, "From: +391\nTo: 2\nText of the message below\nText: hi\n"),
     (FROM, FIELDS + "hi\nFrom Rome\nTo Milan\nText me\n"),
+    (ONLY_TEXT, "Text\thi\nText: no\n"),
+    (ONLY_TEXT, "Text\thi\nText no\n"),
+    (ONLY_TEXT, "Text of the message below\nText: hi\n"),
+    (ONLY_TEXT + "id = { label = 'Id' }", "Id\t7\nText\thi\nText: no\n"),
+    (ONLY_TEXT + "id = { label = 'Id' }", "Id: 7\nText\thi\nText: no\n"),
 ]
 
 
-@pytest.mark.parametrize(("template", "text"), CUTS)
-def test_moved_blanks_cut_nowhere_else(template: str, text: str) -> None:
-    """Footers, separators, patterns and tabs: the SMS holds what looks like them but for blanks."""
+def readings(
+    template: str, text: str
+) -> tuple[set[tuple[tuple[str, str], ...]], set[tuple[tuple[str, str], ...]]]:
+    """Return what a mail says, and what is read of it and of all with its signature."""
     provider = declared(template)
     raw = (
         b"From: sms@acme.example\r\nMessage-ID: <1@acme.example>\r\n"
         b"Date: Wed, 08 Apr 2026 12:30:52 +0000\r\n\r\n" + text.replace("\n", "\r\n").encode()
     )
-    readable = [messages(provider, opened(each)) for each in (raw, *variants(raw))]
-    different = {
-        tuple((each.sender, event.as_signed(each.body)) for each in read)
-        for read in readable
-        if read
-    }
-    assert len(different) <= 1, different
+    says = provider.read_email(opened(raw))
+    said = (says,) if isinstance(says, SmsMessage) else says
+    assert isinstance(said, tuple)
+    read = [messages(provider, opened(each)) for each in (raw, *variants(raw))]
+    return {_shown(said)}, {_shown(each) for each in read if each}
+
+
+def _shown(read: tuple[SmsMessage, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((each.sender, event.as_signed(each.body)) for each in read)
+
+
+@pytest.mark.parametrize(("template", "text"), CUTS)
+def test_moved_blanks_cut_nowhere_else(template: str, text: str) -> None:
+    """Footers, patterns and tabs: the SMS holds what looks like them but for blanks.
+
+    What is read is what the genuine mail says, also where that one has to wait in quarantine.
+    """
+    said, read = readings(template, text)
+    assert read <= said
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (FROM + "footers = '^Sent[ ]{2}by'", FIELDS + "hi\nSent by me\nthere\nSent  by ACME\n"),
+        (FROM + "split = '^-{5,}$'", FIELDS + f"hi\n----- \n{FIELDS}x\n-----\n{FIELDS}y\n"),
+    ],
+)
+def test_what_counts_blanks_reads_one_message_or_none(template: str, text: str) -> None:
+    """A signature says nothing about their number, so nothing about what such a pattern means."""
+    _, read = readings(template, text)
+    assert len(read) <= 1
 
 
 PAGES = {
@@ -202,6 +232,20 @@ def test_a_page_with_preformatted_text_is_read() -> None:
     )
     (message,) = messages(provider, email)
     assert (message.sender, message.recipient, message.body) == ("+391", "2", "a  b \n\tc")
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("Text\thi\n", "hi"),
+        ("Text: hi\nText me\n", "hi\nText me"),
+        ("News\nText:  hi\tx\n", " hi\tx"),
+    ],
+)
+def test_a_text_with_the_only_label_is_read(text: str, body: str) -> None:
+    """With a colon or a tab, as long as no other line could be meant."""
+    (message,) = messages(declared(ONLY_TEXT), mail_of(text))
+    assert message.body == body
 
 
 @pytest.mark.parametrize(

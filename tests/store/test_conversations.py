@@ -31,7 +31,6 @@ from bridge.store import (
     Database,
     Ingest,
     Store,
-    audit,
     conversations,
     hold_endpoint,
     outbox,
@@ -40,6 +39,7 @@ from bridge.store import (
     resume_endpoint,
     retry_deliveries,
 )
+from bridge.store.audit import audit
 from bridge.store.endpoints import BEHIND, match_config
 from bridge.store.erase import erase_messages
 from bridge.store.postgres import lock_order
@@ -148,6 +148,28 @@ async def test_what_was_claimed_ahead_and_given_back_still_goes_first(
         await store.record(attempt(again, Delivered()))
         (second,) = await store.claim("crm", 9, order)
         assert second.delivery_id > first.delivery_id
+    assert audited(settings, clock()).ok
+
+
+async def test_a_lease_that_ends_unrecorded_leaves_nobody_behind_it(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """What passed a retry and died in flight waits behind it, and no longer the other way round."""
+    async with opened(settings, clock=clock) as store:
+        await write(store, 1, PASS)
+        (first,) = await store.claim("crm", 9, PASS)
+        await store.record(attempt(first, RetryAt(SOON, 1)))
+        await write(store, 1, PASS)
+        (second,) = await store.claim("crm", 9, PASS)
+        clock.forward(31)
+        assert await store.claim("crm", 9, PASS) == []  # the first one waits for the second now
+        clock.forward(LEASE)
+        assert await store.claim("crm", 9, PASS) == []
+        (again,) = await store.claim("crm", 9, PASS)
+        assert again.delivery_id == first.delivery_id
+        await store.record(attempt(again))
+        (last,) = await store.claim("crm", 9, PASS)
+        assert last.delivery_id == second.delivery_id
     assert audited(settings, clock()).ok
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
+import httpx
 import pytest
 
 from bridge.config.settings import StoreSettings
+from bridge.delivery.endpoint import Endpoint
 from bridge.model import DeliveryState, Reason
+from bridge.operations import replay
+from bridge.operations.replay import Replayer
 from bridge.store import following
 from bridge.store.following import (
     changed_deliveries,
@@ -14,6 +21,7 @@ from bridge.store.following import (
     new_messages,
 )
 from bridge.store.record import record_many
+from bridge.store.replays import Selection
 from bridge.store.search import ALL, MessageFilter
 from tests.servers.postgres import PostgresServer
 from tests.store.making import (
@@ -24,6 +32,7 @@ from tests.store.making import (
     later,
     many,
     opened,
+    plan,
     sms,
     unreadable,
     writing,
@@ -48,6 +57,38 @@ async def test_messages_come_once(settings: StoreSettings, monkeypatch: pytest.M
         assert await look(ALL) == wanted[2:]
         assert await look(MessageFilter(provider="none")) == []
         assert seen == await store.read(look_now)
+
+
+async def test_messages_of_arrivals_that_are_read_again_come_once(
+    settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep the ids of their arrivals; a message that is replayed is no new one."""
+    monkeypatch.setattr(following, "_AT_ONCE", 1)
+    clock = Clock()
+    async with opened(settings, clock=clock, endpoints=["crm", "erp", "new"]) as store:
+        kept = [(await store.ingest(unreadable(raw=b"%d" % n))).arrival_id for n in range(4)]
+        seen = await store.read(look_now)
+
+        async def look(which: MessageFilter = ALL) -> list[int]:
+            nonlocal seen
+            found, seen = await store.read(lambda c: new_messages(c, seen, which))
+            return [row.arrival_id for row in found]
+
+        for name, arrival_id in zip("cab", kept, strict=False):
+            again = sms(identity(name), plan("crm", "erp"))
+            await store.ingest(replace(again, reparse_of=arrival_id))
+        new = [(await store.ingest(each)).arrival_id for each in many(2)]
+        assert await look() == [*kept[:3], new[0]]
+        assert await look() == [new[1]]
+        endpoint = Endpoint("new", httpx.URL("http://127.0.0.1/"), (), 10, 20.0)
+        everything = Selection(filter=MessageFilter(since=START))
+        await replay.start(store, endpoint, everything, clock, rate=1000)
+        clock.forward(1.0)
+        await Replayer(store, [endpoint], clock, asyncio.sleep).step()
+        assert len(await store.claim("new", 10)) == 5
+        assert await look() == []
+        await store.ingest(replace(sms(identity("last"), plan("crm")), reparse_of=kept[3]))
+        assert await look(MessageFilter(provider="none")) == []
 
 
 async def test_quarantine_comes_once(

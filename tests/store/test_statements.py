@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreError
@@ -79,3 +80,13 @@ def test_every_key_is_looked_up_however_many_there_are(connection: Connection) -
     receipts = ingest_many(connection, [*again, extra], lease)
     assert [each.outcome for each in receipts] == ["duplicate"] * 300 + ["message"]
     assert connection.execute(select(endpoints)).all() == []
+
+
+def test_the_driver_s_refusal_is_raised_as_sqlalchemy_raises_it(connection: Connection) -> None:
+    """So that one place turns it into our own errors, and no row is quoted by it."""
+    INSERT.change(connection, [ROW])
+    with pytest.raises(DBAPIError) as caught:
+        INSERT.change(connection, [ROW])
+    assert isinstance(caught.value.orig, connection.dialect.loaded_dbapi.IntegrityError)
+    assert not caught.value.connection_invalidated
+    assert caught.value.params is None

@@ -16,11 +16,12 @@ from bridge.model import DeliveryState, Hold, Reason
 from bridge.store import Database, hold_endpoint, resume_endpoint, retry_deliveries
 from bridge.store.counting import count_open, recount
 from bridge.store.discard import QuarantineFilter, discard
-from bridge.store.endpoints import match_config
+from bridge.store.endpoints import BEHIND, match_config
 from bridge.store.erase import erase_messages, find_messages
 from bridge.store.snapshot import take_snapshot
 from bridge.store.tables import metadata
 from bridge.store.tallies import Counts, read_counts
+from bridge.store.types import microseconds
 from tests.store.making import (
     GIVE_UP,
     START,
@@ -102,6 +103,7 @@ async def test_every_operation_keeps_the_counts(settings: StoreSettings) -> None
     assert audited(settings).ok
 
 
+PARKED = microseconds(BEHIND)
 MESSAGE = (
     "INSERT INTO messages (id, provider, sender, recipient, received_at, bridged_at, content_key)"
     " VALUES ('m', 'p', '', '', 0, 0, 'k')"
@@ -129,6 +131,10 @@ def test_rows_changed_by_hand_are_counted(settings: StoreSettings) -> None:
     Database.open(settings, migrate=True).close()
     changes: Sequence[tuple[str, Counts]] = (
         ("UPDATE deliveries SET endpoint = 'e3' WHERE endpoint = 'e0'", {("pending", "e3"): 1}),
+        (f"UPDATE deliveries SET due_at = {PARKED} WHERE endpoint = 'e3'", {("parked", "e3"): 1}),
+        ("UPDATE deliveries SET state = 'held' WHERE endpoint = 'e3'", {("held", "e3"): 1}),
+        ("UPDATE deliveries SET state = 'pending' WHERE endpoint = 'e3'", {("parked", "e3"): 1}),
+        ("UPDATE deliveries SET due_at = 1 WHERE endpoint = 'e3'", {("pending", "e3"): 1}),
         ("UPDATE deliveries SET state = 'filtered' WHERE endpoint = 'e3'", {}),
         ("UPDATE deliveries SET state = 'dead' WHERE endpoint = 'e3'", {("dead", "e3"): 1}),
         ("DELETE FROM deliveries WHERE endpoint = 'e3'", {}),

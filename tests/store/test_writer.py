@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from bridge.errors import StoreError, StoreUnavailable
 from bridge.model import ArrivalOutcome
 from bridge.store import writer
 from bridge.store.writer import Work, Writer
+from tests.patience import PATIENCE
 from tests.store.making import audited, many, opened, sms, sqlite_settings
 
 
@@ -62,6 +64,36 @@ async def test_what_waits_is_committed_together(ledger: Ledger) -> None:
     ledger.open.set()
     assert await asyncio.gather(first, *rest) == [0, *(n * 2 for n in range(100, 500))]
     assert [len(batch) for batch in ledger.batches] == [1, 256, 144]
+    await made.close()
+
+
+async def test_what_comes_turn_after_turn_is_committed_together(ledger: Ledger) -> None:
+    """A transaction is not begun for the first item while the loop brings more in each turn."""
+    ledger.open.set()
+    made = Writer(ledger.commit, "the ledger")
+    submitted = []
+    for number in range(5):
+        submitted.append(asyncio.create_task(made.submit(Number(number))))
+        await asyncio.sleep(0)
+        time.sleep(0.01)  # the writer's thread would begin with what it has
+    assert await asyncio.gather(*submitted) == [0, 2, 4, 6, 8]
+    assert ledger.batches == [[0, 1, 2, 3, 4]]
+    await made.close()
+
+
+async def test_what_comes_without_end_delays_no_commit(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much the loop brings, what waits is handed over after some turns."""
+    monkeypatch.setattr(writer, "MAX_WAITING", 10**9)
+    ledger.open.set()
+    made = Writer(ledger.commit, "the ledger")
+    submitted = []
+    async with asyncio.timeout(PATIENCE):
+        while not ledger.entered.is_set():
+            submitted.append(asyncio.create_task(made.submit(Number(100))))
+            await asyncio.sleep(0)
+    assert set(await asyncio.gather(*submitted)) == {200}
     await made.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +18,7 @@ from bridge.errors import ListenError, StoreUnavailable
 from bridge.formats import sms_received
 from bridge.model import Report
 from bridge.net.limits import HTTP_LIMITS, HttpLimits
+from bridge.process import Process
 from bridge.web import Health, WebServer, pages
 from tests.patience import PATIENCE
 
@@ -85,9 +87,13 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
     health = Health()
     async with serving(health) as address:
         answer = await get(address, "/healthz")
+        process = Process.named(os.getpid())
+        assert process is not None
+        own = {"pid": process.pid, "started": process.started}
+        reload = {"count": 0, "ok": True, "changed": [], "needs_restart": []}
         assert (answer.status, json.loads(answer.body)) == (
             200,
-            {"ok": True, "problems": [], "sources": {}},
+            {"ok": True, "problems": [], "process": own, "reload": reload, "sources": {}},
         )
         health.show("imap.inbox", lambda: Report("connected", details={"lag_seconds": 1.5}))
         assert health.bad("store", "the database is locked")
@@ -97,6 +103,8 @@ async def test_healthy_is_200_and_sick_is_503_with_sentences() -> None:
         assert json.loads(answer.body) == {
             "ok": False,
             "problems": ["store: the database is still locked"],
+            "process": own,
+            "reload": reload,
             "sources": {"imap.inbox": {"state": "connected", "lag_seconds": 1.5}},
         }
         assert health.good("store")

@@ -1,0 +1,36 @@
+"""Names a process so that no other one is taken for it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+_STARTED: Final = 19  # the field of /proc/PID/stat, counted behind the name
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process: its id may be given to another one, or be that of another container.
+
+    `started` is the time of its start in ticks since the machine's.
+    """
+
+    pid: int
+    started: int
+
+    @classmethod
+    def named(cls, pid: int) -> Self | None:
+        """Return the process that has this id here; None if there is none."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return None
+        return cls(pid, int(stat.rpartition(")")[2].split()[_STARTED]))
+
+    def signal(self, number: int) -> None:
+        """Send a signal; ProcessLookupError if it is not here, or PermissionError."""
+        if Process.named(self.pid) != self:
+            raise ProcessLookupError
+        os.kill(self.pid, number)
