@@ -19,6 +19,7 @@ import programs
 from programs import SECRET, Daemon, Endpoint, Plain, Program
 
 _LIMIT: Final = 120.0  # seconds that any one round may take
+_STEADY_SENDERS: Final = 20
 _WARM: Final = 300  # mails before the first round: imports, caches, connections
 _runs = itertools.count(int(time.time()))
 
@@ -210,18 +211,23 @@ class Bench:
         """Let a program have seen some mails before it is measured."""
         await self.round("warm", program, _WARM, senders, reuse=True, kind=kind)
 
-    async def steady(self, program: Program, kind: Kind = MAILS) -> tuple[Waits, Waits]:
-        """Send 50 a second; return the waits until the success answer, and from it to the POST."""
-        made = kind.make(50 * self.size.steady_seconds, f"r{next(_runs)}")
+    async def steady(
+        self, program: Program, kind: Kind = MAILS, rate: int = 50
+    ) -> tuple[Waits, Waits]:
+        """Send so many a second; return the waits until the success answer, and then to the POST.
+
+        Each mail has a connection of its own.
+        """
+        made = kind.make(rate * self.size.steady_seconds, f"r{next(_runs)}")
         self.receiver.expect(len(made))
         stream = load.Stream(program.address, reuse=False, sender=kind.sender)
-        await stream.open(10)
+        await stream.open(_STEADY_SENDERS)
         given: dict[str, float] = {}
         try:
             with load.without_pauses():
                 began = time.perf_counter()
                 for number, mail in enumerate(made):
-                    await asyncio.sleep(max(0.0, began + number / 50 - time.perf_counter()))
+                    await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
                     given[mail.text] = time.perf_counter()
                     stream.put(mail)
                 await stream.finished(_LIMIT)
@@ -351,26 +357,6 @@ async def slow_disk(bench: Bench) -> Report:
     return report
 
 
-async def latency(bench: Bench) -> Report:
-    """Measure from the sender's 250 to the receiver's POST, at a steady 50 a second."""
-    seconds = bench.size.steady_seconds
-    report = Report(f"A steady 50/s for {seconds} s", ("p50", "p99", "greatest"))
-    async with AsyncExitStack() as stack:
-        daemon = Daemon(bench.place("daemon"), [Endpoint("crm", bench.receiver.url)])
-        stack.callback(daemon.end)
-        await bench.warm(daemon, 10)
-        answered, waited = await bench.steady(daemon)
-    for words, waits in (("from the 250 to the POST, ms", waited), ("to the 250, ms", answered)):
-        report.lines.append(
-            Line(words, f"{waits.p50:.2f}", f"{waits.p99:.2f}", f"{waits.longest:.2f}")
-        )
-        report.numbers[words] = asdict(waits)
-    report.notes.append(
-        "'to the 250' begins with the connect; a POST may come before its 250 is read"
-    )
-    return report
-
-
 async def memory(bench: Bench) -> Report:
     """Measure resident memory, idle and with deliveries waiting for a dead endpoint."""
     waiting = bench.size.backlog
@@ -445,6 +431,5 @@ async def memory(bench: Bench) -> Report:
 FIGURES: Final = {
     "throughput": throughput,
     "slow-disk": slow_disk,
-    "latency": latency,
     "memory": memory,
 }

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -126,7 +127,8 @@ class Mailbox:
 class Daemon(_Process):
     """`smsbridge run` on SQLite with a config that says nothing about speed.
 
-    `tables` are more tables of its config; `address` is that of the listener of `source`.
+    `tables` are more tables of its config; `address` is that of the listener of `source`. With
+    `looked_at` it tells how long its event loop was held (`held.py`). `store`: not SQLite.
     """
 
     def __init__(
@@ -134,27 +136,34 @@ class Daemon(_Process):
         folder: Path,
         endpoints: Sequence[Endpoint],
         environment: Mapping[str, str] | None = None,
-        before: Sequence[str] = (),
         mailbox: Mailbox | None = None,
         tables: str = "",
         source: str = "smtp",
+        *,
+        looked_at: bool = False,
+        store: str | None = None,
     ) -> None:
-        self.config = write_config(folder, endpoints, mailbox, tables)
-        self._source = source
+        self.config = write_config(folder, endpoints, mailbox, tables, store)
+        self._looks = 0
         self._database = folder / "bridge.db"
-        run = [*before, "-m", "bridge", "run", "-c", str(self.config)]
+        command = [str(Path(__file__).with_name("held.py"))] if looked_at else ["-m", "bridge"]
+        run = [*command, "run", "-c", str(self.config)]
         super().__init__(run, environment or {}, folder / "daemon.log")
         try:
-            self.address = self._listening()
+            self.address = self._listening(source)
         except BaseException:
             self.end()
             raise
 
-    def _listening(self) -> tuple[str, int]:
+    def web(self) -> tuple[str, int]:
+        """Return the address of health and metrics."""
+        return self._listening("web")
+
+    def _listening(self, source: str) -> tuple[str, int]:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and self.running():
             for line in self.lines():
-                if f'"{self._source}.listening"' in line:
+                if f'"{source}.listening"' in line:
                     (address, *_) = json.loads(line)["addresses"]
                     host, _, port = str(address).rpartition(":")
                     return host.strip("[]"), int(port)
@@ -167,6 +176,19 @@ class Daemon(_Process):
             if f'"{event}"' in line:
                 return datetime.fromisoformat(json.loads(line)["ts"]).timestamp()
         return None
+
+    def look_anew(self) -> None:
+        """Forget for how long the loop was held so far."""
+        self._looks = len(self._told_looks())
+        os.kill(self.pid, signal.SIGUSR2)
+
+    def held(self) -> tuple[float, float]:
+        """Return the longest stall since then in ms: processor time of the loop, and all of it."""
+        looks = self._told_looks()[self._looks :]
+        return tuple(max((each[of] for each in looks), default=0.0) for of in ("ms", "stalled"))
+
+    def _told_looks(self) -> list[dict[str, float]]:
+        return [json.loads(line) for line in self.lines() if '"loop.held"' in line]
 
     def delivered(self) -> int:
         """Count the deliveries that the store says are delivered."""
@@ -223,13 +245,14 @@ def write_config(
     endpoints: Sequence[Endpoint],
     mailbox: Mailbox | None = None,
     tables: str = "",
+    store: str | None = None,
 ) -> Path:
     """Write the daemon's config: its defaults, free ports, and this bench's two providers."""
     # What lies in a mailbox has no peer whose network could be evidence.
     evidence = 'networks = ["127.0.0.0/8"]' if mailbox is None else "anyone = true"
     text = f"""\
 [store]
-url = "sqlite:///{folder}/bridge.db"
+url = "{store or f"sqlite:///{folder}/bridge.db"}"
 
 [smtp]
 listen = ["127.0.0.1:0"]

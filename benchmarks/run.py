@@ -20,6 +20,7 @@ from typing import Final
 import figures
 import growth
 import imap
+import latency
 import posts
 import programs
 import retention
@@ -29,6 +30,8 @@ from rich.table import Table
 
 FIGURES: Final = {
     **figures.FIGURES,
+    "latency": latency.latency,
+    "aged": latency.aged,
     "growth": growth.growth,
     "retention": retention.retention,
     "posts": posts.posts,

@@ -48,11 +48,11 @@ def list_(
 
     --follow prints each once more after every attempt; a hold or a retry by hand is no attempt.
     JSON: a list of {"id", "message_id", "endpoint", "state", "reason", "attempts", "next_at",
-    "under_way", "created_at", "changed_at", "last_error", "replay", "behind",
-    "waits_for_rate"}; "last_error" is why the last attempt failed, or null, "replay" the replay
-    that ordered it, or null, "behind" the delivery of its conversation that it waits for, or null,
-    "waits_for_rate" the rate of its endpoint if it is due and waits for that, or null. With
-    --follow one of them a line.
+    "under_way", "created_at", "changed_at", "last_error", "sequence", "replay", "behind",
+    "waits_for_rate"}; "last_error" is why the last attempt failed, or null, "sequence" its number
+    at its endpoint, "replay" the replay that ordered it, or null, "behind" the delivery of its
+    conversation that it waits for, or null, "waits_for_rate" the rate of its endpoint if it is due
+    and waits for that, or null. With --follow one of them a line.
     """
     refuse_with_follow(follow, before=before)
     wanted = DeliveryState(state) if state else None
@@ -113,7 +113,7 @@ def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
     """Show one delivery with all its attempts and the beginning of each response.
 
     JSON: {"delivery": {…}, "data": the webhook's data, "attempts": [{"number", "started_at",
-    "seconds", "result", "status", "error", "detail", "lease_lost", "answer"}]}.
+    "seconds", "result", "status", "error", "detail", "sent", "lease_lost", "answer"}]}.
     """
     document = run(
         config,

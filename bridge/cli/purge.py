@@ -29,10 +29,12 @@ def purge(number: str, undelivered: bool, dry_run: bool, config: Path | None, as
 
     What is left tells that there was a message, when, and how to recognise a repeat. On SQLite the
     file is rewritten, which defers incoming mail for as long as that takes. Messages that are not
-    delivered stay, unless --undelivered. Exits 1 if any were left. Backups still have everything.
+    delivered stay with their raw mails, unless --undelivered. Exits 1 if any were left. Backups
+    still have everything.
 
-    JSON: {"messages", "undelivered", "arrivals", "quarantined", "answers", "mentioned"};
-    "mentioned" counts messages of others whose texts contain the number: those stay.
+    JSON: {"messages", "undelivered", "arrivals", "quarantined", "waiting", "answers", "mentioned"};
+    "waiting" counts the raw mails that stay until their messages, also those of others, are
+    delivered, and "mentioned" messages of others whose texts contain the number: those stay.
     """
     if dry_run:
         document = run(config, lambda store, _: operations.preview(store, number))
@@ -41,14 +43,16 @@ def purge(number: str, undelivered: bool, dry_run: bool, config: Path | None, as
             config,
             lambda store, _: operations.purge(store, number, now, even_undelivered=undelivered),
         )
+    left = not dry_run and (document["undelivered"] or document["waiting"])
     if as_json:
         as_document(document)
     else:
         click.echo("would be erased:" if dry_run else "erased:")
         as_fields(document.items())
-        if document["undelivered"] and not dry_run:
+        if left:
             click.echo(
-                "the undelivered messages stay: deliver them first, or purge with --undelivered",
+                "what is undelivered stays, with its raw mails: deliver it and purge again, or "
+                "purge with --undelivered, which gives up this number's messages",
                 err=True,
             )
-    return FOUND_WRONG if document["undelivered"] and not dry_run else DONE
+    return FOUND_WRONG if left else DONE

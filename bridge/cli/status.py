@@ -30,9 +30,10 @@ def status(config: Path | None, as_json: bool) -> int:
     The daemon is asked at [http] listen. Exits 1 if there are problems. JSON: {"ok", "problems",
     "daemon": {"state": "up" | "down" | "unknown", "url", "detail", "heartbeat"}, "mailboxes":
     [{"name", "state", "last_sync", "lag_seconds", "open"}], "endpoints": [{"name", "configured",
-    "state": "active" | "held", "reason", "since", "pending", "held", "dead",
-    "undelivered_since", "waits_for_rate"}], "quarantined", "last_message_at", "last_failure":
-    {"delivery_id", "endpoint", "at", "result", "status", "error", "detail"} or null}.
+    "state": "active" | "paused" | "refused" | "failing", "reason", "since", "pending", "held",
+    "dead", "undelivered_since", "waits_for_rate"}], "quarantined", "last_message_at",
+    "last_failure": {"delivery_id", "endpoint", "at", "result", "status", "error", "detail"} or
+    null}.
     """
     document = asyncio.run(_status(require_config(config)))
     if as_json:

@@ -127,6 +127,7 @@ class EndpointSettings(Strict):
     proxy: Annotated[AnyHttpUrl, BeforeValidator(read_secret)] | None = Field(None, repr=False)
     concurrency: Count | None = None  # else [delivery]'s
     timeout: PositiveSeconds | None = None
+    give_up: PositiveSeconds | None = None  # else [delivery]'s
     # A signed digest of what it was sent, so often; default: none.
     digest: Annotated[PositiveSeconds, AfterValidator(_at_least_a_second)] | None = None
     # Opens its events to whoever has it, on [http]; default: nobody.

@@ -96,6 +96,8 @@ def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Requ
 def _delivery_headers(claim: Claim) -> list[tuple[str, str]]:
     """Return what tells the receiver which delivery this is, and which try of it."""
     headers = [("webhook-attempt", str(claim.attempt))]
+    if claim.sent_before:
+        headers.append(("webhook-possible-duplicate", "true"))
     if claim.sequence is not None:
         headers.append(("webhook-sequence", str(claim.sequence)))
     return headers
@@ -120,10 +122,11 @@ def retry_after(value: str, now: datetime) -> float | None:
 class _Answer:
     """What has arrived of an answer so far."""
 
-    __slots__ = ("_format", "body", "response")
+    __slots__ = ("_format", "body", "request", "response")
 
     def __init__(self, format_name: str) -> None:
         self._format = format_name
+        self.request: httpx.Request | None = None
         self.response: httpx.Response | None = None
         self.body = b""
 
@@ -147,7 +150,8 @@ class _Answer:
     ) -> Outcome:
         """Return the outcome of a truncated answer: an error status counts, a 2xx does not."""
         if self.response is None:
-            return Outcome(None, duration, error=failure.error, detail=failure.detail)
+            sent = self.request is not None and http.SENT in self.request.extensions
+            return Outcome(None, duration, error=failure.error, detail=failure.detail, sent=sent)
         if not self.response.is_success and failure.error != "internal":
             return self.outcome(duration, clock)
         detail = f"answered {self.response.status_code}, but: {failure.detail}"
@@ -157,6 +161,7 @@ class _Answer:
 async def _call(
     transport: httpx.AsyncBaseTransport, request: httpx.Request, answer: _Answer
 ) -> None:
+    answer.request = request
     response = await transport.handle_async_request(request)
     answer.response = response
     stream = response.stream

@@ -39,6 +39,7 @@ class Endpoint:
     keys: tuple[bytes, ...] = field(repr=False)
     concurrency: int
     timeout: float
+    give_up: float | None = None  # seconds; None: as [delivery] says
     rate: Rate | None = None
     digest: float | None = None  # seconds between two digests
     providers: frozenset[str] = frozenset()
@@ -81,6 +82,7 @@ class Endpoint:
             keys=keys,
             concurrency=settings.concurrency or delivery.concurrency,
             timeout=timeout_of(settings, delivery),
+            give_up=settings.give_up,
             rate=settings.rate and settings.rate.with_burst(settings.burst or 1),
             digest=_digest(index, settings, scheme),
             format=form.name,

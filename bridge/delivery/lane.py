@@ -52,7 +52,8 @@ class Lane:
         failing: bool = False,
     ) -> None:
         self.endpoint = endpoint
-        self._settings = settings
+        own = {} if endpoint.give_up is None else {"give_up": endpoint.give_up}
+        self._settings = settings.model_copy(update=own)
         self._outbox = outbox
         self._open_transport = open_transport
         self._clock = clock
@@ -280,7 +281,7 @@ class Lane:
             self._admission.called(outcome.duration)
             if failing or (isinstance(decision, Hold) and decision.whole_endpoint):
                 self._admission.dismiss(_monotonic())
-            self._report.write(claim, outcome, decision)
+            self._report.write(claim, outcome, decision, now)
         finally:
             self._slots.give_back(fresh=fresh)
             self._freed()

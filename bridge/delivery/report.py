@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from bridge import logs, metrics
@@ -32,8 +33,8 @@ class AttemptReport:
         """Count time in which deliveries waited for nothing but the endpoint's rate."""
         self._paced.inc(seconds)
 
-    def write(self, claim: Claim, outcome: Outcome, decision: Decision) -> None:
-        """Count and log an attempt that has ended."""
+    def write(self, claim: Claim, outcome: Outcome, decision: Decision, now: datetime) -> None:
+        """Count and log an attempt that has ended; `age` is the event's, in seconds."""
         result = _RESULTS[type(decision)]
         self._counters[result].inc()
         self._seconds.observe(outcome.duration)
@@ -48,6 +49,11 @@ class AttemptReport:
             status=outcome.status,
             error=outcome.error,
             detail=outcome.detail or None,
+            age=_age(claim, now),
             ms=round(outcome.duration * 1000, 1),
             next_at=decision.at if isinstance(decision, RetryAt) else None,
         )
+
+
+def _age(claim: Claim, now: datetime) -> float | None:
+    return None if claim.created_at is None else round((now - claim.created_at).total_seconds(), 1)

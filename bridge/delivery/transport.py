@@ -46,6 +46,7 @@ MAX_HEADERS: Final = 64
 MAX_INTERIM: Final = 16  # 1xx answers before the final one; nobody sends more than one or two
 DNS_SECONDS: Final = 10
 _HEAD_END: Final = re.compile(rb"\n\r?\n")  # a bare line feed ends a line, too
+SENT: Final = "sent"  # the extension that a request has once it has begun to be sent
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout()  # an attempt has one deadline over all of it
 
 
@@ -107,7 +108,9 @@ class EndpointTransport(httpx.AsyncBaseTransport):
         connection = await self._pool.connect(self._where, [], _NO_TIMEOUT)
         protocol = cast("_Protocol", connection.protocol)
         try:
-            message, payload = await protocol.exchange(sent)
+            protocol.send(sent)
+            request.extensions[SENT] = True
+            message, payload = await protocol.answer()
             return httpx.Response(
                 message.code,
                 headers=message.raw_headers,
@@ -227,8 +230,8 @@ class _Protocol(AiohttpProtocol):
     _interim = 0
     _last = b""  # what came before, where it may begin the end of a head
 
-    async def exchange(self, sent: bytes) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
-        """Send a request; return the head of its answer, and the body, which may still come."""
+    def send(self, request: bytes) -> None:
+        """Begin to send a request."""
         transport = self.transport
         if transport is None:
             raise aiohttp.ServerDisconnectedError
@@ -243,7 +246,10 @@ class _Protocol(AiohttpProtocol):
             max_headers=MAX_HEADERS,
         )
         self._asked, self._interim, self._last = True, 0, b""
-        transport.write(sent)
+        transport.write(request)
+
+    async def answer(self) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+        """Return the head of the answer, and the body, which may still come."""
         while True:
             message, payload = await self.read()
             if not _is_interim(message):

@@ -80,6 +80,8 @@ class Claim:
     conversation: int | None = None  # in which the endpoint gets its deliveries one by one
     due_at: datetime | None = None  # before it was claimed; None if it was written as claimed
     sequence: int | None = None  # its number in the endpoint's stream
+    sent_before: bool = False  # an earlier request with this event may have arrived
+    created_at: datetime | None = None  # the event
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Outcome:
     detail: str = ""
     retry_after: float | None = None
     answer: bytes = field(default=b"", repr=False)
+    sent: bool = True  # whether the request had begun to be sent: else it can't have arrived
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ def attempt_document(row: AttemptRow) -> Document:
         "status": row.status,
         "error": row.error,
         "detail": row.detail,
+        "sent": row.sent,
         "lease_lost": row.lease_lost,
         "answer": row.answer.decode("utf-8", "replace"),
     }

@@ -97,6 +97,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "filters": [_filter(table) for table in each.filter],
                 "concurrency": each.concurrency or settings.delivery.concurrency,
                 "timeout": timeout_of(each, settings.delivery),
+                "give_up": each.give_up or settings.delivery.give_up,
                 "rate": each.rate and each.rate.text,
             }
             for each in settings.endpoints

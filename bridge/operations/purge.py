@@ -33,6 +33,7 @@ class _Found:
     undelivered: int
     arrivals: Sequence[int]  # that hold it, whosever message they brought
     quarantined: int  # of those
+    waiting: int  # of those: of messages that an endpoint has yet to get
     answers: Sequence[int]
     mentioned: int
     number: str = field(repr=False)
@@ -44,6 +45,7 @@ class _Found:
             "undelivered": self.undelivered,
             "arrivals": len(self.arrivals),
             "quarantined": self.quarantined,
+            "waiting": self.waiting,
             "answers": len(self.answers),
             "mentioned": self.mentioned,
         }
@@ -53,7 +55,8 @@ async def preview(store: Store, number: str) -> Document:
     """Count what `purge` would erase.
 
     {"messages", "undelivered": of those, "arrivals": raw mails that contain the number,
-    "quarantined": of those, "answers": of endpoints, "mentioned": messages from and to others
+    "quarantined": of those, "waiting": of those, for messages, also of others, that an endpoint
+    has yet to get, "answers": of endpoints, "mentioned": messages from and to others
     whose text contains it}. Reads all raw mails. Raises NotPossible if it is no number in E.164.
     """
     return (await _find(store, number)).document()
@@ -68,10 +71,11 @@ async def purge(
 ) -> Document:
     """Erase a number's messages and raw mails, then rewrite the files; return what `preview` does.
 
-    "messages" are those that were erased and "undelivered" those that were left because an
-    endpoint has yet to get them. With `even_undelivered` only those with an attempt in flight.
-    Texts of others that mention the number stay. May be interrupted and called again. Raises
-    NotPossible, StoreUnavailable, StoreFull.
+    "messages" and "arrivals" are those that were erased, "undelivered" and "waiting" those that
+    were left because an endpoint has yet to get them: they go if this is called once more when it
+    has. With `even_undelivered` only those with an attempt in flight are left. Texts of others
+    that mention the number stay. May be interrupted and called again. Raises NotPossible,
+    StoreUnavailable, StoreFull.
     """
     found = await _find(store, number)
     erased = 0
@@ -84,8 +88,14 @@ async def purge(
     for answers in _parts(found.answers):
         await store.change(partial(erase.erase_answers, ids=answers))
     left = await store.read(partial(erase.find_messages, number=found.number))
+    waiting = await _count(store, erase.count_left, found.arrivals)
     await store.rewrite()
-    return found.document() | {"messages": erased, "undelivered": len(left)}
+    return found.document() | {
+        "messages": erased,
+        "undelivered": len(left),
+        "arrivals": len(found.arrivals) - waiting,
+        "waiting": waiting,
+    }
 
 
 async def _find(store: Store, number: str) -> _Found:
@@ -95,12 +105,14 @@ async def _find(store: Store, number: str) -> _Found:
     except ValueError:
         raise NotPossible("--number needs an international number, as in +393301234567") from None
     arrivals = await _matching(store, erase.read_raw, pattern)
+    ids = [each for each, _ in arrivals]
     answers = await _matching(store, erase.read_answers, pattern)
     return _Found(
         messages=await store.read(partial(erase.find_messages, number=wanted)),
         undelivered=await store.read(partial(erase.count_undelivered, number=wanted)),
-        arrivals=[each for each, _ in arrivals],
+        arrivals=ids,
         quarantined=sum(quarantined for _, quarantined in arrivals),
+        waiting=await _count(store, erase.count_waiting, ids),
         answers=[each for each, _ in answers],
         mentioned=await store.read(partial(erase.count_mentions, number=wanted, digits=digits)),
         number=wanted,
@@ -129,6 +141,13 @@ def _holds(row: RawBytes, pattern: Pattern[bytes]) -> bool:
     return not isinstance(decoded, Unreadable) and bool(
         pattern.search(decoded.text.encode("utf-8", "replace"))
     )
+
+
+async def _count(store: Store, count: Callable[..., int], ids: Sequence[int]) -> int:
+    total = 0
+    for some in _parts(ids):
+        total += await store.read(partial(count, ids=some))
+    return total
 
 
 def _parts(ids: Sequence[T]) -> Iterable[Sequence[T]]:

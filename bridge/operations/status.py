@@ -13,7 +13,7 @@ import httpx
 
 from bridge.config.address import Address, parse_listen
 from bridge.errors import StoreError
-from bridge.model import DeliveryState
+from bridge.model import DeliveryState, EndpointState, EndpointStatus
 from bridge.operations.deliveries import NO_RATES
 from bridge.operations.documents import Document, when
 from bridge.store import Store
@@ -149,9 +149,9 @@ def _endpoints(
         {
             "name": name,
             "configured": name in configured,
-            "state": "held" if name in snapshot.held_endpoints else "active",
+            "state": status.state.value,
             "reason": snapshot.held_endpoints.get(name),
-            "since": when(stored.held_since.get(name)),
+            "since": when(status.since),
             **{
                 state.value: snapshot.deliveries.get((name, state), 0)
                 for state in (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
@@ -162,13 +162,19 @@ def _endpoints(
             else None,
         }
         for name in names
+        for status in [stored.statuses.get(name, EndpointStatus(EndpointState.ACTIVE))]
     ]
 
 
 def _endpoint_problems(endpoints: Iterable[Document]) -> Iterable[str]:
     for each in endpoints:
         name = each["name"]
-        if each["state"] == "held":
+        if each["state"] == EndpointState.FAILING:
+            yield (
+                f"endpoints.{name}: failing since {each['since']}: `smsbridge deliveries list "
+                f"--endpoint {name}` shows why"
+            )
+        if each["reason"]:
             yield (
                 f"endpoints.{name}: held ({each['reason']}): `smsbridge endpoints resume {name}` "
                 "releases its deliveries"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from bridge.model import ArrivalOutcome, DeliveryState
 from bridge.store import discard
@@ -15,6 +15,7 @@ from bridge.store.conversations import wake_next
 from bridge.store.discard import QuarantineFilter
 from bridge.store.endpoints import UNLEASED
 from bridge.store.retention import (
+    RAW_DUE,
     UNDELIVERED,
     empty_arrivals,
     empty_messages,
@@ -65,6 +66,18 @@ def read_raw(connection: Connection, after: int, most: int) -> list[RawBytes]:
     ]
 
 
+def count_waiting(connection: Connection, ids: Sequence[int]) -> int:
+    """Count the arrivals among these whose message an endpoint has yet to get."""
+    waiting = select(func.count()).where(arrivals.c.id.in_(ids), ~RAW_DUE)
+    return int(connection.execute(waiting).scalar_one())
+
+
+def count_left(connection: Connection, ids: Sequence[int]) -> int:
+    """Count the arrivals among these that have their raw bytes."""
+    left = select(func.count()).where(arrivals.c.id.in_(ids), func.length(arrivals.c.raw) > 0)
+    return int(connection.execute(left).scalar_one())
+
+
 def read_answers(connection: Connection, after: int, most: int) -> list[RawBytes]:
     """Return attempts with an answer by id, from the first one after `after`."""
     query = (
@@ -106,9 +119,12 @@ def erase_messages(
 
 
 def erase_arrivals(connection: Connection, ids: Sequence[int], because: str, now: datetime) -> int:
-    """Erase raw arrivals that hold the number; quarantined ones are discarded with a reason."""
+    """Erase raw arrivals that hold the number; quarantined ones are discarded with a reason.
+
+    Those of messages that an endpoint has yet to get stay: they are the evidence.
+    """
     discard.discard(connection, QuarantineFilter(ids), because, now, len(ids))
-    return empty_arrivals(connection, arrivals.c.id.in_(ids), now)
+    return empty_arrivals(connection, and_(arrivals.c.id.in_(ids), RAW_DUE), now)
 
 
 def erase_answers(connection: Connection, ids: Sequence[int]) -> int:

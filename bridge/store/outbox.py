@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from bridge.errors import NotPossible
 from bridge.model import Claim, DeliveryState, Event, Order
@@ -24,11 +36,31 @@ from bridge.store.endpoints import (
 )
 from bridge.store.lease import Lease
 from bridge.store.statements import Statement
-from bridge.store.tables import deliveries, events, heartbeat
+from bridge.store.tables import attempts, deliveries, events, heartbeat
 
 _IDS_AT_ONCE: Final = 500
 _BEHIND: Final = bindparam("behind", BEHIND, type_=deliveries.c.due_at.type)
 _Id = TypeVar("_Id", int, str)
+
+# Whether an earlier request may have arrived. Attempts are counted before they are made, so one
+# without a row, because we died, may have; so may another delivery of the same event (a replay).
+_other = deliveries.alias("other")
+_UNSENT: Final = (
+    select(func.count())
+    .where(attempts.c.delivery_id == deliveries.c.id, ~attempts.c.sent)
+    .scalar_subquery()
+)
+_ANOTHER: Final = exists().where(
+    _other.c.event_id == deliveries.c.event_id,
+    _other.c.endpoint == deliveries.c.endpoint,
+    _other.c.replay != deliveries.c.replay,
+    _other.c.attempts > 0,
+)
+_SENT_BEFORE: Final = case(
+    (and_(deliveries.c.attempts > 0, deliveries.c.attempts > _UNSENT), literal_column("1")),
+    (and_(deliveries.c.replay > 0, _ANOTHER), literal_column("1")),
+    else_=literal_column("0"),
+)
 
 _ROWS: Final = (
     select(
@@ -44,6 +76,8 @@ _ROWS: Final = (
         events.c.format,
         events.c.type,
         events.c.body,
+        events.c.created_at,
+        _SENT_BEFORE.label("sent_before"),
     )
     .join(events, events.c.id == deliveries.c.event_id)
     .order_by(deliveries.c.due_at, deliveries.c.id)
@@ -95,6 +129,8 @@ class _Due(NamedTuple):
     format: str
     type: str
     body: bytes
+    created_at: datetime
+    sent_before: bool
 
 
 def claim(
@@ -139,6 +175,8 @@ def claim(
             conversation=row.conversation,
             due_at=row.due_at,
             sequence=row.sequence,
+            sent_before=bool(row.sent_before),
+            created_at=row.created_at,
         )
         for row in due
     ]

@@ -9,9 +9,10 @@ from typing import Final
 
 from sqlalchemy import Connection, func, literal_column, select
 
-from bridge.model import ArrivalOutcome
+from bridge.model import ArrivalOutcome, EndpointStatus
+from bridge.store.endpoints import endpoint_statuses
 from bridge.store.snapshot import Snapshot, oldest_undelivered, take_snapshot
-from bridge.store.tables import arrivals, attempts, deliveries, endpoints, heartbeat
+from bridge.store.tables import arrivals, attempts, deliveries, heartbeat
 
 # A failure that is older than so many attempts is not searched for: there may be millions of them.
 _RECENT_ATTEMPTS: Final = 10_000
@@ -39,7 +40,7 @@ class Overview:
     """
 
     snapshot: Snapshot
-    held_since: Mapping[str, datetime]
+    statuses: Mapping[str, EndpointStatus]  # of those that are not active
     undelivered_since: Mapping[str, datetime]
     last_failure: FailedAttempt | None
     last_message_at: datetime | None
@@ -52,17 +53,12 @@ def take_overview(connection: Connection, configured: Sequence[str]) -> Overview
     names = {*configured, *(endpoint for endpoint, _ in snapshot.deliveries)}
     return Overview(
         snapshot=snapshot,
-        held_since=_held_since(connection),
+        statuses=endpoint_statuses(connection),
         undelivered_since=oldest_undelivered(connection, sorted(names)),
         last_failure=_last_failure(connection),
         last_message_at=_last_message_at(connection),
         beat_at=connection.execute(select(heartbeat.c.beat_at)).scalar(),
     )
-
-
-def _held_since(connection: Connection) -> Mapping[str, datetime]:
-    query = select(endpoints.c.name, endpoints.c.held_at).where(endpoints.c.held_at.is_not(None))
-    return {row.name: row.held_at for row in connection.execute(query)}
 
 
 def _last_failure(connection: Connection) -> FailedAttempt | None:

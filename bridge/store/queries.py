@@ -103,6 +103,7 @@ class AttemptRow:
     status: int | None
     error: str | None
     detail: str
+    sent: bool
     answer: bytes = field(repr=False)
 
 
@@ -249,14 +250,11 @@ def show_delivery(connection: Connection, delivery_id: int) -> DeliveryDetail:
     )
     event = connection.execute(sent).one()
     columns = (column for column in attempts.c if column.name not in {"id", "delivery_id"})
-    made = select(*columns).where(attempts.c.delivery_id == delivery_id)
+    made = select(*columns).where(attempts.c.delivery_id == delivery_id).order_by("number")
     return DeliveryDetail(
         delivery=found[0],
         event=Event(event.id, event.format, event.type, event.body),
-        attempts=tuple(
-            AttemptRow(**row)
-            for row in connection.execute(made.order_by(attempts.c.number)).mappings()
-        ),
+        attempts=tuple(AttemptRow(**row) for row in connection.execute(made).mappings()),
     )
 
 

@@ -213,6 +213,7 @@ def _attempt_row(attempt: Attempt) -> dict[str, object]:
         "status": outcome.status,
         "error": outcome.error,
         "detail": outcome.detail,
+        "sent": outcome.sent,
         "answer": outcome.answer,
     }
 

@@ -184,7 +184,7 @@ _OF_MESSAGE: Final = (
     .where(_BROUGHT)
 )
 _DELIVERED: Final = ~undelivered(messages.c.id)
-_RAW_DUE: Final = or_(arrivals.c.message_id.is_(None), ~undelivered(arrivals.c.message_id))
+RAW_DUE: Final = or_(arrivals.c.message_id.is_(None), ~undelivered(arrivals.c.message_id))
 _LAST_DELIVERY: Final = select(func.max(deliveries.alias("last").c.id)).scalar_subquery()
 _LAST_DELIVERED: Final = (
     select(events.c.message_id)
@@ -213,7 +213,7 @@ _ATTEMPT_DUE: Final = deliveries.c.state.in_(_AT_REST)
 
 
 def _purge_raw(connection: Connection, ids: Sequence[int], now: datetime) -> int:
-    emptied = empty_arrivals(connection, and_(arrivals.c.id.in_(ids), _RAW_DUE), now)
+    emptied = empty_arrivals(connection, and_(arrivals.c.id.in_(ids), RAW_DUE), now)
     if connection.dialect.name == "sqlite":
         _write_anew(connection, ids)
     return emptied
@@ -284,7 +284,7 @@ STAGES: Final = {
                     arrivals.c.envelope_from.is_not(None),
                 ),
             ),
-            _RAW_DUE,
+            RAW_DUE,
             _purge_raw,
         ),
         Stage(

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     event,
     text,
+    true,
 )
 
 from bridge.store.types import ExactText, Instant, Key, SafeText, Strings
@@ -297,6 +298,8 @@ attempts: Final = Table(
     Column("status", Integer),
     Column("error", SafeText),
     Column("detail", SafeText, nullable=False),
+    # Whether its request had begun to be sent: else it can't have arrived.
+    Column("sent", Boolean, nullable=False, server_default=true()),
     Column("answer", LargeBinary, nullable=False),
     Index("attempts_delivery", "delivery_id", "number", unique=True),
 )

@@ -29,7 +29,7 @@ async def test_what_others_see_is_measured() -> None:
 
 
 async def test_a_loop_that_is_held_is_told(tmp_path: Path) -> None:
-    """The longest turn of the loop's thread is in the log, whatever held it."""
+    """The longest turn of the loop's thread is in the log, whatever held it, work or a disk."""
     package = tmp_path / "bridge"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -40,13 +40,16 @@ async def test_a_loop_that_is_held_is_told(tmp_path: Path) -> None:
         "    began = time.thread_time()\n"
         "    while time.thread_time() < began + 0.1: pass\n"
         "    await asyncio.sleep(0.05)\n"
+        "    time.sleep(2)\n"  # longer than any other work
+        "    await asyncio.sleep(0.05)\n"
         "with asyncio.Runner() as runner: runner.run(main())\n"
     )
     held = str(Path(attacks.__file__).with_name("held.py"))
     with Daemon(tmp_path / "x", command=(held,), root=tmp_path) as daemon:
         daemon.spawn()
         assert daemon.wait() == 0
-        daemon.wait_until(lambda: any(each["ms"] >= 100 for each in daemon.log("loop.held")))
+        daemon.wait_until(lambda: any(each["stalled"] >= 1_900 for each in daemon.log("loop.held")))
+        assert 100 <= daemon.log("loop.held")[-1]["ms"] < 1_900
 
 
 @pytest.mark.parametrize(

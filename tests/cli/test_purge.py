@@ -20,6 +20,7 @@ def test_a_dry_run_counts_and_changes_nothing(smsbridge: Smsbridge, filled: Fill
         "undelivered": 1,
         "arrivals": 1,
         "quarantined": 0,
+        "waiting": 1,
         "answers": 0,
         "mentioned": 0,
     }
@@ -35,6 +36,8 @@ def test_undelivered_messages_stay_and_the_command_says_so(
     """Exit code 1, until the operator gives them up."""
     ran = smsbridge("purge", "--number", NUMBER, "-c", filled.config)
     assert (ran.code, "--undelivered" in ran.err) == (1, True)
+    raw = smsbridge("quarantine", "show", "1", "--raw", "-c", filled.config)
+    assert (raw.code, NUMBER in raw.out) == (0, True)
     ran = smsbridge("purge", "--number", NUMBER, "--undelivered", "-c", filled.config)
     assert (ran.code, ran.err) == (0, "")
     assert NUMBER not in smsbridge("messages", "show", filled.message_id, "-c", filled.config).out

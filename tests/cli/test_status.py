@@ -138,9 +138,18 @@ def test_held_and_dead_deliveries_are_problems(smsbridge: Smsbridge, filled: Fil
         database.execute("UPDATE deliveries SET state = 'dead', attempts = 1 WHERE id = 1")
     database.close()
     smsbridge("endpoints", "hold", "other", "--reason", "a new release", "-c", filled.config)
+    with sqlite3.connect(filled.config.with_name("bridge.db")) as database:
+        database.execute(
+            "INSERT INTO endpoints (name, failing_since) VALUES ('crm', 1775651452000000)"
+            " ON CONFLICT DO UPDATE SET failing_since = excluded.failing_since"
+        )
+    database.close()
     ran = smsbridge("status", "-c", filled.config, "--json")
     assert ran.code == 1
-    (dead, held) = ran.document["problems"]
+    states = [(each["state"], each["since"]) for each in ran.document["endpoints"]]
+    assert (states[0], states[1][0]) == (("failing", "2026-04-08T12:30:52Z"), "paused")
+    (failing, dead, held) = ran.document["problems"]
+    assert failing.startswith("endpoints.crm: failing since 2026-04-08T12:30:52Z: `smsbridge ")
     assert dead.startswith("endpoints.crm: 1 dead: `smsbridge deliveries retry ")
     assert held.startswith("endpoints.other: held (a new release): `smsbridge endpoints resume ")
     assert ran.document["last_failure"] == {

@@ -53,7 +53,8 @@ class Rows:
         number = len(self.rows) + 1
         event = Event(f"msg_{number}", "sms.received", "sms.received", b'{"n":%d}' % number)
         attempt = 1 if leased else 0
-        claim = Claim(number, endpoint, event, attempt, 0, self.clock(), f"lease-{number}")
+        now = self.clock()
+        claim = Claim(number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now)
         self.rows[number] = Row(claim, self.clock(), leased=leased)
         return claim
 
@@ -73,15 +74,7 @@ class Rows:
         for row in taken:
             old = row.claim
             row.leased = True
-            row.claim = Claim(
-                old.delivery_id,
-                endpoint,
-                old.event,
-                old.attempt + 1,
-                old.step,
-                old.schedule_from,
-                old.lease,
-            )
+            row.claim = replace(old, attempt=old.attempt + 1)
         return [row.claim for row in taken]
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
@@ -123,15 +116,7 @@ class Rows:
             case RetryAt(at=at, step=step):
                 row.due = at
                 old = row.claim
-                row.claim = Claim(
-                    old.delivery_id,
-                    old.endpoint,
-                    old.event,
-                    old.attempt,
-                    step,
-                    old.schedule_from,
-                    old.lease,
-                )
+                row.claim = replace(old, step=step)
             case Hold(whole_endpoint=True):
                 self.held.add(attempt.claim.endpoint)
                 for other in self._pending(attempt.claim.endpoint):

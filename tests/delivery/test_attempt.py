@@ -36,6 +36,7 @@ from tests.delivery.servers import (
     hangs,
     receiver,
     repeats,
+    resets,
     says,
     sends,
 )
@@ -101,6 +102,72 @@ async def test_request_is_the_contracts(
     assert request.headers["webhook-id"] == "msg_7"
     assert request.headers["webhook-attempt"] == "3"
     assert request.headers["webhook-sequence"] == "12"
+
+
+async def test_a_possible_duplicate_says_so(
+    endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """Where an earlier request may have arrived, and only there."""
+    async with receiver(says(200)) as server:
+        for sent_before in (True, False):
+            await _try(endpoint_at(server.url), claim_of(sent_before=sent_before), tls)
+        headers = [each.headers for each in server.requests]
+    assert [each.get("webhook-possible-duplicate") for each in headers] == ["true", None]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [says(200), says(500), closes, resets, sends(b"220 mail.example.com ESMTP\r\n"), hangs],
+)
+@pytest.mark.unhurried
+async def test_what_was_sent_may_have_arrived(
+    answer: Answer, endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """Whatever comes of a request that had begun to be sent."""
+    async with receiver(answer) as server:
+        outcome = await _try(endpoint_at(server.url, timeout=1.0), claim_of(), tls)
+    assert outcome.sent
+    assert len(server.requests) == 1
+
+
+async def test_what_was_not_sent_cannot_have_arrived(
+    endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """Nobody listens, the name is unknown, TLS fails, the proxy refuses, or the address does."""
+    async with receiver(says(403)) as plain:
+        port = plain.url.rpartition(":")[2]
+        for url, changes in (
+            (f"http://127.0.0.1:{closed_port()}/", {}),
+            ("http://no-such-host.invalid/", {}),
+            (f"https://127.0.0.1:{port}", {}),
+            ("https://crm.example.com/", {"proxy": plain.url.removesuffix("/hook")}),
+            ("http://169.254.169.254/", {}),
+        ):
+            outcome = await _try(endpoint_at(url, **changes), claim_of(), tls)
+            assert outcome.error is not None
+            assert not outcome.sent, url
+
+
+@pytest.mark.unhurried
+async def test_a_connection_that_takes_too_long_has_sent_nothing(
+    endpoint_at: Make, claim_of: MakeClaim, tls: ssl.SSLContext
+) -> None:
+    """The deadline comes while TLS is being agreed on."""
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        endpoint = endpoint_at(f"https://127.0.0.1:{port}/", timeout=1.0)
+        outcome = await _try(endpoint, claim_of(), tls)
+        await ended.wait()
+    assert (outcome.error, outcome.sent) == ("timeout", False)
 
 
 async def test_password_in_the_url_becomes_basic_authentication(

@@ -306,6 +306,27 @@ def _seconds(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+async def test_an_endpoint_gives_up_when_it_says(
+    endpoint_at: Make, opening: Opening, lines: list[Line]
+) -> None:
+    """Its own `give_up` counts, not [delivery]'s; and each attempt's log line has the age."""
+    rows = Rows(now)
+    async with receiver(says(500)) as server:
+        patient = endpoint_at(server.url, name="patient")
+        hasty = endpoint_at(server.url, name="hasty", give_up=3.0)
+        dispatcher = _dispatcher(rows, opening, patient, hasty, schedule=(0, 1, 4))
+        async with _running(dispatcher):
+            for name in ("patient", "hasty"):
+                rows.add(name)
+                dispatcher.kick(name)
+            await rows.have(6)
+    states = {attempt.claim.endpoint: attempt.decision for attempt in rows.recorded}
+    assert isinstance(states["hasty"], Dead)
+    assert isinstance(states["patient"], RetryAt)
+    ages = [each["age"] for each in lines if each["event"] == "delivery.attempt"]
+    assert ages == pytest.approx([0, 0, 1, 1, 5, 5], abs=0.3)
+
+
 async def test_gone_endpoint_is_held(endpoint_at: Make, opening: Opening) -> None:
     """After a 410 nothing more is sent, and nothing is lost."""
     rows = Rows(now)

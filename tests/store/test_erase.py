@@ -81,6 +81,7 @@ async def test_everything_of_a_number_goes_and_nothing_else(settings: StoreSetti
             "undelivered": 0,
             "arrivals": 63,
             "quarantined": 2,
+            "waiting": 0,
             "answers": 0,
             "mentioned": 1,
         }
@@ -148,6 +149,48 @@ async def test_what_is_not_delivered_stays_unless_asked(settings: StoreSettings)
     report = audited(settings, clock())
     assert report.ok, report
     assert report.totals["deliveries.filtered"] == 1
+
+
+async def test_the_raw_mail_of_what_is_not_delivered_stays(settings: StoreSettings) -> None:
+    """It is the evidence of what somebody is still to get; once they got it, it goes as well.
+
+    So does that of other people's messages, which mention the number.
+    """
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        waiting = message(NUMBER, "waiting")
+        kept = await store.ingest(waiting)
+        repeat = await store.ingest(message(NUMBER, "waiting"))
+        mention = await store.ingest(message(OTHER, "other", text="call 3307654321"))
+        done = await store.ingest(message(NUMBER, "done", "old"))
+        await deliver(store, "old")
+        left = [kept.arrival_id, repeat.arrival_id, mention.arrival_id]
+        assert (await purge.preview(store, NUMBER))["waiting"] == 3
+        first = await purge.purge(store, NUMBER, clock)
+        assert (first["messages"], first["undelivered"]) == (1, 1)
+        assert (first["arrivals"], first["waiting"]) == (1, 3)
+        assert await sizes(store, done.arrival_id) == [0]
+        assert await quarantine.raw_arrival(store, kept.arrival_id) == waiting.arrival.raw
+        assert 0 not in await sizes(store, *left)
+        (flying,) = [
+            each for each in await store.claim("crm", 10) if each.event.id == kept.message_id
+        ]
+        second = await purge.purge(store, NUMBER, clock, even_undelivered=True)
+        assert (second["messages"], second["waiting"]) == (0, 3)
+        await store.record(attempt(flying))
+        third = await purge.purge(store, NUMBER, clock)
+        assert (third["messages"], third["arrivals"], third["waiting"]) == (1, 2, 1)
+        assert await sizes(store, *left[:2]) == [0, 0]
+        clock.forward(3600.0)
+        await deliver(store)
+        fourth = await purge.purge(store, NUMBER, clock)
+        assert (fourth["arrivals"], fourth["waiting"]) == (1, 0)
+        assert await sizes(store, *left) == [0, 0, 0]
+    assert audited(settings, clock()).ok
+
+
+async def sizes(store: Store, *arrivals: int) -> list[object]:
+    return [(await quarantine.show_arrival(store, each))["size"] for each in arrivals]
 
 
 async def test_only_a_whole_number_is_taken(settings: StoreSettings) -> None:
