@@ -29,7 +29,7 @@ def _of_endpoints(file: ConfigFile) -> Iterator[str]:
         values = secrets if isinstance(secrets, list) else [secrets]
         if any(isinstance(value, str) for value in values):
             yield f"the secret of endpoints.{name}"
-    for key in ("bearer", "password"):
+    for key in ("bearer", "password", "pull_token"):
         for name, value in _tables(file, "endpoints", (key,)):
             if isinstance(value, str):
                 yield f"the {key} of endpoints.{name}"

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +20,15 @@ import pytest
 
 from bridge.store import Database, Store, queries
 from bridge.store.queries import DeliveryRow
+from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
+from tests.servers.ports import steady_port
 from tests.servers.receiver import Exchange, Receiver, status, taken
 from tests.store.making import GIVE_UP, attempt, audited, many, sqlite_settings
 
 KILLS: Final = int(os.environ.get("CHAOS_KILLS", "2"))
 MESSAGES: Final = 12
+TOKEN: Final = "a-token-of-the-receiver"
 
 # What an operator does, the change that it dies at, and the deliveries' states in the end.
 COMMANDS: Final = {
@@ -104,21 +108,38 @@ def digests_of(receiver: Receiver) -> list[dict[str, object]]:
     return [each.data for each in receiver.all() if each.digest]
 
 
+def pulled(port: int) -> dict[int, bytes]:
+    """Read the endpoint's stream from the daemon."""
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/v1/endpoints/crm/events",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+        page = json.loads(answer.read())
+    return {each["sequence"]: each["body"].encode() for each in page["data"]}
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_daemon_that_dies_with_its_digests_makes_each_once(
     when: str, tmp_path: Path, secret: str, receiver: Receiver
 ) -> None:
     """No period has two digests, and what they tell leaves no number out."""
-    extra = {"crm": ('digest = "1s"', "concurrency = 2")}
-    config = Config({"crm": receiver.url}, secret, extra=extra).write(tmp_path)
+    extra = {"crm": ('digest = "1s"', "concurrency = 2", f'pull_token = "{TOKEN}"')}
+    port = steady_port()
+    config = Config({"crm": receiver.url}, secret, http_port=port, extra=extra).write(tmp_path)
     fill(tmp_path, dead=False)
     with Daemon(config, launcher(f"{when} digest")) as daemon:
         daemon.spawn()
         daemon.wait_until(lambda: len(daemon.log("failpoint")) == KILLS)
-        assert receiver.wait_for_ids(MESSAGES)
+        assert receiver.wait(
+            lambda got: len({each.id for each in got if not each.digest}) == MESSAGES
+        )
         assert receiver.wait(
             lambda _: any(each["last"] == MESSAGES for each in digests_of(receiver))
         )
+        assert pulled(port) == {
+            each.sequence: each.body for each in receiver.all() if not each.digest
+        }
         assert daemon.stop() == 0
     receiver.assert_honest()
     receiver.assert_no_gap()
