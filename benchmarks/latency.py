@@ -14,7 +14,6 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Final
 
 import filling
@@ -90,16 +89,16 @@ async def aged(bench: Bench) -> Report:
         f"{bench.size.grown:,} messages delivered: connect to 250, p99 in ms",
         ("beside audit and scrapes", "alone", "ratio"),
     )
-    folder = bench.place("aged")
+    place = bench.place("aged")
     with ExitStack() as stack:
-        stores = {"SQLite": f"sqlite:///{folder}/bridge.db"}
+        stores = {"SQLite": f"sqlite:///{place}/bridge.db"}
         if find("pg_ctl") is None:
             report.notes.append("PostgreSQL is not installed (`make servers`): left out")
         else:
             stores["PostgreSQL"] = stack.enter_context(running_server()).create_database()
         for name, url in stores.items():
             await asyncio.to_thread(_fill, StoreSettings(url=url), bench.size.grown)
-            await _measure(bench, report, name, folder, url)
+            await _measure(bench, report, name, url)
     return report
 
 
@@ -108,11 +107,11 @@ def _fill(settings: StoreSettings, count: int) -> None:
     filling.deliver(settings)
 
 
-async def _measure(bench: Bench, report: Report, name: str, folder: Path, url: str) -> None:
+async def _measure(bench: Bench, report: Report, name: str, url: str) -> None:
     beside = _Beside()
     async with AsyncExitStack() as stack:
         endpoint = Endpoint(filling.ENDPOINT, bench.receiver.url)
-        daemon = Daemon(folder, [endpoint], looked_at=True, store=url)
+        daemon = Daemon(bench.place("daemon"), [endpoint], looked_at=True, store=url)
         stack.callback(daemon.end)
         await bench.steady(daemon)  # caches, connections
         for rate in _RATES:

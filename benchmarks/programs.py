@@ -221,6 +221,14 @@ class Daemon(_Process):
                 raise TimeoutError(f"the store says {self.delivered()} of {delivered} delivered")
             await asyncio.sleep(0.002)
 
+    async def at_rest(self) -> None:
+        """Wait until the store says that no delivery is pending."""
+        deadline = time.monotonic() + _PATIENCE
+        while self._count("SELECT count(*) FROM deliveries WHERE state = 'pending'"):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the store says that deliveries are still pending")
+            await asyncio.sleep(0.002)
+
     def audit(self) -> None:
         """Let the ledger prove itself."""
         audit(self.config)

@@ -43,7 +43,7 @@ from bridge.reader import Reader
 from bridge.reload import Built, Reloaded, Reloader, lease_seconds, tokens_of
 from bridge.sources.imap.places import Places
 from bridge.sources.smtp.source import SmtpSource
-from bridge.store import LEAD_SECONDS, Mailboxes, Store, failing_endpoints
+from bridge.store import LEAD_SECONDS, Mailboxes, Store, failed_over, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import EventsApi, Gauges, Health, WebServer
 from bridge.workers import started
@@ -298,6 +298,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
             clock=now,
             rng=random.SystemRandom().random,
             failing=await store.read(failing_endpoints),
+            over=await store.read(failed_over),
         )
         intake = Intake(reader, store, dispatcher)
         names = [each.name for each in endpoints]

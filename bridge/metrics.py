@@ -233,6 +233,12 @@ SEQUENCE: Final = Gauge(
     ("endpoint",),
     registry=REGISTRY,
 )
+FAILOVER: Final = Gauge(
+    "smsbridge_endpoint_failover",
+    "1 while the endpoint's failover URL is in use, else 0.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 DELIVERIES_BEHIND: Final = Gauge(
     "smsbridge_deliveries_behind",
     "Pending deliveries that wait behind another one of their conversation, by endpoint.",

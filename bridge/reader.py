@@ -210,7 +210,7 @@ class Reader:
         repairs: tuple[str, ...] = ()
         if email is not None:
             summary = EmailSummary(email.message_id, email.subject, email.charset)
-            repairs = email.warnings
+            repairs = (*_line_ends(arrival), *email.warnings)
         now = self._clock()
         messages = []
         for ordinal, sms in enumerate(found):
@@ -228,6 +228,14 @@ class Reader:
             events = formats.events(message, self._formats)
             messages.append(ReadMessage(message, identity, events))
         return Reading(tuple(messages))
+
+
+def _line_ends(arrival: Arrival) -> tuple[str, ...]:
+    """Warn of bare LF, where it is the client's own: in a file it is the system's line end."""
+    bare = arrival.source is SourceKind.SMTP and (
+        arrival.raw.count(b"\n") != arrival.raw.count(b"\r\n")
+    )
+    return (str(mail.Repair.BARE_LINE_FEEDS),) if bare else ()
 
 
 def _read_covered(

@@ -18,7 +18,7 @@ from bridge.errors import BridgeError, ConfigError, ConfigErrors
 from bridge.intake import Intake
 from bridge.model import Order
 from bridge.reader import Reader
-from bridge.store import Store, failing_endpoints
+from bridge.store import Store, failed_over, failing_endpoints
 from bridge.store.endpoints import match_config
 from bridge.supervisor import Source
 from bridge.web import EventsApi, Health
@@ -74,6 +74,7 @@ class Reloaded:
         """Use a config; raises StoreError, and then nothing has changed."""
         names = [each.name for each in built.endpoints]
         failing = await self.store.read(failing_endpoints)
+        over = await self.store.read(failed_over)
         await self.match(names, built.orders)
         # From here on nothing fails, and nothing waits: no mail is read half by the old config.
         logs.configure(settings.log)
@@ -81,7 +82,7 @@ class Reloaded:
         # In-flight attempts of endpoints that are gone have a lease already.
         self.store.lease_for(lease_seconds(built.endpoints))
         self.intake.use(built.reader)
-        self.dispatcher.change(built.endpoints, failing)
+        self.dispatcher.change(built.endpoints, failing, over)
         for use in self.using:
             use(built.endpoints)
         self.api.use(settings.endpoints)
@@ -90,6 +91,7 @@ class Reloaded:
                 source.use(built.posts, tokens_of(settings))
         for name in set(self.names) - set(names):
             self.health.good("delivery", name)
+            self.health.good("delivery", f"{name} failover")
         self.names[:] = names
 
     async def match(self, names: Sequence[str], orders: Mapping[str, Order]) -> None:

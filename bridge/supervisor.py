@@ -169,6 +169,8 @@ async def _check_deliveries(parts: Parts) -> None:
     for endpoint in parts.endpoints:
         since = oldest.get(endpoint, now)
         _record(parts.health, "delivery", _waiting(endpoint, since, now), endpoint)
+        over = parts.dispatcher.over.get(endpoint)
+        _record(parts.health, "delivery", _failed_over(endpoint, over), f"{endpoint} failover")
 
 
 def _waiting(endpoint: str, since: datetime, now: datetime) -> str | None:
@@ -179,6 +181,16 @@ def _waiting(endpoint: str, since: datetime, now: datetime) -> str | None:
         f"endpoints.{endpoint}: a delivery has been waiting since "
         f"{since.isoformat(timespec='seconds')}; `smsbridge deliveries list --endpoint {endpoint}` "
         "shows why"
+    )
+
+
+def _failed_over(endpoint: str, since: datetime | None) -> str | None:
+    """Say since when an endpoint's failover URL is in use; None: it isn't."""
+    if since is None:
+        return None
+    return (
+        f"endpoints.{endpoint}: fails, and is on its failover URL since "
+        f"{since.isoformat(timespec='seconds')}"
     )
 
 

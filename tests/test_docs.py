@@ -104,6 +104,13 @@ class TestLinks:
         assert set(NAMES) - linked == {"README.md"}
 
 
+def test_a_wheel_is_named_as_a_file() -> None:
+    """Debian 12's pipx takes a bare file name for a package on the internet."""
+    named = re.findall(r"(\S*)smsbridge-[\d.]+-py3-none-any\.whl", TEXTS["docs/deployment.md"])
+    assert len(named) >= 2
+    assert set(named) == {"./"}
+
+
 class TestArchitecture:
     """docs/architecture.md names what the code has."""
 

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from bridge.model import (
     DeliveryState,
     Email,
     Envelope,
+    MailFile,
     Message,
     PlannedDelivery,
     Reason,
     Receipt,
     SmsMessage,
+    Trust,
     Unreadable,
 )
 from bridge.reader import Reader, Reading
@@ -135,6 +138,25 @@ async def test_a_message_is_stored_and_its_delivery_started(line: Line) -> None:
     assert data["trust"]["by"] == "recipients"
     assert SECRET not in claim.event.body.decode()
     assert line.slots.reserved == 1  # given back by the lane once it ran
+
+
+@pytest.mark.parametrize(
+    ("end", "in_a_file", "told"),
+    [(b"\n", False, True), (b"\r\n", False, False), (b"\n", True, False)],
+)
+async def test_a_client_that_ends_lines_with_a_bare_lf_is_told(
+    end: bytes, in_a_file: bool, told: bool
+) -> None:
+    """The next relay may refuse its mail; a file has the line ends of its system."""
+    raw = mail().replace(b"\r\n", end) + b"\r\n"
+    arrived = arrival(raw)
+    if in_a_file:
+        arrived = replace(arrived, origin=MailFile())
+    reader = app.reader_of(Settings(providers=(AGILE,)), vouched=Trust("operator", "me"))
+    reading = await reader.read(arrived)
+    assert isinstance(reading, Reading)
+    (message,) = reading.messages
+    assert ("bare_line_feeds" in message.message.sms.warnings) is told
 
 
 async def test_the_same_mail_again_starts_nothing(line: Line) -> None:

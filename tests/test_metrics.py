@@ -19,6 +19,7 @@ LABELS = {
     "smsbridge_attempts": ("endpoint", "result"),
     "smsbridge_attempt_seconds": ("endpoint",),
     "smsbridge_rate_limited_seconds": ("endpoint",),
+    "smsbridge_endpoint_failover": ("endpoint",),
     "smsbridge_commit_seconds": (),
     "smsbridge_commit_batch": (),
     "smsbridge_accept_seconds": ("source",),

@@ -132,7 +132,14 @@ async def test_a_delivery_that_waits_is_red_after_five_minutes(tmp_path: Path) -
     health = Health()
     async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=clock) as store:
         parts = cast(
-            "Parts", SimpleNamespace(store=store, health=health, endpoints=["crm"], clock=clock)
+            "Parts",
+            SimpleNamespace(
+                store=store,
+                health=health,
+                endpoints=["crm"],
+                clock=clock,
+                dispatcher=SimpleNamespace(over={}),
+            ),
         )
         (claim,) = (await store.ingest(sms(deliveries=plan("crm", claimed=True)))).claims
         seen = []
@@ -148,6 +155,30 @@ async def test_a_delivery_that_waits_is_red_after_five_minutes(tmp_path: Path) -
         )
         await store.record(attempt(claim))
         await _check_deliveries(parts)
+        assert health.problems == ()
+
+
+async def test_an_endpoint_on_its_failover_url_is_red(tmp_path: Path) -> None:
+    """Messages arrive, and yet somebody has to look: /healthz says since when, until it is over."""
+    clock = Clock()
+    health = Health()
+    over = {"crm": clock()}
+    async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=clock) as store:
+        parts = SimpleNamespace(
+            store=store,
+            health=health,
+            endpoints=["crm", "erp"],
+            clock=clock,
+            dispatcher=SimpleNamespace(over=over),
+        )
+        await _check_deliveries(cast("Parts", parts))
+        (problem,) = health.problems
+        assert problem == (
+            "delivery: endpoints.crm: fails, and is on its failover URL since "
+            "2026-04-08T12:30:52+00:00"
+        )
+        over.clear()
+        await _check_deliveries(cast("Parts", parts))
         assert health.problems == ()
 
 

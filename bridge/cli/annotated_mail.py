@@ -52,7 +52,12 @@ def _print_marked(text: str, spans: Sequence[tuple[int, int, str]]) -> None:
     names = []
     at = 0
     for line in lines:
-        on_it = [field for start, end, field in spans if start <= at + len(line) and end >= at]
+        # A span that ends at the beginning of a line is not on it, unless that is all of it.
+        on_it = [
+            field
+            for start, end, field in spans
+            if start <= at + len(line) and (end > at or start == at)
+        ]
         names.append(", ".join(on_it))
         at += len(line) + 1
     margin = max(map(len, names[:_MAX_LINES]))

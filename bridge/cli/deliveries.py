@@ -113,7 +113,8 @@ def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
     """Show one delivery with all its attempts and the beginning of each response.
 
     JSON: {"delivery": {…}, "data": the webhook's data, "attempts": [{"number", "started_at",
-    "seconds", "result", "status", "error", "detail", "sent", "lease_lost", "answer"}]}.
+    "seconds", "result", "status", "error", "detail", "sent", "failover", "lease_lost",
+    "answer"}]}.
     """
     document = run(
         config,

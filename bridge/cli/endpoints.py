@@ -28,9 +28,10 @@ def list_(config: Path | None, as_json: bool) -> None:
     """List endpoints with their undelivered counts, including those no longer in the config.
 
     States: active; paused, by `hold`; refused, by a 410; failing: too many attempts failed, so one
-    at a time is made. JSON: a list of {"name", "configured", "state", "since", "held", "pending",
-    "behind", "held_deliveries", "dead", "oldest_due"}; "held" is the reason of a pause or refusal,
-    or null, "behind" how many of the pending wait behind another one of their conversation.
+    at a time is made. JSON: a list of {"name", "configured", "state", "since", "failover_since",
+    "held", "pending", "behind", "held_deliveries", "dead", "oldest_due"}; "held" is the reason of a
+    pause or refusal, or null, "failover_since" since when its failover URL is in use, or null,
+    "behind" how many of the pending wait behind another one of their conversation.
     """
     documents = run(config, lambda store, file: operations.list_endpoints(store, _configured(file)))
     if as_json:

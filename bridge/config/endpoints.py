@@ -84,6 +84,12 @@ def _username(text: str) -> str:
     return text
 
 
+def _without_fragment(url: AnyHttpUrl) -> AnyHttpUrl:
+    if url.fragment is not None:
+        raise ValueError("has a #fragment, which is never sent: leave it out")
+    return url
+
+
 def _distinct(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
     seen: set[str] = set()
     for name in headers:
@@ -96,6 +102,31 @@ def _distinct(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[Secret, AfterValidator(_header_value)]
 Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(_distinct)]
+
+
+class FailoverSettings(Strict):
+    """`failover` of an endpoint: where its webhooks go while its own URL fails."""
+
+    url: AnyHttpUrl
+    after: PositiveSeconds = 60.0  # of failures only
+    secret: Secret | None = None  # else the endpoint's
+    secrets: tuple[Secret, ...] = ()  # [new, old] while rotating
+
+    @field_validator("url")
+    @classmethod
+    def _no_fragment(cls, url: AnyHttpUrl) -> AnyHttpUrl:
+        return _without_fragment(url)
+
+    @model_validator(mode="after")
+    def _one_kind_of_secret(self) -> Self:
+        if self.secret is not None and self.secrets:
+            raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        return self
+
+    @property
+    def signing_secrets(self) -> tuple[SecretStr, ...]:
+        """Its own signing secrets, newest first; none: the endpoint's are used."""
+        return self.secrets or ((self.secret,) if self.secret else ())
 
 
 class EndpointSettings(Strict):
@@ -127,6 +158,7 @@ class EndpointSettings(Strict):
     proxy: Annotated[AnyHttpUrl, BeforeValidator(read_secret)] | None = Field(None, repr=False)
     concurrency: Count | None = None  # else [delivery]'s
     timeout: PositiveSeconds | None = None
+    failover: FailoverSettings | None = None  # where they go while `url` fails
     give_up: PositiveSeconds | None = None  # else [delivery]'s
     # A signed digest of what it was sent, so often; default: none.
     digest: Annotated[PositiveSeconds, AfterValidator(_at_least_a_second)] | None = None
@@ -138,9 +170,7 @@ class EndpointSettings(Strict):
     @field_validator("url")
     @classmethod
     def _no_fragment(cls, url: AnyHttpUrl) -> AnyHttpUrl:
-        if url.fragment is not None:
-            raise ValueError("has a #fragment, which is never sent: leave it out")
-        return url
+        return _without_fragment(url)
 
     @field_validator("proxy")
     @classmethod
@@ -180,7 +210,9 @@ class EndpointSettings(Strict):
         logins = {
             "bearer": self.bearer is not None,
             "username": self.username is not None,
-            "a name in the url": bool(self.url.username or self.url.password),
+            "a name in the url": any(
+                bool(each.username or each.password) for each in (self.url, *self._failover_url)
+            ),
             "headers.Authorization": "authorization" in {each.lower() for each in self.headers},
         }
         if sum(logins.values()) > 1:
@@ -196,6 +228,16 @@ class EndpointSettings(Strict):
             if self.url.scheme != "https" and getattr(self, name) is not None:
                 raise ValueError(f"{name} has no effect with http://: remove one")
         return self
+
+    @model_validator(mode="after")
+    def _another_url(self) -> Self:
+        if self.url in self._failover_url:
+            raise ValueError("failover.url is the endpoint's own url: name another one")
+        return self
+
+    @property
+    def _failover_url(self) -> tuple[AnyHttpUrl, ...]:
+        return () if self.failover is None else (self.failover.url,)
 
     @property
     def named_providers(self) -> frozenset[str]:

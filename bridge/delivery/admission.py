@@ -1,4 +1,4 @@
-"""Decides which of an endpoint's deliveries begin, and when: by slots, rate and breaker. Pure."""
+"""Decides which of an endpoint's deliveries begin, and when: by slots, rate and breakers. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from bridge.config.rate import Rate
 from bridge.delivery.ahead import Ahead
-from bridge.delivery.breaker import Breaker
 from bridge.delivery.pace import Pace
+from bridge.delivery.routes import Routes, Way
 from bridge.delivery.slots import Slots
 from bridge.delivery.waiting import AHEAD_SECONDS, Waiting
 from bridge.model import Claim
@@ -23,6 +23,7 @@ class Begun(NamedTuple):
 
     claim: Claim
     fresh: bool
+    way: Way
 
 
 class Admission:
@@ -32,8 +33,8 @@ class Admission:
     the backlog get one when they begin. Times are seconds of a monotonic clock.
     """
 
-    def __init__(self, concurrency: int, rate: Rate | None, breaker: Breaker) -> None:
-        self.breaker = breaker
+    def __init__(self, concurrency: int, rate: Rate | None, routes: Routes) -> None:
+        self.routes = routes
         self.slots = Slots(concurrency)
         self._pace = Pace(rate)
         self._ahead = Ahead(concurrency, self._pace.interval)
@@ -45,7 +46,7 @@ class Admission:
     def reserve(self, now: float, *, due: bool) -> bool:
         """Reserve a slot; False if it can't be used soon. `due`: others are due already."""
         free = self.slots.for_fresh(now, backlog=due)
-        if self.breaker.open or self.breaker.allows(free, self.slots.busy, 0.0) <= 0:
+        if self.routes.open or self.routes.allows(free, self.slots.busy, 0.0) <= 0:
             return False
         others = self._pace.before_fresh(
             self._reserved + len(self._fresh), len(self._ahead) or int(due)
@@ -73,7 +74,7 @@ class Admission:
 
     def room(self, now: float) -> tuple[int, int]:
         """Return how many of the backlog may begin now, and how many to claim beyond them."""
-        ahead = 0 if self.breaker.limited else self._ahead.room()
+        ahead = 0 if self.routes.limited else self._ahead.room()
         return min(self._allowed(now), self._pace.ready(now)), ahead
 
     def claimed(self, claims: Sequence[Claim], begin: int, now: float, then: float) -> list[Begun]:
@@ -117,7 +118,7 @@ class Admission:
         if due and self._allowed(now):
             waits.append(self._pace.wait(now) or None)
         elif due and self.slots.for_backlog(now) > 0:
-            waits.append(self.breaker.wait(self.slots.busy, now))
+            waits.append(self.routes.wait(self.slots.busy, now))
         return soonest(*waits)
 
     def wait_for_rate(self, now: float) -> float | None:
@@ -146,12 +147,11 @@ class Admission:
     def _allowed(self, now: float) -> int:
         """Return how many of the backlog slots and breaker let begin now."""
         free = max(0, self.slots.for_backlog(now))
-        return max(0, self.breaker.allows(free, self.slots.busy, now))
+        return max(0, self.routes.allows(free, self.slots.busy, now))
 
     def _begin(self, claim: Claim, now: float, *, fresh: bool) -> Begun:
-        self.breaker.began(now)
         self._pace.began(now, fresh=fresh)
-        return Begun(claim, fresh)
+        return Begun(claim, fresh, self.routes.began(now))
 
 
 def soonest(*waits: float | None) -> float | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 import httpx
@@ -27,7 +28,8 @@ _ABORT_SECONDS: Final = 5.0  # for cancelled attempts to close their connections
 class Dispatcher:
     """Runs one isolated lane per endpoint.
 
-    The lanes of endpoints in `failing`, which failed when the last run ended, begin with a probe.
+    The lanes of endpoints in `failing`, which failed when the last run ended, begin with a probe;
+    those in `over` with their failover URL.
     Call `plan` before a message is written; then `start` with the claims that were returned, and
     `release` with the planned deliveries without a claim, for whatever reason.
     """
@@ -42,14 +44,20 @@ class Dispatcher:
         clock: Callable[[], datetime],
         rng: Callable[[], float],
         failing: Collection[str] = (),
+        over: Mapping[str, datetime] = MappingProxyType({}),
     ) -> None:
 
-        def lane(endpoint: Endpoint, failing: Collection[str]) -> Lane:
-            failed = endpoint.name in failing
-            return Lane(endpoint, settings, outbox, open_transport, clock, rng, failing=failed)
+        def lane(
+            endpoint: Endpoint, failing: Collection[str], over: Mapping[str, datetime]
+        ) -> Lane:
+            failed, since = endpoint.name in failing, over.get(endpoint.name)
+            return Lane(
+                endpoint, settings, outbox, open_transport, clock, rng,
+                failing=failed, over_since=since,
+            )  # fmt: skip
 
         self._new_lane = lane
-        self._lanes = {each.name: lane(each, failing) for each in endpoints}
+        self._lanes = {each.name: lane(each, failing, over) for each in endpoints}
         self._reserved: Counter[Lane] = Counter()  # slots for deliveries that are being written
         self._retired: defaultdict[str, list[Lane]] = defaultdict(list)  # with reserved slots
         self._alive: set[Lane] = set()
@@ -96,7 +104,18 @@ class Dispatcher:
             with self._reserving(claim.endpoint) as lane:
                 lane.start(claim)
 
-    def change(self, endpoints: Sequence[Endpoint], failing: Collection[str]) -> None:
+    @property
+    def over(self) -> Mapping[str, datetime]:
+        """The endpoints whose failover URL is in use, and since when."""
+        since = {name: lane.over_since for name, lane in self._lanes.items()}
+        return {name: each for name, each in since.items() if each is not None}
+
+    def change(
+        self,
+        endpoints: Sequence[Endpoint],
+        failing: Collection[str],
+        over: Mapping[str, datetime] = MappingProxyType({}),
+    ) -> None:
         """Deliver to these endpoints from now on; those that are the same objects go on.
 
         The lane of any other one ends when the deliveries that are being written have their slots
@@ -107,7 +126,8 @@ class Dispatcher:
         old = self._lanes
         kept = {id(lane.endpoint): lane for lane in old.values()}
         self._lanes = {
-            each.name: kept.get(id(each)) or self._new_lane(each, failing) for each in endpoints
+            each.name: kept.get(id(each)) or self._new_lane(each, failing, over)
+            for each in endpoints
         }
         for name, lane in old.items():
             if self._lanes.get(name) is not lane:

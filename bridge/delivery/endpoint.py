@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import httpx
 
-from bridge.config.endpoints import DEFAULT_SCHEME, NO_SCHEME, EndpointSettings
+from bridge.config.endpoints import (
+    DEFAULT_SCHEME,
+    NO_SCHEME,
+    EndpointSettings,
+    FailoverSettings,
+)
 from bridge.config.rate import Rate
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.filters import Filter, unmatched
@@ -52,6 +57,8 @@ class Endpoint:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)  # its userinfo may be secret
     destinations: Destinations = ANYWHERE
+    failover: Endpoint | None = None  # the same with another URL, for while this one fails
+    failover_after: float = 0.0  # seconds
 
     @property
     def speaks_tls(self) -> bool:
@@ -76,7 +83,7 @@ class Endpoint:
         _require_allowed(f"endpoints.{index}.url", url.host, destinations, delivery.hosts)
         if settings.proxy is not None:
             _require_allowed(f"endpoints.{index}.proxy", settings.proxy.host or "", destinations)
-        return cls(
+        made = cls(
             name=settings.name,
             url=url,
             keys=keys,
@@ -96,6 +103,13 @@ class Endpoint:
             proxy=None if settings.proxy is None else str(settings.proxy),
             destinations=destinations,
         )
+        if settings.failover is None:
+            return made
+        failover = _failover(index, settings, settings.failover, made, schemes, form)
+        _require_allowed(
+            f"endpoints.{index}.failover.url", failover.url.host, destinations, delivery.hosts
+        )
+        return replace(made, failover=failover, failover_after=settings.failover.after)
 
     def unwanted(self, message: Message) -> str | None:
         """Return why this endpoint doesn't get the message, with nothing of it; None if it does."""
@@ -132,6 +146,29 @@ def scheme_name(settings: EndpointSettings) -> str:
 def timeout_of(settings: EndpointSettings, delivery: DeliverySettings) -> float:
     """Return the seconds that an attempt may take: the endpoint's, its format's, [delivery]'s."""
     return settings.timeout or FORMATS[settings.format].timeout or delivery.timeout
+
+
+def _failover(
+    index: int,
+    settings: EndpointSettings,
+    failover: FailoverSettings,
+    own: Endpoint,
+    schemes: Schemes,
+    form: Format,
+) -> Endpoint:
+    """Make an endpoint of its failover URL, which differs in that, and in its secrets if any."""
+    url = httpx.URL(str(failover.url))
+    scheme = _scheme(index, settings, schemes, url, form)
+    if not failover.signing_secrets:
+        return replace(own, url=url, scheme=scheme)
+    try:
+        keys = tuple(
+            scheme.parse_secret(each.get_secret_value()) for each in failover.signing_secrets
+        )
+        scheme.headers(keys, "msg_0", 0, b"")
+    except SigningError as error:
+        raise ConfigError(f"endpoints.{index}.failover", str(error)) from None
+    return replace(own, url=url, scheme=scheme, keys=keys)
 
 
 def _require_allowed(

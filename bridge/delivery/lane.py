@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Final
 
@@ -17,19 +18,19 @@ from bridge import logs
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.admission import Admission, Begun, soonest
 from bridge.delivery.attempt import attempt
-from bridge.delivery.breaker import Breaker
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox
 from bridge.delivery.recorder import Recorder
 from bridge.delivery.report import AttemptReport
+from bridge.delivery.routes import Way
 from bridge.delivery.schedule import decide, delivered
+from bridge.delivery.standing import Standing
 from bridge.errors import StoreUnavailable
-from bridge.model import Attempt, Claim, Hold, Outcome, RetryAt
+from bridge.model import Attempt, Claim, Hold, RetryAt
 
 log = logs.logger("delivery")
 
 POLL_SECONDS: Final = 1.0  # the most that an operator's retry, or another bridge's row, waits
-_OUTAGE: Final = 3  # failures in a row; the success after them brings forward what waits
 
 
 class Lane:
@@ -50,6 +51,7 @@ class Lane:
         rng: Callable[[], float],
         *,
         failing: bool = False,
+        over_since: datetime | None = None,
     ) -> None:
         self.endpoint = endpoint
         own = {} if endpoint.give_up is None else {"give_up": endpoint.give_up}
@@ -58,10 +60,13 @@ class Lane:
         self._open_transport = open_transport
         self._clock = clock
         self._rng = rng
-        self._breaker = Breaker(endpoint.concurrency, failing=failing)
-        self._admission = Admission(endpoint.concurrency, endpoint.rate, self._breaker)
+        self._report = AttemptReport(endpoint.name)
+        self._standing = Standing(
+            endpoint, outbox, self._report, failing=failing, over_since=over_since
+        )
+        self._routes = self._standing.routes
+        self._admission = Admission(endpoint.concurrency, endpoint.rate, self._routes)
         self._slots = self._admission.slots
-        self._in_a_row = 0  # failures since the last success
         self._wake = asyncio.Event()
         self._recorder = Recorder(endpoint.name, outbox)
         self._due = True  # rows are known to be due, or assumed to be at the start
@@ -72,8 +77,12 @@ class Lane:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None  # when the rate lets the next one begin
-        self._transport: httpx.AsyncBaseTransport | None = None
-        self._report = AttemptReport(endpoint.name)
+        self._places: dict[bool, tuple[Endpoint, httpx.AsyncBaseTransport]] = {}  # by Way.failover
+
+    @property
+    def over_since(self) -> datetime | None:
+        """Since when the endpoint's failover URL is in use; None while it isn't."""
+        return self._standing.over_since
 
     # Slots, for ingest. All synchronous, so that nothing happens between check and act.
 
@@ -125,7 +134,12 @@ class Lane:
 
     async def run(self) -> None:
         """Deliver until `stop` and until every in-flight attempt is recorded; raises bugs."""
-        async with self._open_transport(self.endpoint) as self._transport:
+        async with AsyncExitStack() as stack:
+            for failover, place in ((False, self.endpoint), (True, self.endpoint.failover)):
+                if place is not None:
+                    transport = await stack.enter_async_context(self._open_transport(place))
+                    self._places[failover] = place, transport
+            self._standing.show()
             try:
                 async with asyncio.TaskGroup() as self._tasks:
                     for claim in self._early:
@@ -178,6 +192,8 @@ class Lane:
         None means: when woken. 0 is returned only after progress, so there is no busy loop.
         """
         await self._give_back()
+        if await self._standing.fail_over(_monotonic):
+            await self._recorder.bring_forward(self._goes_on)
         now = self._launch_waiting()
         if not self._due:
             return soonest(await self._until_due(), self._admission.wait(now, due=False))
@@ -203,7 +219,7 @@ class Lane:
         self._launch_waiting()  # slots that were freed meanwhile
         self._due = self._kicked or len(claims) == wanted
         if not self._due:
-            self._admission.breaker.nothing_due()
+            self._routes.nothing_due()
         if claims or self._due:
             return 0
         # next_due may see rows that claim can't take: wait for the next poll.
@@ -269,26 +285,35 @@ class Lane:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _deliver(self, claim: Claim, fresh: bool) -> None:
-        assert self._transport is not None
+    async def _deliver(self, claim: Claim, fresh: bool, way: Way) -> None:
+        endpoint, transport = self._places[way.failover]
         try:
             started_at = self._clock()
-            outcome = await attempt(self._transport, self.endpoint, claim, self._clock)
+            outcome = await attempt(transport, endpoint, claim, self._clock)
             now = self._clock()
-            decision = decide(outcome, claim, now=now, rng=self._rng, settings=self._settings)
-            ended = delivered(outcome) and (self._breaker.open or self._in_a_row >= _OUTAGE)
-            failing = self._update_breaker(outcome)
+            ended = delivered(outcome) and self._routes.ends_outage(way)
+            failing = self._standing.update(outcome, way, _monotonic())
+            decision = decide(
+                outcome,
+                claim,
+                now=now,
+                rng=self._rng,
+                settings=self._settings,
+                way=way,
+                over=self._routes.over,
+            )
             self._admission.called(outcome.duration)
             if failing or (isinstance(decision, Hold) and decision.whole_endpoint):
                 self._admission.dismiss(_monotonic())
-            self._report.write(claim, outcome, decision, now)
+            done = Attempt(claim, started_at, outcome, decision, failing, way.failover)
+            self._report.write(done, now)
         finally:
             self._slots.give_back(fresh=fresh)
             self._freed()
         self._slots.recording += 1
         try:
             self._launch_waiting()
-            await self._recorder.record(Attempt(claim, started_at, outcome, decision, failing))
+            await self._recorder.record(done)
         finally:
             self._slots.recording -= 1
             self._freed()
@@ -307,20 +332,6 @@ class Lane:
     def _freed(self) -> None:
         if self._due:
             self._wake.set()
-
-    def _update_breaker(self, outcome: Outcome) -> bool | None:
-        """Return whether the endpoint is failing from now on; None if that hasn't changed."""
-        if delivered(outcome):
-            self._in_a_row = 0
-            if self._breaker.succeeded():
-                log.info("endpoint.recovered", endpoint=self.endpoint.name)
-                return False
-            return None
-        self._in_a_row += 1
-        if self._breaker.failed():
-            log.warning("endpoint.failing", endpoint=self.endpoint.name)
-            return True
-        return None
 
 
 def _monotonic() -> float:

@@ -48,6 +48,14 @@ class Outbox(Protocol):
         """
         ...
 
+    async def fail_over(self, endpoint: str) -> datetime:
+        """Note that the endpoint's failover URL is in use; return since when."""
+        ...
+
+    async def recovered(self, endpoint: str) -> None:
+        """Note that the endpoint isn't failing, and its own URL is in use."""
+        ...
+
 
 async def until_stored(work: Callable[[], Awaitable[object]]) -> None:
     """Call `work` with exponential backoff until the store accepts it; the first call is late."""

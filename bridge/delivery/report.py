@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from bridge import logs, metrics
-from bridge.model import Claim, Dead, Decision, Delivered, Hold, Outcome, RetryAt
+from bridge.model import Attempt, Claim, Dead, Decision, Delivered, Hold, RetryAt
 
 log = logs.logger("delivery")
 
@@ -33,8 +33,13 @@ class AttemptReport:
         """Count time in which deliveries waited for nothing but the endpoint's rate."""
         self._paced.inc(seconds)
 
-    def write(self, claim: Claim, outcome: Outcome, decision: Decision, now: datetime) -> None:
+    def over(self, *, over: bool) -> None:
+        """Show whether the endpoint's failover URL is in use."""
+        metrics.FAILOVER.labels(self._endpoint).set(over)
+
+    def write(self, done: Attempt, now: datetime) -> None:
         """Count and log an attempt that has ended; `age` is the event's, in seconds."""
+        claim, outcome, decision = done.claim, done.outcome, done.decision
         result = _RESULTS[type(decision)]
         self._counters[result].inc()
         self._seconds.observe(outcome.duration)
@@ -51,6 +56,7 @@ class AttemptReport:
             detail=outcome.detail or None,
             age=_age(claim, now),
             ms=round(outcome.duration * 1000, 1),
+            failover=done.failover or None,
             next_at=decision.at if isinstance(decision, RetryAt) else None,
         )
 

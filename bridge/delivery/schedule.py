@@ -8,12 +8,14 @@ from http import HTTPStatus
 from typing import Final
 
 from bridge.config.settings import DeliverySettings
+from bridge.delivery.routes import Way
 from bridge.model import Claim, Dead, Decision, Delivered, Hold, Outcome, RetryAt
 
 # Jitter spreads deliveries that failed together. It is only ever added: a wait is never shorter
 # than the schedule or the endpoint's Retry-After.
 JITTER_SHARE: Final = 0.1  # of the wait
 JITTER_MAX: Final = 300.0  # seconds
+OWN: Final = Way()
 
 
 def decide(
@@ -23,17 +25,24 @@ def decide(
     now: datetime,
     rng: Callable[[], float],
     settings: DeliverySettings,
+    way: Way = OWN,
+    over: bool = False,
 ) -> Decision:
     """Return the decision on an attempt of `claim` that ended at `now`.
 
     Any 2xx is Delivered. 410 holds the whole endpoint. Anything else is retried, no sooner than
     the schedule and the endpoint's Retry-After allow, until `give_up` seconds after the schedule
     began: the first failure at or after that moment is Dead. `rng` returns numbers in [0, 1).
+
+    `over`: the endpoint's failover URL is in use. What failed at its own URL goes there at once, as
+    the same step; a 410 there holds nothing, since the endpoint itself did not say so.
     """
     if delivered(outcome):
         return Delivered()
-    if outcome.status == HTTPStatus.GONE:
+    if outcome.status == HTTPStatus.GONE and not way.failover:
         return Hold("the endpoint answered 410 Gone", whole_endpoint=True)
+    if over and not way.failover:
+        return RetryAt(now, claim.step)
     if now - claim.schedule_from >= timedelta(seconds=settings.give_up):
         return Dead(f"{failure(outcome)}, and the schedule is over after {claim.attempt} attempts")
     asked = _retry_after(outcome, settings)

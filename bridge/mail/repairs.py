@@ -8,6 +8,7 @@ from enum import StrEnum
 class Repair(StrEnum):
     """One thing that was wrong with a mail that was read all the same (docs/warnings.md)."""
 
+    BARE_LINE_FEEDS = "bare_line_feeds"
     BASE64_DEFECT = "base64_defect"
     BOM_REMOVED = "bom_removed"
     CHARSET_UNDECLARED = "charset_undeclared"

@@ -43,6 +43,7 @@ class EndpointStatus:
     state: EndpointState
     since: datetime | None = None  # None while it is active
     reason: str | None = None
+    failover_since: datetime | None = None  # its failover URL is in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class Attempt:
     """One HTTP call and the decision on it, to be recorded.
 
     `failing`: whether the endpoint is failing from now on; None if that hasn't changed.
+    `failover`: it was made to the endpoint's failover URL.
     """
 
     claim: Claim
@@ -150,3 +152,4 @@ class Attempt:
     outcome: Outcome
     decision: Decision
     failing: bool | None = None
+    failover: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol
 
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from bridge.errors import StoreError
 from bridge.formats import digest as format_digest
 from bridge.model import BRIDGE_DIGEST, Claim, DeliveryState, Digest, PlannedDelivery
 from bridge.store import Store
-from bridge.store.digests import Standing, draft, read_standing
+from bridge.store.digests import Standing, draft, read_standing, write
 
 log = logs.logger("digest")
 
@@ -97,9 +98,12 @@ class Digester:
         )
         written: Claim | bool = False
         try:
-            written = await self._store.write_digest(
-                digest, event, standing, claimed=planned.claimed
-            )
+            written = await self._store.change(
+                partial(
+                    write, digest=digest, event=event, standing=standing,
+                    lease=self._store.new_lease(), claimed=planned.claimed,
+                )
+            )  # fmt: skip
         finally:
             if isinstance(written, Claim):
                 self._lanes.start([written])

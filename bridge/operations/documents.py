@@ -86,6 +86,7 @@ def attempt_document(row: AttemptRow) -> Document:
         "error": row.error,
         "detail": row.detail,
         "sent": row.sent,
+        "failover": row.failover,
         "lease_lost": row.lease_lost,
         "answer": row.answer.decode("utf-8", "replace"),
     }

@@ -75,6 +75,7 @@ def _document(
         "configured": configured,
         "state": (EndpointState.ACTIVE if status is None else status.state).value,
         "since": None if status is None else when(status.since),
+        "failover_since": None if status is None else when(status.failover_since),
         "held": snapshot.held_endpoints.get(name),
         "pending": count(DeliveryState.PENDING),
         "behind": snapshot.behind.get(name, 0),

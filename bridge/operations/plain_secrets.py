@@ -29,6 +29,11 @@ def _of_endpoints(file: ConfigFile) -> Iterator[str]:
         values = secrets if isinstance(secrets, list) else [secrets]
         if any(isinstance(value, str) for value in values):
             yield f"the secret of endpoints.{name}"
+    for name, failover in _tables(file, "endpoints", ("failover",)):
+        of_failover = failover if isinstance(failover, dict) else {}
+        values = [of_failover.get("secret"), *(of_failover.get("secrets") or ())]
+        if any(isinstance(value, str) for value in values):
+            yield f"the failover's secret of endpoints.{name}"
     for key in ("bearer", "password", "pull_token"):
         for name, value in _tables(file, "endpoints", (key,)):
             if isinstance(value, str):

@@ -92,6 +92,7 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "tls_ca": each.tls_ca and str(each.tls_ca),
                 "tls_certificate": each.tls_certificate and str(each.tls_certificate),
                 "proxy": None if each.proxy is None else _bare(each.proxy),
+                "failover": None if each.failover is None else _bare(each.failover.url),
                 "providers": list(each.providers),
                 "to": [mask(number) for number in each.to],
                 "filters": [_filter(table) for table in each.filter],

@@ -8,6 +8,7 @@ doors, `read(fn)` and `change(fn)`, through which the functions of `queries`, `o
 from bridge.store.database import Database
 from bridge.store.endpoints import (
     endpoint_statuses,
+    failed_over,
     failing_endpoints,
     hold_endpoint,
     resume_endpoint,
@@ -30,6 +31,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "endpoint_statuses",
+    "failed_over",
     "failing_endpoints",
     "hold_endpoint",
     "ingest_many",

@@ -80,8 +80,27 @@ def failing_endpoints(connection: Connection) -> frozenset[str]:
 
 
 def set_failing(connection: Connection, endpoint: str, since: datetime | None) -> None:
-    """Record that an endpoint is failing, or no longer (None). Needs a write transaction."""
-    _set(connection, endpoint, {"failing_since": since})
+    """Record that an endpoint is failing, or no longer (None). Needs a write transaction.
+
+    One that isn't failing uses its own URL.
+    """
+    over = {"failover_since": None} if since is None else {}
+    _set(connection, endpoint, {"failing_since": since, **over})
+
+
+def set_failover(connection: Connection, endpoint: str, since: datetime) -> None:
+    """Record that an endpoint's failover URL is in use. Needs a write transaction."""
+    postgres.lock_holds(connection, change=True)
+    if endpoint not in failing_endpoints(connection):
+        set_failing(connection, endpoint, since)
+    _set(connection, endpoint, {"failover_since": since})
+
+
+def failed_over(connection: Connection) -> Mapping[str, datetime]:
+    """Return the endpoints whose failover URL is in use, and since when."""
+    over = select(endpoints.c.name, endpoints.c.failover_since)
+    rows = connection.execute(over.where(endpoints.c.failover_since.is_not(None)))
+    return {row.name: row.failover_since for row in rows}
 
 
 def hold_endpoint(
@@ -190,9 +209,11 @@ def begun_by(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
 def _status(row: Row[Any]) -> EndpointStatus:
     if row.held_reason is not None:
         state = EndpointState.REFUSED if row.held_by == _ENDPOINT else EndpointState.PAUSED
-        return EndpointStatus(state, row.held_at, row.held_reason)
+        return EndpointStatus(state, row.held_at, row.held_reason, row.failover_since)
     if row.failing_since is not None:
-        return EndpointStatus(EndpointState.FAILING, row.failing_since)
+        return EndpointStatus(
+            EndpointState.FAILING, row.failing_since, failover_since=row.failover_since
+        )
     return EndpointStatus(EndpointState.ACTIVE)
 
 

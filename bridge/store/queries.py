@@ -104,6 +104,7 @@ class AttemptRow:
     error: str | None
     detail: str
     sent: bool
+    failover: bool
     answer: bytes = field(repr=False)
 
 

@@ -214,6 +214,7 @@ def _attempt_row(attempt: Attempt) -> dict[str, object]:
         "error": outcome.error,
         "detail": outcome.detail,
         "sent": outcome.sent,
+        "failover": attempt.failover,
         "answer": outcome.answer,
     }
 

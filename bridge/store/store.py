@@ -14,11 +14,10 @@ from sqlalchemy import Connection
 from bridge import logs
 from bridge.config.settings import StoreSettings
 from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
-from bridge.model import Attempt, Claim, Digest, Event, Order, Receipt
-from bridge.store import digests, outbox, postgres
+from bridge.model import Attempt, Claim, Order, Receipt
+from bridge.store import outbox, postgres
 from bridge.store.database import Database
-from bridge.store.digests import Standing
-from bridge.store.endpoints import match_config
+from bridge.store.endpoints import match_config, set_failing, set_failover
 from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
 from bridge.store.lease import Lease
@@ -135,6 +134,11 @@ class Store:
         """
         self._lease = max(self._lease, timedelta(seconds=seconds))
 
+    def new_lease(self) -> Lease:
+        """Return a lease of ours that begins now."""
+        now = self._clock()
+        return Lease(self._owner, now, now + self._lease)
+
     @property
     def lease_seconds(self) -> float:
         """For how long deliveries are leased."""
@@ -187,21 +191,6 @@ class Store:
 
         await self.change(change)
 
-    async def write_digest(
-        self, digest: Digest, event: Event, standing: Standing, *, claimed: bool
-    ) -> Claim | bool:
-        """Commit a digest with its delivery, unless the endpoint's digests have changed meanwhile.
-
-        Returns whether it was written; the claim, if it is leased to us as attempt 1.
-        """
-
-        def change(connection: Connection) -> Claim | bool:
-            now = self._clock()
-            lease = Lease(self._owner, now, now + self._lease)
-            return digests.write(connection, digest, event, standing, lease, claimed=claimed)
-
-        return await self.change(change)
-
     async def bring_forward(self, endpoint: str, limit: int) -> int:
         """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
 
@@ -212,6 +201,19 @@ class Store:
             return outbox.bring_forward(connection, endpoint, limit, self._clock())
 
         return await self.change(change)
+
+    async def fail_over(self, endpoint: str) -> datetime:
+        """Note that an endpoint fails and its failover URL is in use; return since when.
+
+        That ends with the record of an attempt by which it is no longer failing.
+        """
+        now = self._clock()
+        await self.change(partial(set_failover, endpoint=endpoint, since=now))
+        return now
+
+    async def recovered(self, endpoint: str) -> None:
+        """Note that an endpoint isn't failing, and its own URL is in use."""
+        await self.change(partial(set_failing, endpoint=endpoint, since=None))
 
     async def record(self, attempt: Attempt) -> None:
         """Commit an attempt and what its delivery becomes by it.
@@ -310,8 +312,8 @@ class Store:
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
         with self._database.begin_again() as connection:
-            now = self._clock()
-            lease = Lease(self._owner, now, now + self._lease)
+            lease = self.new_lease()
+            now = lease.now
             if ingests or changes:
                 postgres.lock_ingest(connection)  # before any other lock
             if any(work.ordered for work in works):

@@ -24,6 +24,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     event,
+    false,
     text,
     true,
 )
@@ -300,6 +301,7 @@ attempts: Final = Table(
     Column("detail", SafeText, nullable=False),
     # Whether its request had begun to be sent: else it can't have arrived.
     Column("sent", Boolean, nullable=False, server_default=true()),
+    Column("failover", Boolean, nullable=False, server_default=false()),  # made to that URL
     Column("answer", LargeBinary, nullable=False),
     Index("attempts_delivery", "delivery_id", "number", unique=True),
 )
@@ -312,6 +314,7 @@ endpoints: Final = Table(
     Column("held_at", Instant),
     Column("held_by", SafeText),  # operator or endpoint
     Column("failing_since", Instant),  # whether or not it is held
+    Column("failover_since", Instant),  # while it is failing: its failover URL is in use
     Column("conversation_order", SafeText),  # as configured at the last start or reload
 )
 

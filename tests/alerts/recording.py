@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,13 +30,17 @@ class Recording:
         self._step = step
         self._scrapes: list[Mapping[str, float]] = []
 
-    def forward(self, seconds: int) -> None:
-        """Put the daemon's clock forward, step by step, each with a scrape."""
+    def forward(self, seconds: int, settled: Callable[[], bool] = lambda: True) -> None:
+        """Put the daemon's clock forward, step by step, each with a scrape once it is settled.
+
+        On a busy machine a step may come in the middle of a dialogue, which then takes long.
+        """
         steps = self._steps()
         for _ in range(0, seconds, self._step):
             self.daemon.signal(signal.SIGUSR1)
             steps += 1
             self.daemon.wait_until(lambda steps=steps: self._steps() == steps)  # type: ignore[misc]
+            self.daemon.wait_until(settled)
             self.scrape()
 
     def miss(self, seconds: int) -> None:

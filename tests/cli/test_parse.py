@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bridge.cli.annotated_mail import _pieces
+from bridge.cli.annotated_mail import _pieces, _print_marked
 from tests.cli.conftest import NUMBER, Ran, mail
 from tests.documents import PROJECT, blocks
 
@@ -133,6 +133,18 @@ def test_what_was_found_is_cut_out_of_its_line() -> None:
     assert pieces == [("From: ", False), ("+39", True), (" x", False)]
     assert _pieces("body", 14, spans) == [("body", True)]
     assert _pieces("", 40, spans) == []
+
+
+def test_a_value_is_shown_on_its_own_lines_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that ends with its line is not on the next; an empty one is where it would be."""
+    _print_marked("one\ntwo\n\nfour", [(0, 4, "body"), (8, 8, "from")])
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[0].split() for line in shown] == [
+        ["1", "body"],
+        ["2"],
+        ["3", "from"],
+        ["4"],
+    ]
 
 
 def test_a_saved_post_is_parsed(smsbridge: Smsbridge, tmp_path: Path) -> None:

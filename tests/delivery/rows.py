@@ -45,6 +45,7 @@ class Rows:
     slow: asyncio.Event | None = None  # what a record waits for
     claim_seconds: float = 0.0  # how long a claim takes
     given_back: list[Claim] = field(default_factory=list)
+    failed_over: list[str] = field(default_factory=list)  # endpoints, each time
     held: set[str] = field(default_factory=set)  # endpoints
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -102,6 +103,17 @@ class Rows:
         for row in waiting:
             row.due = self.clock()
         return len(waiting)
+
+    async def fail_over(self, endpoint: str) -> datetime:
+        """Note it."""
+        await self._commit()
+        self.failed_over.append(endpoint)
+        return self.clock()
+
+    async def recovered(self, endpoint: str) -> None:
+        """Forget it."""
+        await self._commit()
+        self.failed_over.remove(endpoint)
 
     async def record(self, attempt: Attempt) -> None:
         """Write what came of it."""

@@ -33,8 +33,9 @@ from tests.store.making import (
 )
 from tests.store.making import identity as identity_of
 
-# What differs between two tries: when it was made, what that changes of a signature, and its count.
+# What differs between two tries: to where and when it was made, and its count.
 OF_THE_TRY = {
+    "host",
     "webhook-timestamp", "webhook-signature", "webhook-attempt", "x-signature", "x-timestamp",
     "webhook-possible-duplicate",
 }  # fmt: skip
@@ -57,9 +58,10 @@ def sent(endpoint: Endpoint, claim: Claim, now: datetime) -> tuple[bytes, Mappin
 
 @pytest.mark.parametrize("name", FORMATS)
 async def test_each_try_is_the_same_in_every_format(tmp_path: Path, name: str) -> None:
-    """Over restarts, retries and a late answer: bytes, id, number and all headers stay."""
+    """Over retries, restarts and to a failover URL: bytes, id, number and all headers stay."""
     clock, settings = Clock(), sqlite_settings(tmp_path / "bridge.db")
     crm = endpoint(name)
+    standby = replace(crm, url=httpx.URL("https://standby.test/hook"))
     known = planned_message(identity_of("a", email="M1"), (), body=TEXT)
     events = formats.events(known.message, [name])
     planned = PlannedDelivery("crm", DeliveryState.PENDING, claimed=True, format=name)
@@ -74,7 +76,8 @@ async def test_each_try_is_the_same_in_every_format(tmp_path: Path, name: str) -
         clock.forward(3600)
         async with opened(settings, clock=clock) as store:
             [claim] = await store.claim("crm", 1)
-            tries.append(sent(crm, claim, clock()))
+            to = standby if number == 1 else crm
+            tries.append(sent(to, claim, clock()))
             later_on = later((clock() - START).total_seconds() + 10)
             await store.record(attempt(claim, later_on if number < 2 else None))
             pulled = await in_stream(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -12,10 +13,12 @@ from bridge.model import EndpointState, EndpointStatus, Hold
 from bridge.store import (
     Store,
     endpoint_statuses,
+    failed_over,
     failing_endpoints,
     hold_endpoint,
     resume_endpoint,
 )
+from bridge.store.queries import show_delivery
 from tests.store.making import (
     START,
     Clock,
@@ -123,3 +126,50 @@ async def test_a_hold_of_an_earlier_revision_has_its_state(
         )
     async with opened(settings) as store:
         assert await status(store) == EndpointStatus(state, START, reason)
+
+
+async def test_a_failover_is_kept_until_the_endpoint_is_back(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """Restarts and holds keep it; the success that ends the failure ends it, in one transaction."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(2):
+            await store.ingest(item)
+        one, two = await store.claim("crm", 2)
+        failing = clock.forward(5)
+        await store.record(replace(attempt(one, later(60)), failing=True))
+        over = clock.forward(60)
+        assert await store.fail_over("crm") == over
+        assert await status(store) == EndpointStatus(FAILING, failing, failover_since=over)
+        assert await status(store, "erp") is None
+    clock.forward(60)
+    async with opened(settings, clock=clock) as store:
+        assert await store.read(failed_over) == {"crm": over}
+        await store.change(lambda connection: hold_endpoint(connection, "crm", "move", START))
+        assert await status(store) == EndpointStatus(PAUSED, START, "move", over)
+        await store.change(lambda connection: resume_endpoint(connection, "crm", START))
+        await store.record(replace(attempt(two), failing=False))
+        assert await status(store) is None
+        assert await store.read(failed_over) == {}
+        # Without a failing endpoint, the failover makes it one; and it can be taken back.
+        over = clock.forward(5)
+        await store.fail_over("erp")
+        assert await status(store, "erp") == EndpointStatus(FAILING, over, failover_since=over)
+        await store.recovered("erp")
+        assert await status(store, "erp") is None
+
+
+async def test_attempts_say_which_url_they_went_to(settings: StoreSettings) -> None:
+    """The ledger shows it, also where all attempts of a batch delivered."""
+    async with opened(settings) as store:
+        for item in many(3):
+            await store.ingest(item)
+        one, two, three = await store.claim("crm", 3)
+        await store.record(replace(attempt(one), failover=True))
+        await store.record(attempt(two))
+        await store.record(replace(attempt(three, later(60)), failover=True))
+        made = [
+            (await store.read(partial(show_delivery, delivery_id=each.delivery_id))).attempts
+            for each in (one, two, three)
+        ]
+    assert [each.failover for (each,) in made] == [True, False, True]
