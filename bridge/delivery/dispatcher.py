@@ -77,6 +77,14 @@ class Dispatcher:
             for lane in self._lanes.values()
         )
 
+    def reserve(self, endpoint: str) -> bool:
+        """Reserve a slot for a delivery that is no message's; False if there is none.
+
+        As after `plan`, `start` or `release` must follow.
+        """
+        lane = self._lanes.get(endpoint)
+        return lane is not None and self._reserve(lane)
+
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         """Free the slots of planned deliveries that were not written as leased to us.
 
