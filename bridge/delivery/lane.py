@@ -54,6 +54,7 @@ class Lane:
         over_since: datetime | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.number = 0  # given by the dispatcher: which of an endpoint's lanes it is
         own = {} if endpoint.give_up is None else {"give_up": endpoint.give_up}
         self._settings = settings.model_copy(update=own)
         self._outbox = outbox

@@ -49,13 +49,15 @@ class Rows:
     held: set[str] = field(default_factory=set)  # endpoints
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    def add(self, endpoint: str = "crm", *, leased: bool = False) -> Claim:
-        """Write a delivery that is due now."""
+    def add(self, endpoint: str = "crm", *, leased: bool = False, lane: int = 0) -> Claim:
+        """Write a delivery that is due now, or leased for a lane that has a slot for it."""
         number = len(self.rows) + 1
         event = Event(f"msg_{number}", "sms.received", "sms.received", b'{"n":%d}' % number)
         attempt = 1 if leased else 0
         now = self.clock()
-        claim = Claim(number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now)
+        claim = Claim(
+            number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now, lane=lane
+        )
         self.rows[number] = Row(claim, self.clock(), leased=leased)
         return claim
 
