@@ -173,7 +173,7 @@ async def test_fresh_messages_while_a_backlog_drains(endpoint_at: Make, opening:
     alone, _ = await _fresh(endpoint_at, opening, 0, a_while)
     beside, arrived = await _fresh(endpoint_at, opening, many, until_drained)
     assert len(alone) > 200
-    assert len(beside) > 100
+    assert len(beside) > 50
     assert _p99(beside) <= 2 * _p99(alone)
     old = [int(each.removeprefix("msg_")) for each in arrived]
     old = [each for each in old if each <= many]
