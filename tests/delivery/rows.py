@@ -28,6 +28,7 @@ class Row:
     due: datetime
     state: DeliveryState = DeliveryState.PENDING
     leased: bool = False
+    not_before: datetime | None = None
 
 
 @dataclass
@@ -98,10 +99,15 @@ class Rows:
         await self._commit()
         return min((row.due for row in self._pending(endpoint)), default=None)
 
-    async def bring_forward(self, endpoint: str, limit: int) -> int:
-        """Make due what waits for a retry."""
+    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
+        """Make due what waits for a retry, with those that the endpoint asked for if `asked`."""
         await self._commit()
-        waiting = [row for row in self._pending(endpoint) if row.due > self.clock()][:limit]
+        now = self.clock()
+        waiting = [
+            row
+            for row in self._pending(endpoint)
+            if row.due > now and (asked or row.not_before is None or row.not_before <= now)
+        ][:limit]
         for row in waiting:
             row.due = self.clock()
         return len(waiting)
@@ -128,7 +134,7 @@ class Rows:
         row.state = _STATES[type(attempt.decision).__name__]
         match attempt.decision:
             case RetryAt(at=at, step=step):
-                row.due = at
+                row.due, row.not_before = at, attempt.decision.not_before
                 old = row.claim
                 row.claim = replace(old, step=step)
             case Hold(whole_endpoint=True):
