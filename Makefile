@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
-	posts-test lock runtime generate dist package-test clean
+	posts-test kills lock runtime generate dist package-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ fuzz: $(READY) ## 2,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 posts-test: $(READY) ## providers' posts the long way: kills, fuzz; ten minutes
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
+
+kills: $(READY) ## every change of state dies at its commit, twenty times each; minutes
+	CHAOS_KILLS=20 $(BIN)/python -m pytest -s -n 2 tests/chaos/test_changes.py $(ARGS)
 
 attacks: $(READY) ## hostile peers; ARGS="--before COMMIT" compares
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)

@@ -35,6 +35,7 @@ from bridge.net import loop
 from bridge.net.descriptors import fitted
 from bridge.net.tls import shared_client_context, trust_nobody
 from bridge.no_store import NO_STORE
+from bridge.operations.digest import Digester
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
 from bridge.providers import Provider
@@ -311,9 +312,12 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
         replayer = Replayer(store, endpoints, now)
-        taking = Reloaded(store, intake, dispatcher, replayer, sources, health, api, names, now)
+        digester = Digester(store, dispatcher, endpoints, now)
+        using = replayer.use, digester.use
+        taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, now)
         reloader = Reloader(settings, built, load, _built, taking)
-        endless = Retention(store, settings.retention.ages, now).run, replayer.run, reloader.run
+        retention = Retention(store, settings.retention.ages, now)
+        endless = retention.run, replayer.run, digester.run, reloader.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
         # What is here by now stays. Otherwise each full collection scans it all and pauses
         # everything for 25 ms: five times as long as a mail takes until its 250.

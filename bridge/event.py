@@ -91,6 +91,15 @@ def event_id(message_id: str, format_name: str) -> str:
     return message_id[:-_HASH_CHARACTERS] + _crockford(number, _HASH_CHARACTERS)
 
 
+def digest_id(endpoint: str, number: int, now: datetime) -> str:
+    """Make the id of an endpoint's digest: `dig_` and 26 characters that sort by time.
+
+    The time is part of it, since after a restore the same number comes again.
+    """
+    made = _digest("digest", endpoint, str(number), str(_milliseconds(now)))
+    return "dig_" + _message_id(now, made).removeprefix("msg_")
+
+
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 

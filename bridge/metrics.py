@@ -215,6 +215,12 @@ ENDPOINT_STATE: Final = Gauge(
     ("endpoint", "state"),
     registry=REGISTRY,
 )
+DIGESTS: Final = Counter(
+    "smsbridge_digests",
+    "Digests made, by endpoint.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 PULLS: Final = Counter(
     "smsbridge_pulls",
     "Requests for the events of an endpoint under /api/v1, by endpoint and status.",

@@ -17,7 +17,6 @@ from bridge.delivery.endpoint import Endpoint
 from bridge.errors import BridgeError, ConfigError, ConfigErrors
 from bridge.intake import Intake
 from bridge.model import Order
-from bridge.operations.replay import Replayer
 from bridge.reader import Reader
 from bridge.store import Store, failed_over, failing_endpoints
 from bridge.store.endpoints import match_config
@@ -64,7 +63,7 @@ class Reloaded:
     store: Store
     intake: Intake
     dispatcher: Dispatcher
-    replayer: Replayer
+    using: Sequence[Callable[[Sequence[Endpoint]], None]]  # what else uses the endpoints
     sources: Sequence[Source]
     health: Health
     api: EventsApi
@@ -84,7 +83,8 @@ class Reloaded:
         self.store.lease_for(lease_seconds(built.endpoints))
         self.intake.use(built.reader)
         self.dispatcher.change(built.endpoints, failing, over)
-        self.replayer.use(built.endpoints)
+        for use in self.using:
+            use(built.endpoints)
         self.api.use(settings.endpoints)
         for source in self.sources:
             if isinstance(source, _TakesPosts):

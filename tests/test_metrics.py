@@ -41,6 +41,7 @@ LABELS = {
     "smsbridge_endpoint_state": ("endpoint", "state"),
     "smsbridge_deliveries_behind": ("endpoint",),
     "smsbridge_sequence": ("endpoint",),
+    "smsbridge_digests": ("endpoint",),
     "smsbridge_pulls": ("endpoint", "status"),
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_oldest_undelivered_seconds": ("endpoint",),

@@ -84,10 +84,11 @@ def resume(name: str, config: Path | None, as_json: bool) -> None:
 def test_(name: str, config: Path | None, as_json: bool) -> int:
     """Test the receiver behind endpoint NAME with right and wrong requests.
 
-    All are pings (type "smsbridge.ping"): a valid one, the same again, and, where they are signed,
-    one with another secret, one whose body was changed, and one that is an hour old. Exits 0 if
-    each was answered as it should be, else 1. JSON: {"ok", "endpoint", "checks": [{"name", "ok",
-    "taken", "expected", "status", "error", "detail", "seconds", "advice"}]}.
+    All are pings (type "smsbridge.ping"): a valid one, the same again, one that arrives slowly, one
+    that breaks off, and, where they are signed, one with another secret, one whose body was
+    changed, and one that is an hour old. Exits 0 if each was answered as it should be, else 1.
+    JSON: {"ok", "endpoint", "checks": [{"name", "ok", "taken", "expected", "status", "error",
+    "detail", "seconds", "advice"}]}.
     """
     # Only here: the other commands need no HTTP, which takes a while to import.
     from bridge.cli.named_endpoint import endpoint_named

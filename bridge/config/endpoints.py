@@ -60,6 +60,12 @@ def _bearer(value: SecretStr) -> SecretStr:
     return value
 
 
+def _at_least_a_second(seconds: float) -> float:
+    if seconds < 1:
+        raise ValueError("must be at least 1s")
+    return seconds
+
+
 def _pull_token(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < _MIN_TOKEN:
         raise ValueError(f"a token has at least {_MIN_TOKEN} characters (`smsbridge secret`)")
@@ -154,6 +160,8 @@ class EndpointSettings(Strict):
     timeout: PositiveSeconds | None = None
     failover: FailoverSettings | None = None  # where they go while `url` fails
     give_up: PositiveSeconds | None = None  # else [delivery]'s
+    # A signed digest of what it was sent, so often; default: none.
+    digest: Annotated[PositiveSeconds, AfterValidator(_at_least_a_second)] | None = None
     # Opens its events to whoever has it, on [http]; default: nobody.
     pull_token: Annotated[Secret, AfterValidator(_pull_token)] | None = None
     rate: RateText | None = None  # "10/s": so many requests in that time

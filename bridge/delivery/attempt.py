@@ -16,7 +16,7 @@ import bridge
 from bridge import logs
 from bridge.delivery import transport as http
 from bridge.delivery.endpoint import Endpoint
-from bridge.formats import FORMATS
+from bridge.formats import format_named
 from bridge.model import Claim, Outcome
 from bridge.shortage import noted
 
@@ -71,7 +71,7 @@ async def attempt(
 def build_request(endpoint: Endpoint, claim: Claim, now: datetime) -> httpx.Request:
     """Build the request of one attempt: the event's stored bytes, signed with the time `now`."""
     event = claim.event
-    form = FORMATS[event.format]
+    form = format_named(event.format)
     signed = endpoint.scheme.headers(endpoint.keys, event.id, int(now.timestamp()), event.body)
     request = httpx.Request(
         "POST",
@@ -137,7 +137,7 @@ class _Answer:
         status = response.status_code
         wait = None
         if response.is_success:
-            problem = FORMATS[self._format].problem(status, self.body)
+            problem = format_named(self._format).problem(status, self.body)
             if problem is not None:
                 detail = f"answered {status}, but {problem}"
                 return Outcome(None, duration, error="answer", detail=detail, answer=self.body)

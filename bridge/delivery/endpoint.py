@@ -46,6 +46,7 @@ class Endpoint:
     timeout: float
     give_up: float | None = None  # seconds; None: as [delivery] says
     rate: Rate | None = None
+    digest: float | None = None  # seconds between two digests
     providers: frozenset[str] = frozenset()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
     filters: tuple[Filter, ...] = ()
@@ -90,6 +91,7 @@ class Endpoint:
             timeout=timeout_of(settings, delivery),
             give_up=settings.give_up,
             rate=settings.rate and settings.rate.with_burst(settings.burst or 1),
+            digest=_digest(index, settings, scheme),
             format=form.name,
             order=Order.NONE if settings.order == "none" else Order(settings.behind or Order.BLOCK),
             providers=frozenset(settings.providers),
@@ -225,6 +227,19 @@ def _keys(index: int, settings: EndpointSettings, scheme: Scheme) -> tuple[bytes
         except SigningError as error:
             raise ConfigError(f"endpoints.{index}.{place}", str(error)) from None
     return tuple(keys)
+
+
+def _digest(index: int, settings: EndpointSettings, scheme: Scheme) -> float | None:
+    """Return how often there are digests; they are JSON, whatever the format, and signed."""
+    if settings.digest is None:
+        return None
+    key = f"endpoints.{index}.digest"
+    name = scheme_name(settings)
+    if name == NO_SCHEME:
+        raise ConfigError(key, "a digest that is not signed proves nothing: set scheme, too")
+    if isinstance(scheme, CoversForm):
+        raise ConfigError(key, f"a digest is JSON, and the scheme {name} signs forms")
+    return settings.digest
 
 
 def _signed_headers(

@@ -106,11 +106,9 @@ class EndpointTransport(httpx.AsyncBaseTransport):
         """Send a request whose body is read already; return when the answer's head is here."""
         sent = self._wire_bytes(request)
         connection = await self._pool.connect(self._where, [], _NO_TIMEOUT)
-        protocol = cast("_Protocol", connection.protocol)
+        protocol = cast("EndpointProtocol", connection.protocol)
         try:
-            protocol.send(sent)
-            request.extensions[SENT] = True
-            message, payload = await protocol.answer()
+            message, payload = await self._exchange(protocol, request, sent)
             return httpx.Response(
                 message.code,
                 headers=message.raw_headers,
@@ -121,6 +119,13 @@ class EndpointTransport(httpx.AsyncBaseTransport):
             protocol.abort()  # else it would stay until a peer that doesn't read has read all
             connection.close()
             raise
+
+    async def _exchange(
+        self, protocol: EndpointProtocol, request: httpx.Request, sent: bytes
+    ) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+        protocol.send(sent)
+        request.extensions[SENT] = True
+        return await protocol.answer()
 
     async def aclose(self) -> None:
         """Close the pool and all its connections."""
@@ -218,7 +223,7 @@ def _reason(problem: OSError) -> str:
     return os.strerror(problem.errno) if problem.errno else "refused or unreachable"
 
 
-class _Protocol(AiohttpProtocol):
+class EndpointProtocol(AiohttpProtocol):
     """One connection: sends a request and reads its one answer.
 
     Aborts connections that send 1xx answers without end: aiohttp skips any number of them without
@@ -304,7 +309,7 @@ def _is_interim(message: RawResponseMessage) -> bool:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool whose connections read answers with `_Protocol`."""
+    """A pool whose connections read answers with `EndpointProtocol`."""
 
     def __init__(
         self,
@@ -326,7 +331,8 @@ class _Connector(aiohttp.TCPConnector):
         )
         # aiohttp has no other way to limit what precedes the final answer.
         self._factory = cast(
-            "functools.partial[AiohttpProtocol]", functools.partial(_Protocol, loop=self._loop)
+            "functools.partial[AiohttpProtocol]",
+            functools.partial(EndpointProtocol, loop=self._loop),
         )
 
 

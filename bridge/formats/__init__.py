@@ -24,7 +24,7 @@ from bridge.formats import (
 from bridge.formats.base import Format
 from bridge.model import SMS_RECEIVED, Event, Message
 
-__all__ = ["FORMATS", "Format", "events", "format_of", "wanted"]
+__all__ = ["FORMATS", "Format", "events", "format_named", "format_of", "wanted"]
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType({
     each.name: each
@@ -43,6 +43,11 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType({
 def events(message: Message, names: Iterable[str]) -> tuple[Event, ...]:
     """Make the message's events, one for each format in `names`."""
     return tuple(FORMATS[name].event(message) for name in names)
+
+
+def format_named(name: str) -> Format:
+    """Return how an event goes out: as its format says; one of our own as the default format."""
+    return FORMATS.get(name, sms_received.FORMAT)
 
 
 def format_of(index: int, settings: EndpointSettings) -> Format:

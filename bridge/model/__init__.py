@@ -36,6 +36,7 @@ from bridge.model.delivery import (
     PlannedDelivery,
     RetryAt,
 )
+from bridge.model.digest import BRIDGE_DIGEST, Digest
 from bridge.model.message import (
     SMS_RECEIVED,
     EmailSummary,
@@ -50,6 +51,7 @@ from bridge.model.receipt import ArrivalOutcome, Receipt
 from bridge.model.report import Details, Report
 
 __all__ = [
+    "BRIDGE_DIGEST",
     "SMS_RECEIVED",
     "Arrival",
     "ArrivalOutcome",
@@ -62,6 +64,7 @@ __all__ = [
     "Delivered",
     "DeliveryState",
     "Details",
+    "Digest",
     "Email",
     "EmailSummary",
     "EndpointState",

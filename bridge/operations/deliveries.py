@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -44,10 +45,15 @@ async def show_delivery(
 ) -> Document:
     """Return one delivery: {"delivery", "data": the webhook's data, "attempts": […]}."""
     found = await store.read(partial(queries.show_delivery, delivery_id=delivery_id))
-    detail = await store.read(partial(queries.show_message, message_id=found.delivery.message_id))
+    message_id = found.delivery.message_id
+    if message_id is None:
+        data = json.loads(found.event.body)["data"]
+    else:
+        detail = await store.read(partial(queries.show_message, message_id=message_id))
+        data = sms_received.data(detail.row.message)
     return {
         "delivery": delivery_document(found.delivery, rates, clock()),
-        "data": sms_received.data(detail.row.message),
+        "data": data,
         "attempts": [attempt_document(row) for row in found.attempts],
     }
 

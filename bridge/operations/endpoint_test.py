@@ -12,12 +12,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.paced import Pace
 from bridge.operations.documents import Document
 from bridge.operations.send_test import ping
 from bridge.signing import Scheme
 
 _OLD: Final = timedelta(hours=1)
 _PROMPT_SHARE: Final = 0.5  # of the endpoint's timeout
+_SLOW: Final = Pace(20, 0.1)
+_CUT_OFF: Final = Pace(20, 0.0, missing=1)
+_CUT_OFF_SECONDS: Final = 2.0  # until the connection is closed
 
 _ADVICE: Final = {
     "valid": (
@@ -31,6 +35,14 @@ _ADVICE: Final = {
     "repeated": (
         "The same webhook-id was not taken again: it comes twice when an answer gets lost, and is "
         "sent until you answer 2xx."
+    ),
+    "slow": (
+        "A valid request was not taken that took two seconds to arrive, head and body in small "
+        "pieces, as over a bad line: read on until content-length is reached, for some seconds."
+    ),
+    "cut off": (
+        "A request was taken of which only the first part had come: read as many bytes as "
+        "content-length says before you do anything, and answer nothing if they don't come."
     ),
     "wrong secret": "A request signed with another secret was taken: anybody can forge messages.",
     "tampered": (
@@ -56,7 +68,7 @@ async def examine(
     checks: list[Document] = []
     for request in _requests(endpoint, clock):
         name = f"{token}-{request.token}"
-        answer = await ping(request.endpoint, tls, name, request.clock)
+        answer = await ping(request.endpoint, tls, name, request.clock, request.pace)
         checks.append(_check(request.name, answer, request.expected, answer["ok"]))
         if request.name == "valid":
             if not answer["ok"]:
@@ -79,11 +91,15 @@ class _Request:
     clock: Callable[[], datetime]
     expected: bool
     token: str
+    pace: Pace | None = None
 
 
 def _requests(endpoint: Endpoint, clock: Callable[[], datetime]) -> Iterator[_Request]:
     yield _Request("valid", endpoint, clock, True, "valid")
     yield _Request("repeated", endpoint, clock, True, "valid")
+    yield _Request("slow", endpoint, clock, True, "slow", _SLOW)
+    soon = replace(endpoint, timeout=min(endpoint.timeout, _CUT_OFF_SECONDS))
+    yield _Request("cut off", soon, clock, False, "cut", _CUT_OFF)
     if not endpoint.keys:
         return
     scheme = endpoint.scheme

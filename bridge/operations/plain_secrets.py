@@ -34,7 +34,7 @@ def _of_endpoints(file: ConfigFile) -> Iterator[str]:
         values = [of_failover.get("secret"), *(of_failover.get("secrets") or ())]
         if any(isinstance(value, str) for value in values):
             yield f"the failover's secret of endpoints.{name}"
-    for key in ("bearer", "password"):
+    for key in ("bearer", "password", "pull_token"):
         for name, value in _tables(file, "endpoints", (key,)):
             if isinstance(value, str):
                 yield f"the {key} of endpoints.{name}"

@@ -18,6 +18,7 @@ from bridge.config.address import Address, parse_listen
 from bridge.config.settings import ProviderSettings, SmtpSettings
 from bridge.delivery.attempt import attempt
 from bridge.delivery.endpoint import Endpoint
+from bridge.delivery.paced import Pace, PacedTransport
 from bridge.delivery.transport import open_transport
 from bridge.errors import NotPossible
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, Claim, DeliveryState, Event
@@ -156,9 +157,15 @@ async def _with_last_attempt(store: Store, row: DeliveryRow) -> Document:
 
 
 async def ping(
-    endpoint: Endpoint, tls: ssl.SSLContext, token: str, clock: Callable[[], datetime]
+    endpoint: Endpoint,
+    tls: ssl.SSLContext,
+    token: str,
+    clock: Callable[[], datetime],
+    pace: Pace | None = None,
 ) -> Document:
     """Send one signed ping to an endpoint; nothing is stored and nothing is retried.
+
+    With a `pace`, in pieces.
 
     Returns {"ok", "endpoint", "webhook_id", "status", "error", "detail", "seconds", "answer"}; "ok"
     for a 2xx. Raises NotPossible for an endpoint that takes another format than sms.received.
@@ -172,7 +179,7 @@ async def ping(
     body = json.dumps({"type": PING, "timestamp": when(now), "data": {}}).encode()
     event = Event(f"ping_{token}", SMS_RECEIVED, PING, body)
     claim = Claim(0, endpoint.name, event, attempt=1, step=0, schedule_from=now, lease="")
-    transport = open_transport(endpoint, tls)
+    transport = PacedTransport(endpoint, tls, pace) if pace else open_transport(endpoint, tls)
     try:
         outcome = await attempt(transport, endpoint, claim, clock)
     finally:

@@ -15,7 +15,7 @@ from bridge.store import postgres, schema, sqlite
 from bridge.store.faults import translated
 from bridge.store.schema import Schema
 from bridge.store.sqlite import SqliteFile
-from bridge.store.tables import metadata
+from bridge.store.stream_tables import metadata
 
 
 class Database:

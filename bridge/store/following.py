@@ -1,36 +1,48 @@
 """What has come into a list since it was last looked at, oldest first.
 
-Each query says how far it has looked, in ids; a row that is committed later has a higher one.
+Each query says how far it has looked, in ids; a row that is committed later has a higher one. Only
+attempts don't keep to that where several bridges record them: there, those that a look could see
+among the newest are noted, and what it could not see is news later on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import Connection, Table, func, select, union
+from sqlalchemy import Connection, Table, func, or_, select, union
 
 from bridge.model import DeliveryState
-from bridge.store import queries
+from bridge.store import postgres, queries
 from bridge.store.queries import ArrivalRow, DeliveryRow, MessageRow
 from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events
 
 _AT_ONCE: Final = 1000
+# Attempts among which one may still be on its way: as many as several bridges record in the seconds
+# that a transaction takes.
+_UNSETTLED: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last ids that were looked at."""
+    """The last ids that were looked at; and of the newest attempts, those that were there."""
 
     arrival: int
     delivery: int
     attempt: int
+    attempts: frozenset[int] = frozenset()
 
 
 def look_now(connection: Connection) -> Seen:
     """Return the ids from which on everything is new."""
-    return Seen(*(_last(connection, table) for table in (arrivals, deliveries, attempts)))
+    arrival, delivery, attempt = (
+        _last(connection, table) for table in (arrivals, deliveries, attempts)
+    )
+    if not postgres.is_postgres(connection):
+        return Seen(arrival, delivery, attempt)
+    newest = select(attempts.c.id).where(attempts.c.id > attempt - _UNSETTLED)
+    return Seen(arrival, delivery, attempt, frozenset(connection.execute(newest).scalars()))
 
 
 def new_messages(
@@ -72,9 +84,12 @@ def changed_deliveries(
 ) -> tuple[list[DeliveryRow], Seen]:
     """Return the deliveries that were made or tried since, as they are now, and how far that is."""
     now = look_now(connection)
+    late = {each for each in now.attempts - seen.attempts if each <= seen.attempt}
     changed = union(
         select(deliveries.c.id).where(deliveries.c.id > seen.delivery),
-        select(attempts.c.delivery_id).where(attempts.c.id > seen.attempt),
+        select(attempts.c.delivery_id).where(
+            or_(attempts.c.id > seen.attempt, attempts.c.id.in_(late))
+        ),
     )
     found = queries.list_deliveries(
         connection, limit=None, among=changed, endpoint=endpoint, state=state
@@ -83,7 +98,7 @@ def changed_deliveries(
 
 
 def _up_to(now: Seen, ids: list[int]) -> Seen:
-    return Seen(ids[-1], now.delivery, now.attempt) if len(ids) == _AT_ONCE else now
+    return replace(now, arrival=ids[-1]) if len(ids) == _AT_ONCE else now
 
 
 def _last(connection: Connection, table: Table) -> int:

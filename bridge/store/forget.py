@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from bridge.store.sequences import forget_numbers
+from bridge.store.stream_tables import digests
 from bridge.store.tables import arrivals, attempts, deleted, deliveries, events, messages
 
 _COUNT: Final = deleted.c["count"]
@@ -62,6 +63,27 @@ def forget_arrivals(connection: Connection, ids: Sequence[int]) -> int:
     count = _delete(connection, arrivals, arrivals.c.id.in_(ids))
     _count(connection, {arrivals.name: count})
     return count
+
+
+def forget_digests(connection: Connection, endpoint: str, up_to: int) -> None:
+    """Delete an endpoint's digests with numbers up to this one. Needs a write transaction."""
+    old = select(digests.c.delivery_id).where(
+        digests.c.endpoint == endpoint, digests.c.number <= up_to
+    )
+    ids = list(connection.execute(old).scalars())
+    if not ids:
+        return
+    own = deliveries.c.id.in_(ids)
+    event_ids = list(connection.execute(select(deliveries.c.event_id).where(own)).scalars())
+    counts: dict[str, int] = {}
+    connection.execute(delete(digests).where(digests.c.delivery_id.in_(ids)))
+    for table, which in (
+        (attempts, attempts.c.delivery_id.in_(ids)),
+        (deliveries, own),
+        (events, events.c.id.in_(event_ids)),
+    ):
+        counts[table.name] = _delete(connection, table, which)
+    _count(connection, counts)
 
 
 def deleted_of(replay: ColumnElement[int]) -> ColumnElement[int]:

@@ -74,7 +74,7 @@ class DeliveryRow:
     """
 
     id: int
-    message_id: str
+    message_id: str | None  # None for a digest
     endpoint: str
     state: DeliveryState
     reason: str | None

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Select, Table, and_, exists, func, or_, select
 
-from bridge.model import ArrivalOutcome, DeliveryState
+from bridge.model import BRIDGE_DIGEST, ArrivalOutcome, DeliveryState
 from bridge.store.conversations import behind_nothing
 from bridge.store.forget import deleted_of
 from bridge.store.retention import UNDELIVERED
@@ -19,6 +19,7 @@ from bridge.store.sequence_rules import (
     number_not_counted,
     number_twice,
 )
+from bridge.store.stream_tables import digests
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 
 
@@ -78,7 +79,14 @@ def _no_event() -> Select[object]:
 
 
 def _event_without_message() -> Select[object]:
-    return select(events.c.id).where(~exists().where(messages.c.id == events.c.message_id))
+    """Select events with neither a message nor a digest."""
+    its_own = exists().where(messages.c.id == events.c.message_id)
+    of_digest = exists().where(
+        deliveries.c.event_id == events.c.id, digests.c.delivery_id == deliveries.c.id
+    )
+    return select(events.c.id).where(
+        ~its_own, ~and_(events.c.message_id.is_(None), events.c.type == BRIDGE_DIGEST, of_digest)
+    )
 
 
 def _twice(first: Column[Any], *more: Column[Any]) -> Select[object]:

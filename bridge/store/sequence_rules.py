@@ -10,7 +10,8 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
 
-from bridge.store.tables import deleted_numbers, deliveries, sequences
+from bridge.store.stream_tables import deleted_numbers, sequences
+from bridge.store.tables import deliveries
 
 _other: Final = deliveries.alias("other")
 _NUMBERED: Final = deliveries.c.sequence.is_not(None)

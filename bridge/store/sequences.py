@@ -27,7 +27,8 @@ from sqlalchemy import (
 
 from bridge.store import postgres
 from bridge.store.statements import Statement
-from bridge.store.tables import deleted_numbers, deliveries, sequences
+from bridge.store.stream_tables import deleted_numbers, sequences
+from bridge.store.tables import deliveries
 
 
 class Sequences:

@@ -134,6 +134,11 @@ class Store:
         """
         self._lease = max(self._lease, timedelta(seconds=seconds))
 
+    def new_lease(self) -> Lease:
+        """Return a lease of ours that begins now."""
+        now = self._clock()
+        return Lease(self._owner, now, now + self._lease)
+
     @property
     def lease_seconds(self) -> float:
         """For how long deliveries are leased."""
@@ -186,14 +191,16 @@ class Store:
 
         await self.change(change)
 
-    async def bring_forward(self, endpoint: str, limit: int) -> int:
+    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
         """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
 
-        Returns how many. Those whose endpoint asked to wait (Retry-After) go on waiting.
+        Returns how many. Those whose endpoint asked to wait (Retry-After) go on waiting, unless
+        `asked`.
         """
 
         def change(connection: Connection) -> int:
-            return outbox.bring_forward(connection, endpoint, limit, self._clock())
+            now = self._clock()
+            return outbox.bring_forward(connection, endpoint, limit, now, asked=asked)
 
         return await self.change(change)
 
@@ -307,8 +314,8 @@ class Store:
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
         with self._database.begin_again() as connection:
-            now = self._clock()
-            lease = Lease(self._owner, now, now + self._lease)
+            lease = self.new_lease()
+            now = lease.now
             if ingests or changes:
                 postgres.lock_ingest(connection)  # before any other lock
             if any(work.ordered for work in works):

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, func, select
 from bridge.model import DeliveryState, Event
 from bridge.store.sequences import last_numbers
 from bridge.store.statements import Statement
-from bridge.store.tables import deleted_numbers, deliveries, events
+from bridge.store.stream_tables import deleted_numbers
+from bridge.store.tables import deliveries, events
 
 ERASED: Final = "erased"  # on request, before it was delivered
 PURGED: Final = "purged"  # it was delivered, and retention has removed the text since

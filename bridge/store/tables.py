@@ -228,6 +228,14 @@ deliveries: Final = Table(
         unique=True,
         info={ROWS: "sequence IS NOT NULL"},
     ),
+    # Those that were erased before they were delivered.
+    Index(
+        "deliveries_erased",
+        "endpoint",
+        "id",
+        sqlite_where=text("state = 'filtered' AND sequence IS NOT NULL"),
+        postgresql_where=text("state = 'filtered' AND sequence IS NOT NULL"),
+    ),
     # What a dead process left, found at the start without reading all that waits.
     Index(
         "deliveries_leased",
@@ -239,23 +247,6 @@ deliveries: Final = Table(
         "endpoint",
         info={ROWS: "reason = 'endpoint is not in the config'"},
     ),
-)
-
-# The last number that each endpoint's deliveries have (`sequences.py`).
-sequences: Final = Table(
-    "sequences",
-    metadata,
-    Column("endpoint", SafeText, primary_key=True),
-    Column("last", BigInteger, nullable=False),
-)
-
-# The numbers of deliveries that `[retention] records` has deleted.
-deleted_numbers: Final = Table(
-    "deleted_numbers",
-    metadata,
-    Column("endpoint", SafeText, primary_key=True),
-    Column("first", BigInteger, primary_key=True, autoincrement=False),
-    Column("last", BigInteger, nullable=False),
 )
 
 # How many deliveries are open and arrivals in quarantine, by state and by endpoint or reason. Kept

@@ -44,26 +44,31 @@ def _die() -> NoReturn:
     raise AssertionError("still alive")
 
 
-class _Ingests:
-    """Knows which commit is an ingest's, and counts what follows from it."""
+class _Commits:
+    """Knows which commit is the one in question, an ingest's by default, and counts them."""
 
     def __init__(self, spare: int) -> None:
-        self._spare = spare  # ingests that may pass: mails that the client sends again
+        self._spare = spare  # those that may pass: mails that the client sends again
+        self._words: tuple[str, ...] = ("INSERT INTO arrivals",)
         self._open = False
         self.committed = False
         event.listen(Engine, "before_cursor_execute", self._statement)
 
     def _statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO arrivals"):
+        if statement.startswith(self._words[0]) and self._words[-1] in statement:
             self._open = True
 
+    def watch(self, *words: str) -> None:
+        """Look for a statement that begins with the first word, and has the last one in it."""
+        self._words = words
+
     def due(self) -> bool:
-        """Say whether the commit that comes is an ingest's; called once for each commit."""
+        """Say whether the commit that comes is such a one; called once for each commit."""
         was, self._open = self._open, False
         return was
 
     def spend(self) -> bool:
-        """Say whether this ingest is the one to die at."""
+        """Say whether this is the one to die at."""
         self._spare -= 1
         return self._spare < 0
 
@@ -75,15 +80,15 @@ def _wrap(owner: object, method: str, wrapped: Callable[[Any], Any]) -> None:
 
 
 def _around_commit(
-    ingests: _Ingests, before: Callable[[], None] | None, after: Callable[[], None] | None
+    commits: _Commits, before: Callable[[], None] | None, after: Callable[[], None] | None
 ) -> None:
     def wrapped(real: Any) -> Any:
         def do_commit(dialect: Any, connection: Any) -> None:
-            mine = ingests.due()
+            mine = commits.due()
             if mine and before:
                 before()
             real(dialect, connection)
-            ingests.committed |= mine
+            commits.committed |= mine
             if mine and after:
                 after()
 
@@ -92,22 +97,30 @@ def _around_commit(
     _wrap(SQLiteDialect_pysqlite, "do_commit", wrapped)
 
 
-def _at_commit(when: str, ingests: _Ingests) -> None:
+def _at_commit(when: str, commits: _Commits) -> None:
     def strike() -> None:
-        if ingests.spend():
+        if commits.spend():
             _die()
 
     if when == "before":
-        _around_commit(ingests, strike, None)
+        _around_commit(commits, strike, None)
     else:
-        _around_commit(ingests, None, strike)
+        _around_commit(commits, None, strike)
 
 
-def _at_250(when: str, ingests: _Ingests) -> None:
+def _at_change(*words: str) -> Callable[[str, _Commits], None]:
+    def at(when: str, commits: _Commits) -> None:
+        commits.watch(*words)
+        _at_commit(when, commits)
+
+    return at
+
+
+def _at_250(when: str, commits: _Commits) -> None:
     def wrapped(real: Any) -> Any:
         async def push(session: SmtpSession, status: str | bytes) -> None:
-            mine, ingests.committed = ingests.committed, False
-            fatal = mine and ingests.spend()
+            mine, commits.committed = commits.committed, False
+            fatal = mine and commits.spend()
             if fatal and when == "before":
                 _die()
             await real(session, status)
@@ -120,11 +133,11 @@ def _at_250(when: str, ingests: _Ingests) -> None:
 
         return push
 
-    _around_commit(ingests, None, None)
+    _around_commit(commits, None, None)
     _wrap(SmtpSession, "push", wrapped)
 
 
-def _at_post(when: str, _: _Ingests) -> None:
+def _at_post(when: str, _: _Commits) -> None:
     def wrapped(real: Any) -> Any:
         async def handle(transport: Any, request: httpx.Request) -> httpx.Response:
             fatal = request.headers["webhook-attempt"] == "1"
@@ -140,7 +153,7 @@ def _at_post(when: str, _: _Ingests) -> None:
     _wrap(EndpointTransport, "handle_async_request", wrapped)
 
 
-def _at_record(_when: str, _: _Ingests) -> None:
+def _at_record(_when: str, _: _Commits) -> None:
     def wrapped(real: Any) -> Any:
         async def record(store: Store, attempt: Attempt) -> None:
             if attempt.claim.attempt == 1:
@@ -152,11 +165,11 @@ def _at_record(_when: str, _: _Ingests) -> None:
     _wrap(Store, "record", wrapped)
 
 
-def _at_claim(_when: str, _: _Ingests) -> None:
+def _at_claim(_when: str, _: _Commits) -> None:
     _die_with_claims(given_back=False)
 
 
-def _at_give_back(_when: str, _: _Ingests) -> None:
+def _at_give_back(_when: str, _: _Commits) -> None:
     _die_with_claims(given_back=True)
 
 
@@ -178,7 +191,7 @@ def _die_with_claims(*, given_back: bool) -> None:
     _wrap(Lane, "reserve", lambda _: lambda _lane: False)
 
 
-def _at_action(when: str, _: _Ingests) -> None:
+def _at_action(when: str, _: _Commits) -> None:
     def wrapped(real: Any) -> Any:
         async def carry_out(action: Afterwards, client: ImapClient, uids: Sequence[int]) -> bool:
             if when == "before":
@@ -191,7 +204,7 @@ def _at_action(when: str, _: _Ingests) -> None:
     _wrap(sync, "carry_out", wrapped)
 
 
-def _at_cursor(when: str, _: _Ingests) -> None:
+def _at_cursor(when: str, _: _Commits) -> None:
     def wrapped(real: Any) -> Any:
         async def advance(
             store: Mailboxes, mailbox: str, folder: str, cursor: Cursor, **more: int | None
@@ -208,7 +221,7 @@ def _at_cursor(when: str, _: _Ingests) -> None:
     _wrap(Mailboxes, "advance", wrapped)
 
 
-_POINTS: Final[dict[str, Callable[[str, _Ingests], None]]] = {
+_POINTS: Final[dict[str, Callable[[str, _Commits], None]]] = {
     "commit": _at_commit,
     "250": _at_250,
     "post": _at_post,
@@ -217,7 +230,15 @@ _POINTS: Final[dict[str, Callable[[str, _Ingests], None]]] = {
     "give back": _at_give_back,
     "action": _at_action,
     "cursor": _at_cursor,
+    # Changes that an operator or the daemon makes: at the commit that has this statement.
+    "digest": _at_change("INSERT INTO digests"),
+    "hold": _at_change("UPDATE endpoints", "held_reason"),
+    "failing": _at_change("UPDATE endpoints", "failing_since"),
+    "retry": _at_change("UPDATE deliveries"),
+    "replay order": _at_change("INSERT INTO replays"),
+    "replay step": _at_change("UPDATE replays"),
 }
+_OF_MAILS: Final = {"commit", "250", "post", "record", "claim", "give back", "action", "cursor"}
 
 
 def _live(point: str, lives: int, arguments: list[str], *, armed: bool) -> NoReturn:
@@ -227,8 +248,8 @@ def _live(point: str, lives: int, arguments: list[str], *, armed: bool) -> NoRet
     if armed:
         when, _, where = point.partition(" ")
         # A client that heard no 250 sends its mail once more: that one must get through.
-        spare = 1 if lives and point != "after 250" else 0
-        _POINTS[where](when, _Ingests(spare))
+        spare = 1 if lives and where in _OF_MAILS and point != "after 250" else 0
+        _POINTS[where](when, _Commits(spare))
     sys.argv = ["smsbridge", *arguments]
     code = 1
     try:

@@ -138,6 +138,8 @@ def test_secrets_in_a_file_that_everybody_reads_are_warned_of(
     smsbridge: Smsbridge, config: Path
 ) -> None:
     """A world-readable config with plain secrets names them, and not their values."""
+    token = 'pull_token = "0123456789abcdef"\nsecret ='
+    config.write_text(config.read_text().replace("secret =", token))
     config.chmod(0o644)
     ran = smsbridge("check", "-c", config, "--json")
     assert any(
@@ -145,6 +147,8 @@ def test_secrets_in_a_file_that_everybody_reads_are_warned_of(
         for each in ran.document["warnings"]
     )
     assert SECRET not in ran.out
+    assert any("the pull_token of endpoints.crm" in each for each in ran.document["warnings"])
+    assert "0123456789abcdef" not in ran.out
 
 
 def test_no_config_at_all_is_exit_2(smsbridge: Smsbridge, tmp_path: Path) -> None:

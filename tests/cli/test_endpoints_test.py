@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from bridge.delivery.endpoint import Endpoint
 from bridge.net.tls import client_context
 from bridge.operations.endpoint_test import examine
+from bridge.signing import SCHEMES
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
 from tests.cli.conftest import Ran
 from tests.delivery import servers
@@ -23,7 +24,7 @@ from tests.servers.receiver import Answer, Exchange, Receiver, status, taken
 
 Smsbridge = Callable[..., Ran]
 SECRET = generate_secret()
-ALL = ["valid", "prompt", "repeated", "wrong secret", "tampered", "stale"]
+ALL = ["valid", "prompt", "repeated", "slow", "cut off", "wrong secret", "tampered", "stale"]
 
 
 async def verifying(exchange: Exchange) -> None:
@@ -67,7 +68,7 @@ def test_each_mistake_is_found_and_no_other(
         assert (ran.code, ran.document["ok"]) == (1 if wrong else 0, not wrong)
         assert {json.loads(each.body)["type"] for each in receiver.all()} == {"smsbridge.ping"}
         sent = [each.verified for each in receiver.all()]
-        assert sent == [True, True, False, False, False]
+        assert sent == [True, True, True, False, False, False]
         if name == "verifies nothing":
             shown = smsbridge("endpoints", "test", "crm", "-c", config)
             assert "anybody can forge messages" in shown.out
@@ -89,6 +90,75 @@ async def test_one_that_works_before_it_answers_is_told() -> None:
             found = await examine(crm, client_context(), "t", lambda: datetime.now(UTC))
             valid, prompt, *_ = found["checks"]
             assert (valid["ok"], prompt["ok"]) == (True, work < 1800.0)
+
+
+Serve = Callable[[asyncio.StreamReader], Awaitable[bool]]
+
+
+async def whole(reader: asyncio.StreamReader) -> bool:
+    """Read as HTTP says: the head, and then as many bytes as it promises."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    await reader.readexactly(int(head.partition(b"content-length:")[2].split()[0]))
+    return True
+
+
+async def at_once(reader: asyncio.StreamReader) -> bool:
+    """Read what is there, and refuse what isn't whole."""
+    return (await reader.read(65536)).endswith(b"}")
+
+
+async def head_alone(reader: asyncio.StreamReader) -> bool:
+    """Look at the head, and take the body for granted."""
+    await reader.readuntil(b"\r\n\r\n")
+    return True
+
+
+async def impatient(reader: asyncio.StreamReader) -> bool:
+    """Wait for a second in all."""
+    try:
+        async with asyncio.timeout(1):
+            return await whole(reader)
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.unhurried
+@pytest.mark.parametrize(
+    ("read", "wrong"),
+    [
+        (whole, set()),
+        (at_once, {"slow"}),
+        (head_alone, {"cut off"}),
+        (impatient, {"slow"}),
+    ],
+)
+async def test_requests_that_come_in_pieces_are_read_to_their_end(
+    read: Serve, wrong: set[str]
+) -> None:
+    """A receiver waits for the rest of a slow one, and takes none whose rest doesn't come."""
+    body = b"HTTP/1.1 %b X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(body % (b"204" if await read(reader) else b"400"))
+        except (OSError, EOFError):
+            pass  # it broke off
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connection, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        unsigned = SCHEMES["none"]
+        crm = Endpoint("crm", httpx.URL(f"http://{host}:{port}/"), (), 1, 20.0, scheme=unsigned)
+        found = await examine(crm, client_context(), "t", lambda: datetime.now(UTC))
+    finally:
+        server.close()
+    checks = {each["name"]: each for each in found["checks"]}
+    assert list(checks) == ["valid", "prompt", "repeated", "slow", "cut off"]
+    assert {name for name, each in checks.items() if not each["ok"]} == wrong
+    assert checks["slow"]["expected"]
+    assert not checks["cut off"]["expected"]
 
 
 def test_nothing_is_concluded_from_a_receiver_that_takes_nothing(
@@ -122,4 +192,4 @@ def test_only_what_the_scheme_can_show_is_asked(
         if secret is None:
             config.write_text(config.read_text().replace('secret = "NONE"\n', ""))
         ran = smsbridge("endpoints", "test", "crm", "-c", config, "--json")
-        assert [each["name"] for each in ran.document["checks"]] == [*ALL[:3], *expected]
+        assert [each["name"] for each in ran.document["checks"]] == [*ALL[:5], *expected]

@@ -20,8 +20,10 @@ from bridge.store.following import (
     new_in_quarantine,
     new_messages,
 )
+from bridge.store.record import record_many
 from bridge.store.replays import Selection
 from bridge.store.search import ALL, MessageFilter
+from tests.servers.postgres import PostgresServer
 from tests.store.making import (
     START,
     Clock,
@@ -33,6 +35,7 @@ from tests.store.making import (
     plan,
     sms,
     unreadable,
+    writing,
 )
 
 
@@ -133,3 +136,27 @@ async def test_deliveries_come_when_made_and_after_each_attempt(settings: StoreS
             lambda c: changed_deliveries(c, seen, None, DeliveryState.PENDING)
         )
         assert found == []
+
+
+@pytest.mark.processes
+async def test_attempt_that_is_committed_late_is_no_less_news(postgres: PostgresServer) -> None:
+    """Of two bridges one may commit first what the other one began to record before it."""
+    settings = StoreSettings(url=postgres.create_database())
+    async with opened(settings) as store:
+        for each in many(3):
+            await store.ingest(each)
+        slow, quick, before = await store.claim("crm", 3)
+        await store.record(attempt(before))
+        seen = await store.read(look_now)
+
+        async def look() -> list[int]:
+            nonlocal seen
+            found, seen = await store.read(lambda c: changed_deliveries(c, seen, "crm", None))
+            return [row.id for row in found]
+
+        with writing(settings) as other:
+            record_many(other, [attempt(slow)], START)
+            await store.record(attempt(quick))
+            assert await look() == [quick.delivery_id]
+        assert await look() == [slow.delivery_id]
+        assert await look() == []

@@ -19,7 +19,8 @@ from bridge.store import Store, hold_endpoint, queries
 from bridge.store.backup import backup, restore
 from bridge.store.replays import Selection
 from bridge.store.search import MessageFilter
-from bridge.store.tables import deleted_numbers, deliveries, sequences
+from bridge.store.stream_tables import deleted_numbers, sequences
+from bridge.store.tables import deliveries
 from tests.store.making import (
     START,
     Clock,

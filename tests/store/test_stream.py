@@ -13,7 +13,8 @@ from bridge.operations.retention import Retention
 from bridge.store import Store
 from bridge.store.erase import erase_messages
 from bridge.store.stream import Gone, Page, read_page
-from bridge.store.tables import deleted_numbers, deliveries
+from bridge.store.stream_tables import deleted_numbers
+from bridge.store.tables import deliveries
 from tests.store.making import GIVE_UP, Clock, attempt, many, opened, sqlite_settings
 from tests.store.test_sequences import DAY, deliver, rest
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from bridge import logs
 from bridge.net.limits import Guesses, network_of
+from bridge.net.listening import peer_address
 from bridge.sources.throttled_log import ThrottledLog
 from bridge.web.api.problems import problem
 
@@ -41,9 +42,10 @@ class Bearer:
         )
         if token is not None and right and kind.lower() == "bearer":
             return None
-        self._throttled.warning("api.refused", peer=request.remote)
+        peer = peer_address(request.transport and request.transport.get_extra_info("peername"))
+        self._throttled.warning("api.refused", peer=peer)
         now = asyncio.get_running_loop().time()
-        wait = self._guesses.wrong(network_of(request.remote), now)
+        wait = self._guesses.wrong(network_of(peer), now)
         if wait:
             retry = {"Retry-After": str(math.ceil(wait))}
             return problem(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens: wait", retry)

@@ -19,7 +19,7 @@ from aiohttp import web
 from bridge import logs, metrics
 from bridge.config.endpoints import EndpointSettings
 from bridge.errors import StoreError
-from bridge.formats import FORMATS
+from bridge.formats import format_named
 from bridge.operations.documents import when
 from bridge.store import Store
 from bridge.store.stream import Gone, Numbered, Page, read_page
@@ -147,7 +147,7 @@ def _document(endpoint: str, page: Page) -> EventPage:
 
 def _event(stored: Numbered) -> StoredEvent:
     event = stored.event
-    form = FORMATS[event.format]
+    form = format_named(event.format)
     try:
         body, encoded = event.body.decode(), None
     except UnicodeDecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
@@ -105,7 +106,7 @@ def body_of(event: Mapping[str, Any]) -> bytes:
 
 async def test_answer_is_the_documented_one(store: Store, client: httpx.AsyncClient) -> None:
     """docs/receivers.md shows exactly these keys."""
-    (documented,) = (json.loads(each) for each in blocks(page("docs/receivers.md"), "json"))
+    _, documented = (json.loads(each) for each in blocks(page("docs/receivers.md"), "json"))
     await store.ingest(many(1)[0])
     answer = (await client.get(CRM)).json()
     assert list(answer) == list(documented)
@@ -165,6 +166,29 @@ async def test_without_the_token_nobody_learns_anything(
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == 401
+
+
+async def test_peer_without_an_address_is_answered_alike(store: Store, tmp_path: Path) -> None:
+    """A proxy may ask through a Unix socket, which systemd hands over."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path := str(tmp_path / "web.sock"))
+    listening.listen()
+
+    async def nothing() -> None:
+        """Refresh nothing."""
+
+    api = EventsApi(store, [endpoint("crm", TOKEN)])
+    sockets = {"web": [listening]}
+    web = WebServer("systemd:web", Health(), nothing, sockets, api=api.routes())
+    await web.start()
+    try:
+        transport = httpx.AsyncHTTPTransport(uds=path)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            assert (await client.get(CRM)).status_code == 401
+            right = {"Authorization": f"Bearer {TOKEN}"}
+            assert (await client.get(CRM, headers=right)).status_code == 200
+    finally:
+        await web.stop()
 
 
 async def test_wrong_tokens_are_told_to_wait_and_the_right_one_is_not(
