@@ -86,7 +86,7 @@ class Admission:
 
     def _promise(self, now: float) -> bool:
         """Promise a fresh delivery one of the next slots; False if it would wait for long."""
-        if self.routes.limited or self._pace.interval:
+        if self._pace.interval:
             return False
         if not self._ahead.has_turn_soon(len(self._promised)):
             return False
