@@ -129,6 +129,7 @@ class Daemon(_Process):
 
     `tables` are more tables of its config; `address` is that of the listener of `source`. With
     `looked_at` it tells how long its event loop was held (`held.py`). `store`: not SQLite.
+    `limits` are more lines of `[store]`.
     """
 
     def __init__(
@@ -142,8 +143,9 @@ class Daemon(_Process):
         *,
         looked_at: bool = False,
         store: str | None = None,
+        limits: str = "",
     ) -> None:
-        self.config = write_config(folder, endpoints, mailbox, tables, store)
+        self.config = write_config(folder, endpoints, mailbox, tables, store, limits)
         self._looks = 0
         self._database = folder / "bridge.db"
         command = [str(Path(__file__).with_name("held.py"))] if looked_at else ["-m", "bridge"]
@@ -254,6 +256,7 @@ def write_config(
     mailbox: Mailbox | None = None,
     tables: str = "",
     store: str | None = None,
+    limits: str = "",
 ) -> Path:
     """Write the daemon's config: its defaults, free ports, and this bench's two providers."""
     # What lies in a mailbox has no peer whose network could be evidence.
@@ -261,6 +264,7 @@ def write_config(
     text = f"""\
 [store]
 url = "{store or f"sqlite:///{folder}/bridge.db"}"
+{limits}
 
 [smtp]
 listen = ["127.0.0.1:0"]

@@ -20,6 +20,7 @@ from typing import Final
 import figures
 import growth
 import imap
+import intake
 import latency
 import posts
 import programs
@@ -36,6 +37,7 @@ FIGURES: Final = {
     "retention": retention.retention,
     "posts": posts.posts,
     "imap": imap.imap,
+    "intake": intake.intake,
 }
 
 

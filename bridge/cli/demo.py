@@ -180,7 +180,7 @@ class Demo:
             if data["body"] in expected:
                 expected.remove(data["body"])
             table.add_row(
-                f"{data['id'][:14]}…",
+                f"msg_…{data['id'][-8:]}",  # it begins with the time, which two may share
                 data["from"],
                 data["received_at"][11:],
                 " / ".join(data["body"].splitlines()),

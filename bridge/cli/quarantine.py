@@ -25,6 +25,7 @@ from bridge.store.discard import QuarantineFilter
 
 _COLUMNS = ("id", "received_at", "source_name", "peer", "provider", "reason", "detail")
 _REASON = click.Choice([each.value for each in Reason])
+_REASONS = ", ".join(_REASON.choices)
 
 
 @click.group()
@@ -36,7 +37,9 @@ def quarantine() -> None:
 @with_config
 @with_limit
 @click.option("--before", type=int, help="Only those with a lower id: the next page.")
-@click.option("--reason", type=_REASON, help="Only with this reason.")
+@click.option(
+    "--reason", type=_REASON, metavar="REASON", help=f"Only with this reason: {_REASONS}."
+)
 @with_follow
 @with_json
 def list_(
@@ -100,7 +103,9 @@ def show(arrival_id: int, raw: bool, config: Path | None, as_json: bool) -> None
 
 @quarantine.command()
 @click.argument("arrival_ids", type=int, nargs=-1)
-@click.option("--reason", type=_REASON, help="All quarantined for this reason.")
+@click.option(
+    "--reason", type=_REASON, metavar="REASON", help=f"All quarantined for this reason: {_REASONS}."
+)
 @click.option("--provider", help="All of this provider.")
 @click.option("--peer", help="All that came from this address, by SMTP or post.")
 @click.option("--before", type=TIME, help="All received before this time, as 2026-04-08 or longer.")

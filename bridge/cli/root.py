@@ -27,7 +27,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "init": ("init", "Write a first config, its signing secret and a unit drop-in."),
     "run": ("run", "Run the bridge until it receives SIGTERM."),
     "check": ("check", "Check the config and show what would run."),
-    "reload": ("reload", "Have the running daemon take a changed config over."),
+    "reload": ("reload", "Have the running daemon take the changed config over."),
     "status": ("status", "Show whether the daemon is up and what waits."),
     "send-test": ("send_test", "Send a test mail through the running daemon."),
     "parse": ("parse", "Parse a mail file and show the result."),

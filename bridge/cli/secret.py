@@ -19,6 +19,7 @@ from bridge.operations import rotation
 from bridge.operations.documents import Document
 from bridge.signing import SCHEMES, Asymmetric
 
+_SCHEMES: Final = [name for name in SCHEMES if name != NO_SCHEME]
 _NEXT: Final = {
     rotation.BEGIN: (
         "1. Store this secret where the config can name it.\n"
@@ -43,8 +44,9 @@ _NEXT: Final = {
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--scheme", type=click.Choice([name for name in SCHEMES if name != NO_SCHEME]),
-    default=DEFAULT_SCHEME, show_default=True, help="The signing scheme that it is for.",
+    "--scheme", type=click.Choice(_SCHEMES),
+    default=DEFAULT_SCHEME, show_default=True, metavar="SCHEME",
+    help=f"The signing scheme that it is for: {', '.join(_SCHEMES)}.",
 )  # fmt: skip
 @with_json
 @click.pass_context

@@ -30,7 +30,10 @@ _MOST_MEMORY: Final = 16 * 1024**2  # bytes of both, which only hostile text mak
 _MAX_WEIGHT: Final = 200  # of one pattern: on a body of 40,000 characters, 0.1 s
 _LIGHT: Final = 10  # up to this weight, the states fit into memory, and text is read at full speed
 _SLOW: Final = 10  # times longer than at full speed, for each place in play
-_ALL: Final = 12_000_000  # characters at full speed, that a text's matches look at together
+# Characters that all matches of a pattern look at together: of a light one, and at full speed of
+# any other, which has counts that it rarely uses up.
+_ALL_LIGHT: Final = 3_500_000
+_ALL: Final = 12_000_000
 _VALUES: Final = 200_000  # places in play × characters, of the matches whose values are looked for
 _VALUE: Final = "value"
 # A pattern's tokens; quoted text and classes are kept as they are.
@@ -112,7 +115,7 @@ class SearchPattern:
         `a(?s:.*)b|a`.
         """
         if self.weight <= _LIGHT:
-            return MAX_MATCHES
+            return min(MAX_MATCHES, 1 + _ALL_LIGHT // (len(text) + 1))
         return min(MAX_MATCHES, 1 + _ALL // (_SLOW * self.weight * (len(text) + 1)))
 
     def __contains__(self, text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -30,7 +31,10 @@ class Admission:
     """Keeps what is leased to us and has not begun, and says what begins next.
 
     Fresh deliveries have a slot from `reserve` on, also while the rate makes them wait; those of
-    the backlog get one when they begin. Times are seconds of a monotonic clock.
+    the backlog get one when they begin. When all slots are in use and nothing older is due, fresh
+    ones are promised the next slots, and wait for them with what was claimed ahead: so they are
+    leased with the commit that writes them, and no other is needed to claim them. Times are seconds
+    of a monotonic clock.
     """
 
     def __init__(self, concurrency: int, rate: Rate | None, routes: Routes) -> None:
@@ -40,14 +44,17 @@ class Admission:
         self._ahead = Ahead(concurrency, self._pace.interval)
         self._fresh = Waiting()
         self._reserved = 0  # slots for deliveries that are being written
+        self._promised: deque[float] = deque()  # when others of those were promised one
 
     # Fresh deliveries.
 
     def reserve(self, now: float, *, due: bool) -> bool:
         """Reserve a slot; False if it can't be used soon. `due`: others are due already."""
-        free = self.slots.for_fresh(now, backlog=due)
-        if self.routes.open or self.routes.allows(free, self.slots.busy, 0.0) <= 0:
+        free = self.slots.for_fresh(now, backlog=due or len(self._ahead) > 0)
+        if self.routes.open:
             return False
+        if self.routes.allows(free, self.slots.busy, 0.0) <= 0:
+            return not due and self._promise(now)
         others = self._pace.before_fresh(
             self._reserved + len(self._fresh), len(self._ahead) or int(due)
         )
@@ -59,16 +66,31 @@ class Admission:
 
     def release(self) -> None:
         """Free a reserved slot that isn't used."""
+        if self._promised:
+            self._promised.popleft()
+            return
         self._reserved -= 1
         self.slots.give_back(fresh=True)
 
     def use(self, claim: Claim, now: float) -> Begun | None:
-        """Begin a delivery in its reserved slot; None if the rate makes it wait: it is kept."""
+        """Begin a delivery in its reserved slot; None if it has to wait: it is kept."""
+        if self._promised and not self._reserved:
+            self._ahead.add([claim], self._promised.popleft())
+            return None
         self._reserved -= 1
         if self._pace.ready(now) and not len(self._fresh):
             return self._begin(claim, now, fresh=True)
         self._fresh.add([claim], now)
         return None
+
+    def _promise(self, now: float) -> bool:
+        """Promise a fresh delivery one of the next slots; False if it would wait for long."""
+        if self.routes.limited or self._pace.interval:
+            return False
+        if not self._ahead.has_turn_soon(len(self._promised)):
+            return False
+        self._promised.append(now)
+        return True
 
     # The backlog.
 

@@ -12,6 +12,7 @@ from typing import Final
 from bridge.delivery.waiting import AHEAD_SECONDS, Waiting
 
 _MOST_PER_SLOT: Final = 3
+_SOON: Final = 1.0  # seconds until a delivery must be expected to begin that is given no slot
 _LEAST_CALL: Final = 1e-4  # seconds
 _WEIGHT: Final = 0.125  # of the newest call and claim in what is expected of the next one
 
@@ -48,6 +49,11 @@ class Ahead(Waiting):
         if self._interval:
             wanted = min(wanted, self._at_its_rate())
         return 0 if 2 * len(self) > wanted else wanted
+
+    def has_turn_soon(self, others: int) -> bool:
+        """Whether one more would begin soon, behind those that wait and so many others."""
+        rounds = (len(self) + others + 1) / self._slots  # of calls
+        return rounds <= _MOST_PER_SLOT and rounds * self._call_seconds <= _SOON
 
     def _at_its_rate(self) -> int:
         """Return how many the rate lets begin during two claims, and one for the backlog's turn.

@@ -69,8 +69,8 @@ class Dispatcher:
     def plan(self, message: Message) -> tuple[PlannedDelivery, ...]:
         """Plan a message's deliveries: one per endpoint, filtered or pending.
 
-        A pending one is `claimed` if its lane has a free slot, which stays reserved until `start`
-        or `release`.
+        A pending one is `claimed` if its lane has a slot that is free, or will be soon; it stays
+        reserved until `start` or `release`.
         """
         return tuple(
             lane.endpoint.plan(message, partial(self._reserve, lane))

@@ -87,7 +87,7 @@ class Lane:
     # Slots, for ingest. All synchronous, so that nothing happens between check and act.
 
     def reserve(self) -> bool:
-        """Reserve a slot for a delivery about to be written; False if it can't start at once.
+        """Reserve a slot for a delivery about to be written; False if it can't start soon.
 
         It can't while fresh deliveries have their share of the slots beside a backlog, while an
         attempt can't be recorded because the store is down, nor if it would have to wait for long

@@ -49,7 +49,10 @@ async def reload_daemon(listen: str, seconds: float) -> Document:
 async def _ask(listen: str) -> Daemon:
     daemon = await ask_daemon(listen)
     if not daemon.up:
-        raise NotPossible(f"the daemon can't be asked to reload: {daemon.detail}")
+        raise NotPossible(
+            f"the daemon can't be asked: {daemon.detail}; `systemctl reload smsbridge` or SIGHUP "
+            "reloads one that runs all the same, and its log says what it did"
+        )
     if not daemon.reload:
         raise NotPossible(f"the daemon at {daemon.url} is an older smsbridge: restart it")
     return daemon

@@ -50,8 +50,9 @@ class Split:
         if not self.keeps_line:
             spans.insert(0, (0, len(above)))
         spans = [span for span in spans if text[slice(*span)].strip()]
-        if not 1 <= len(spans) <= MAX_MESSAGES or len(lines) == self.line.most(text):
-            count = f"more than {MAX_MESSAGES}" if spans else "no"
+        most = self.line.most(text)
+        if not 1 <= len(spans) <= MAX_MESSAGES or len(lines) == most:
+            count = f"more than {min(MAX_MESSAGES, most - 1)}" if spans else "no"
             where = "below its heads" if self.keeps_line else "between the lines that split it"
             return f"the mail has {count} SMS {where}"
         return Pieces(spans, self.keeps_line and bool(above.strip()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -82,6 +82,21 @@ def test_each_command_explains_itself(smsbridge: Smsbridge) -> None:
         assert ran.code == 0, name
         assert "--config" in ran.out or "COMMAND" in ran.out or name in ("demo", "init", "secret")
         assert "--json" not in ran.out or "JSON:" in ran.out, name
+
+
+def test_help_fits_a_terminal() -> None:
+    """Of 80 columns, whatever the names of formats and schemes."""
+    assert [line for line in _help(root.smsbridge, ["smsbridge"]) if len(line) > 80] == []
+
+
+def _help(command: click.Command, words: list[str]) -> Iterator[str]:
+    context = click.Context(command, info_name=" ".join(words), terminal_width=80)
+    yield from command.get_help(context).splitlines()
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _help(inner, [*words, name])
 
 
 def test_a_typo_names_the_nearest(smsbridge: Smsbridge) -> None:

@@ -33,6 +33,8 @@ from bridge.providers.posts.signature import Signature, parse_keys
 from bridge.providers.posts.values import Sheet, open_post
 from bridge.providers.template import require_readable_times
 
+# Places in play × characters, of all that a post's patterns are tried on; at most 16 ns each.
+_STEPS: Final = 2_000_000
 _MAX_COPIES: Final = 8 * 1024**2  # messages × bytes: the raw post is stored with each message
 _NOT_SIGNED: Final = "the body is not signed"
 _NEEDED: Final = {
@@ -219,6 +221,13 @@ def _read(
             f"stored with each, at most {_MAX_COPIES} bytes in total",
             context.name,
         )
+    if _steps(template, post, len(sheets)) > _STEPS:
+        return Unreadable(
+            Reason.UNREADABLE,
+            f"{len(sheets)} SMS in a post of {len(post.body)} bytes are more than this provider's "
+            "patterns are tried on (more, with lower counts in them, or with paths in each item)",
+            context.name,
+        )
     read = [_read_one(context, template, zone, sheet, at) for sheet in sheets]
     found = [each for each in read if isinstance(each, SmsMessage)]
     # One that can't be read keeps all of the post in quarantine: a reparse reads them all.
@@ -226,6 +235,18 @@ def _read(
     if wrong is not None or not found:
         return wrong or read[0]
     return found[0] if len(found) == 1 else tuple(found)
+
+
+def _steps(template: PostTemplateSettings, post: Post, items: int) -> int:
+    """Return at most how much patterns search: what is in no item, they search for each."""
+    size = len(post.body) + len(post.query) + sum(map(len, post.headers.values()))
+    searched = [(place, place.pattern) for place in template.places]
+    searched += [(rule.place, rule.matches) for rule in template.ignore]
+    return sum(
+        max(1, pattern.weight) * size * (1 if place.path and place.path.in_item else items)
+        for place, pattern in searched
+        if pattern is not None
+    )
 
 
 def _sheets(template: PostTemplateSettings, post: Post) -> Sequence[Sheet] | str:
@@ -286,6 +307,6 @@ def _fields(template: PostTemplateSettings) -> Sequence[tuple[str, Places | None
 def _own_id(template: PostTemplateSettings, post: Post) -> str:
     """Return the provider's id of the first SMS in a post, or an empty text."""
     sheets = _sheets(template, post)
-    if isinstance(sheets, str) or not sheets:
+    if isinstance(sheets, str) or not sheets or _steps(template, post, 1) > _STEPS:
         return ""
     return own_id(sheets[0].find(template.id or ()) or "") or ""

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import random
+import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -362,3 +364,45 @@ def test_a_signed_url_needs_a_public_one() -> None:
     )
     with pytest.raises(ConfigError, match="public one"):
         build_one(settings, "providers.0", PostsSettings())
+
+
+TWO = {"from": {"value": "+4930123456"}, "to": {"value": "+4930123456"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "items"),
+    [
+        ({"body": {"json": "$.text", "pattern": "a.{190}c"}}, 1),
+        ({"body": {"json": "$.text"}, "ignore": [
+            {"place": {"json": "$.text"}, "matches": "a.{190}c", "why": "x"}]}, 1),
+        ({"body": {"value": "x"}, "each": "$.m[*]",
+          "id": {"json": "$.text", "pattern": "(a.{150})c"},
+          "answer": {"body": "{id}", "type": "text/plain"}}, 30),
+        ({"body": {"value": "x"}, "each": "$.m[*]",
+          "id": {"json": "$.text", "pattern": "a(?s:.*)c"}}, 30),
+    ],
+)  # fmt: skip
+def test_patterns_search_so_much_of_a_post_and_no_more(
+    template: dict[str, object], items: int
+) -> None:
+    """What would hold the loop goes to quarantine, by count; with less of it, it is read."""
+    provider = built({**TWO, **template})
+    word = "".join(random.Random(1).choices("ab", k=200_000))
+    long = {"text": word, "m": [{}] * items}
+    assert "patterns are tried on" in why(provider, document(long))
+    began = time.process_time()
+    why(provider, document(long))
+    assert time.process_time() - began < 0.05
+    began = time.process_time()
+    provider.answer(document(long))
+    assert time.process_time() - began < 0.05
+    assert "patterns" not in str(provider.read(document({**long, "text": word[:100]}), NOW))
+
+
+def test_patterns_in_items_search_each_item_once() -> None:
+    """Fifty SMS in a long post are read with a common pattern."""
+    place = {"json": "@.text", "pattern": r"^Code (\S+)"}
+    provider = built({**TWO, "each": "$.m[*]", "body": place})
+    found = provider.read(document({"m": [{"text": "Code 1 " + "a" * 1500}] * 50}), NOW)
+    assert isinstance(found, tuple)
+    assert [each.body for each in found] == ["1"] * 50
