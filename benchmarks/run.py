@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -93,6 +94,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=FIGURES, metavar="FIGURE")
     parser.add_argument("--folder", type=Path, help="where the stores lie; decides which disk")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends as at Ctrl-C
     # Not on a terminal (a log, a pipe) lines are as long as they need to be.
     width = None if sys.stdout.isatty() else 130
     console = Console(stderr=chosen.json, highlight=False, width=width)

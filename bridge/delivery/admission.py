@@ -31,10 +31,10 @@ class Admission:
     """Keeps what is leased to us and has not begun, and says what begins next.
 
     Fresh deliveries have a slot from `reserve` on, also while the rate makes them wait; those of
-    the backlog get one when they begin. When all slots are in use and nothing older is due, fresh
-    ones are promised the next slots, and wait for them with what was claimed ahead: so they are
-    leased with the commit that writes them, and no other is needed to claim them. Times are seconds
-    of a monotonic clock.
+    the backlog get one when they begin. When all slots are in use, fresh ones are promised the next
+    slots (those of their share, if something older is due), and wait for them with what was claimed
+    ahead: so they are leased with the commit that writes them, and no other is needed to claim
+    them. Times are seconds of a monotonic clock.
     """
 
     def __init__(self, concurrency: int, rate: Rate | None, routes: Routes) -> None:
@@ -54,7 +54,8 @@ class Admission:
         if self.routes.open:
             return False
         if self.routes.allows(free, self.slots.busy, 0.0) <= 0:
-            return not due and self._promise(now)
+            may = not due or len(self._promised) < self.slots.share_left
+            return may and self._promise(now)
         others = self._pace.before_fresh(
             self._reserved + len(self._fresh), len(self._ahead) or int(due)
         )

@@ -6,8 +6,10 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import count
 from types import MappingProxyType
 from typing import Final
 
@@ -46,15 +48,18 @@ class Dispatcher:
         failing: Collection[str] = (),
         over: Mapping[str, datetime] = MappingProxyType({}),
     ) -> None:
+        numbers = count(1)
 
         def lane(
             endpoint: Endpoint, failing: Collection[str], over: Mapping[str, datetime]
         ) -> Lane:
             failed, since = endpoint.name in failing, over.get(endpoint.name)
-            return Lane(
+            made = Lane(
                 endpoint, settings, outbox, open_transport, clock, rng,
                 failing=failed, over_since=since,
             )  # fmt: skip
+            made.number = next(numbers)
+            return made
 
         self._new_lane = lane
         self._lanes = {each.name: lane(each, failing, over) for each in endpoints}
@@ -73,7 +78,7 @@ class Dispatcher:
         reserved until `start` or `release`.
         """
         return tuple(
-            lane.endpoint.plan(message, partial(self._reserve, lane))
+            replace(lane.endpoint.plan(message, partial(self._reserve, lane)), lane=lane.number)
             for lane in self._lanes.values()
         )
 
@@ -93,7 +98,7 @@ class Dispatcher:
         """
         for delivery in planned:
             if delivery.claimed:
-                with self._reserving(delivery.endpoint) as lane:
+                with self._reserving(delivery.endpoint, delivery.lane) as lane:
                     lane.release()
             elif delivery.state is DeliveryState.PENDING:
                 self.kick(delivery.endpoint)
@@ -101,7 +106,7 @@ class Dispatcher:
     def start(self, claims: Sequence[Claim]) -> None:
         """Start deliveries that were written as leased to us."""
         for claim in claims:
-            with self._reserving(claim.endpoint) as lane:
+            with self._reserving(claim.endpoint, claim.lane) as lane:
                 lane.start(claim)
 
     @property
@@ -142,9 +147,14 @@ class Dispatcher:
         return reserved
 
     @contextmanager
-    def _reserving(self, endpoint: str) -> Iterator[Lane]:
-        """Yield the lane that has a reserved slot of an endpoint, which is used up by that."""
-        lane = next(iter(self._retired[endpoint]), None) or self._lanes[endpoint]
+    def _reserving(self, endpoint: str, number: int) -> Iterator[Lane]:
+        """Yield the lane whose slot was reserved, which is used up by that.
+
+        A delivery that was planned before a change is leased for as long as the old lane's attempts
+        may take, and for no other's.
+        """
+        retired = (lane for lane in self._retired[endpoint] if lane.number == number)
+        lane = next(retired, None) or self._lanes[endpoint]
         self._reserved[lane] -= 1
         yield lane
         if lane in self._retired[endpoint]:

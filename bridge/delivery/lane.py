@@ -54,6 +54,7 @@ class Lane:
         over_since: datetime | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.number = 0  # given by the dispatcher: which of an endpoint's lanes it is
         own = {} if endpoint.give_up is None else {"give_up": endpoint.give_up}
         self._settings = settings.model_copy(update=own)
         self._outbox = outbox
@@ -193,7 +194,8 @@ class Lane:
         """
         await self._give_back()
         if await self._standing.fail_over(_monotonic):
-            await self._recorder.bring_forward(self._goes_on)
+            # The other URL asked nobody to wait.
+            await self._recorder.bring_forward(self._goes_on, asked=True)
         now = self._launch_waiting()
         if not self._due:
             return soonest(await self._until_due(), self._admission.wait(now, due=False))

@@ -41,10 +41,11 @@ class Outbox(Protocol):
         """Write an attempt and the delivery's new state."""
         ...
 
-    async def bring_forward(self, endpoint: str, limit: int) -> int:
+    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
         """Make up to `limit` deliveries that wait for a retry due now; return how many.
 
-        Those that wait because the endpoint asked for it (Retry-After) go on waiting.
+        Those that wait because the endpoint asked for it (Retry-After) go on waiting, unless
+        `asked`.
         """
         ...
 

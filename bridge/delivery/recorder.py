@@ -34,12 +34,17 @@ class Recorder:
                 "delivery.forgotten", delivery=done.claim.delivery_id, endpoint=self._endpoint
             )
 
-    async def bring_forward(self, progress: Callable[[], bool]) -> None:
-        """Make what waits for a retry due, in several transactions while `progress` is true."""
+    async def bring_forward(self, progress: Callable[[], bool], *, asked: bool = False) -> None:
+        """Make what waits for a retry due, in several transactions while `progress` is true.
+
+        `asked`: also what waits because of a Retry-After.
+        """
         total, brought = 0, _BROUGHT_AT_ONCE
         try:
             while brought == _BROUGHT_AT_ONCE:
-                brought = await self._outbox.bring_forward(self._endpoint, _BROUGHT_AT_ONCE)
+                brought = await self._outbox.bring_forward(
+                    self._endpoint, _BROUGHT_AT_ONCE, asked=asked
+                )
                 total += brought
                 if not progress():
                     break

@@ -30,6 +30,11 @@ class Slots:
         """How many slots are reserved or running."""
         return self._backlog + self._fresh
 
+    @property
+    def share_left(self) -> int:
+        """How many of the fresh deliveries' share of the slots they don't have."""
+        return self._share - self._fresh
+
     def for_fresh(self, now: float, *, backlog: bool) -> int:
         """Return how many fresh deliveries may begin now; `backlog`: older ones are due."""
         self._fresh_until = now + FRESH_SECONDS

@@ -61,6 +61,7 @@ class PlannedDelivery:
     format: str = SMS_RECEIVED  # of the event that the endpoint gets
     order: Order = Order.NONE
     conversation: int | None = None  # None without an order
+    lane: int = field(default=0, compare=False)  # whose slot it has, if `claimed`
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Claim:
     sequence: int | None = None  # its number in the endpoint's stream
     sent_before: bool = False  # an earlier request with this event may have arrived
     created_at: datetime | None = None  # the event
+    lane: int = 0  # whose slot was reserved for it; 0: it was claimed from the store
 
 
 @dataclass(frozen=True, slots=True)

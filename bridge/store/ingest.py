@@ -288,7 +288,7 @@ class _Batch:
         token = lease.token(1)
         return Claim(
             delivery_id, plan.endpoint, event, 1, 0, lease.now, token, plan.conversation,
-            sequence=sequence, created_at=lease.now,
+            sequence=sequence, created_at=lease.now, lane=plan.lane,
         )  # fmt: skip
 
 

@@ -191,12 +191,14 @@ def next_due(connection: Connection, endpoint: str) -> datetime | None:
     return cast("datetime | None", due_at)
 
 
-def bring_forward(connection: Connection, endpoint: str, limit: int, now: datetime) -> int:
+def bring_forward(
+    connection: Connection, endpoint: str, limit: int, now: datetime, *, asked: bool = False
+) -> int:
     """Make up to `limit` deliveries that wait for a retry due now; return how many.
 
-    Those that the endpoint asked to wait for (`not_before`) go on waiting, and in-flight ones are
-    skipped. Their steps are kept: one that fails again waits as long as it would have. Needs a
-    write transaction.
+    Those that the endpoint asked to wait for (`not_before`) go on waiting, unless `asked`, and
+    in-flight ones are skipped. Their steps are kept: one that fails again waits as long as it
+    would have. Needs a write transaction.
     """
     waiting = (
         select(deliveries.c.id)
@@ -206,7 +208,7 @@ def bring_forward(connection: Connection, endpoint: str, limit: int, now: dateti
             deliveries.c.due_at > now,
             deliveries.c.due_at < BEHIND,
             UNLEASED,
-            or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now),
+            *([] if asked else [_may_be_tried(now)]),
         )
         .order_by(deliveries.c.due_at)
         .limit(limit)
@@ -216,6 +218,10 @@ def bring_forward(connection: Connection, endpoint: str, limit: int, now: dateti
         update(deliveries).where(deliveries.c.id.in_(waiting)).values(due_at=now, changed_at=now)
     )
     return brought.rowcount
+
+
+def _may_be_tried(now: datetime) -> ColumnElement[bool]:
+    return or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
 
 
 def beat(connection: Connection, owner: str, now: datetime) -> None:

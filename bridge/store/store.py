@@ -191,14 +191,16 @@ class Store:
 
         await self.change(change)
 
-    async def bring_forward(self, endpoint: str, limit: int) -> int:
+    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
         """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
 
-        Returns how many. Those whose endpoint asked to wait (Retry-After) go on waiting.
+        Returns how many. Those whose endpoint asked to wait (Retry-After) go on waiting, unless
+        `asked`.
         """
 
         def change(connection: Connection) -> int:
-            return outbox.bring_forward(connection, endpoint, limit, self._clock())
+            now = self._clock()
+            return outbox.bring_forward(connection, endpoint, limit, now, asked=asked)
 
         return await self.change(change)
 

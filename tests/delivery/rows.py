@@ -28,6 +28,7 @@ class Row:
     due: datetime
     state: DeliveryState = DeliveryState.PENDING
     leased: bool = False
+    not_before: datetime | None = None
 
 
 @dataclass
@@ -49,13 +50,15 @@ class Rows:
     held: set[str] = field(default_factory=set)  # endpoints
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    def add(self, endpoint: str = "crm", *, leased: bool = False) -> Claim:
-        """Write a delivery that is due now."""
+    def add(self, endpoint: str = "crm", *, leased: bool = False, lane: int = 0) -> Claim:
+        """Write a delivery that is due now, or leased for a lane that has a slot for it."""
         number = len(self.rows) + 1
         event = Event(f"msg_{number}", "sms.received", "sms.received", b'{"n":%d}' % number)
         attempt = 1 if leased else 0
         now = self.clock()
-        claim = Claim(number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now)
+        claim = Claim(
+            number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now, lane=lane
+        )
         self.rows[number] = Row(claim, self.clock(), leased=leased)
         return claim
 
@@ -96,10 +99,15 @@ class Rows:
         await self._commit()
         return min((row.due for row in self._pending(endpoint)), default=None)
 
-    async def bring_forward(self, endpoint: str, limit: int) -> int:
-        """Make due what waits for a retry."""
+    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
+        """Make due what waits for a retry, with those that the endpoint asked for if `asked`."""
         await self._commit()
-        waiting = [row for row in self._pending(endpoint) if row.due > self.clock()][:limit]
+        now = self.clock()
+        waiting = [
+            row
+            for row in self._pending(endpoint)
+            if row.due > now and (asked or row.not_before is None or row.not_before <= now)
+        ][:limit]
         for row in waiting:
             row.due = self.clock()
         return len(waiting)
@@ -126,7 +134,7 @@ class Rows:
         row.state = _STATES[type(attempt.decision).__name__]
         match attempt.decision:
             case RetryAt(at=at, step=step):
-                row.due = at
+                row.due, row.not_before = at, attempt.decision.not_before
                 old = row.claim
                 row.claim = replace(old, step=step)
             case Hold(whole_endpoint=True):

@@ -37,7 +37,7 @@ async def test_a_slot_reserved_before_the_change_is_used_after_it(
             assert planned[0].claimed
             dispatcher.change([endpoint_at(new.url)], ())
             dispatcher.release(unused)
-            dispatcher.start([rows.add(leased=True)])
+            dispatcher.start([rows.add(leased=True, lane=planned[0].lane)])
             await rows.have(1)
             for count in range(2, 30):
                 assert dispatcher.plan(MESSAGE)[0].claimed, "a slot was lost"
@@ -45,6 +45,32 @@ async def test_a_slot_reserved_before_the_change_is_used_after_it(
                 await rows.have(count)
     assert rows.states() == [DELIVERED] * 29
     assert (len(old.requests), len(new.requests)) == (1, 28)
+
+
+async def test_each_delivery_goes_through_the_lane_that_planned_it(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """Commits end in any order; a lease is as long as attempts of the lane that asked for it."""
+    rows = Rows(now)
+    async with receiver(says(200)) as old, receiver(says(200)) as new:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(old.url, timeout=5.0))
+        async with _running(dispatcher):
+            (before,) = dispatcher.plan(MESSAGE)
+            (unused,) = dispatcher.plan(MESSAGE)
+            dispatcher.change([endpoint_at(new.url, timeout=500.0)], ())
+            (after,) = dispatcher.plan(MESSAGE)
+            (released,) = dispatcher.plan(MESSAGE)
+            dispatcher.release([released])
+            dispatcher.start([rows.add(leased=True, lane=after.lane)])
+            await rows.have(1)
+            assert (len(old.requests), len(new.requests)) == (0, 1)
+            dispatcher.start([rows.add(leased=True, lane=before.lane)])
+            await rows.have(2)
+            assert (len(old.requests), len(new.requests)) == (1, 1)
+            assert len(dispatcher._alive) == 2
+            dispatcher.release([unused])
+            await _eventually(lambda: len(dispatcher._alive) == 1)
+            assert dispatcher._retired["crm"] == []
 
 
 async def test_an_endpoint_that_leaves_finishes_what_was_planned(
@@ -55,10 +81,10 @@ async def test_an_endpoint_that_leaves_finishes_what_was_planned(
     async with receiver(says(200)) as server:
         dispatcher = _dispatcher(rows, opening, endpoint_at(server.url))
         async with _running(dispatcher):
-            dispatcher.plan(MESSAGE)
+            (planned,) = dispatcher.plan(MESSAGE)
             dispatcher.change([], ())
             assert dispatcher.plan(MESSAGE) == ()
-            dispatcher.start([rows.add(leased=True)])
+            dispatcher.start([rows.add(leased=True, lane=planned.lane)])
             await rows.have(1)
             await _eventually(lambda: not dispatcher._alive)
             rows.add()

@@ -67,7 +67,8 @@ async def _pair(
 
     def answers(name: str) -> object:
         async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
-            await says(statuses[name])(request, writer)
+            wait = ["Retry-After: 3600"] if statuses[name] == 429 else []
+            await says(statuses[name], *wait)(request, writer)
 
         return answer
 
@@ -186,6 +187,20 @@ async def test_a_backlog_goes_to_the_other_url(endpoint_at: Make, opening: Openi
         await _eventually(lambda: set(pair.rows.states()) == {DeliveryState.DELIVERED}, 60.0)
         assert asyncio.get_running_loop().time() - began < 15
     assert len(pair.other.requests) == len(set(_ids(pair.other))) == 200
+
+
+@pytest.mark.unhurried
+async def test_a_retry_after_holds_nothing_back_from_the_other_url(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """The endpoint's own URL asked to wait for an hour; the other one asked nobody."""
+    async with _pair(endpoint_at, opening) as pair:
+        pair.statuses["own"] = 429
+        for _ in range(3):
+            await pair.bring()
+        assert {row.not_before is None for row in pair.rows.rows.values()} == {False}
+        await _eventually(lambda: set(pair.rows.states()) == {DeliveryState.DELIVERED}, 90.0)
+    assert sorted(_ids(pair.other)) == ["msg_1", "msg_2", "msg_3"]
 
 
 @pytest.mark.unhurried

@@ -24,10 +24,18 @@ from tests.patience import PATIENCE
 pytestmark = pytest.mark.processes
 
 HERE = Path(__file__).parent
-# What the administrator does, as docs/deployment.md says it.
+INIT = re.search(
+    r"^    sudo (smsbridge init --systemd .*\\\n.*)$", page("docs/deployment.md"), re.MULTILINE
+)
+assert INIT
+HERE_INIT = (
+    INIT[1]
+    .replace("@sms.example.com", MAILBOX)
+    .replace("https://crm.internal/", "http://127.0.0.1:9000/")
+)
+# What the administrator does, as docs/deployment.md says it, but with addresses of this test.
 SET_UP = f"""
-smsbridge init --systemd --provider agile --time-zone Europe/Rome --trust recipients={MAILBOX} \\
-    --listen systemd:smtp --url http://127.0.0.1:9000/hooks/sms
+{HERE_INIT} --listen systemd:smtp
 runuser -u smsbridge -- smsbridge check
 systemctl enable --now smsbridge.socket smsbridge.service
 """

@@ -151,6 +151,41 @@ async def test_what_was_claimed_ahead_and_given_back_still_goes_first(
     assert audited(settings, clock()).ok
 
 
+@pytest.mark.parametrize("repeat", ["delivered", "failed", "never recorded"])
+async def test_a_late_success_lets_the_next_one_go_beside_the_repeat(
+    settings: StoreSettings, clock: Clock, repeat: str
+) -> None:
+    """The endpoint has taken the first one; what is in flight is a duplicate, and says so.
+
+    So the order in which it takes them for the first time is kept, whatever comes of the repeat.
+    """
+    async with opened(settings, clock=clock) as store:
+        await write(store, 1, BLOCK)
+        await write(store, 1, BLOCK)
+        await write(store, 1, BLOCK)
+        (first,) = await store.claim("crm", 9, BLOCK)
+        clock.forward(LEASE + 1)
+        (again,) = await store.claim("crm", 9, BLOCK)
+        assert again.delivery_id == first.delivery_id
+        assert again.sent_before
+        assert await store.claim("crm", 9, BLOCK) == []
+        await store.record(attempt(first))  # its answer came, and its record is late
+        (second,) = await store.claim("crm", 9, BLOCK)
+        assert second.delivery_id > first.delivery_id
+        if repeat != "never recorded":
+            late = attempt(again) if repeat == "delivered" else attempt(again, RetryAt(SOON, 1))
+            await store.record(late)
+        clock.forward(LEASE / 2)
+        assert await store.claim("crm", 9, BLOCK) == []  # the second one is in flight
+        await store.record(attempt(second))
+        (third,) = await store.claim("crm", 9, BLOCK)
+        assert third.delivery_id > second.delivery_id
+        await store.record(attempt(third))
+        clock.forward(LEASE * 2)
+        assert await store.claim("crm", 9, BLOCK) == []
+    assert audited(settings, clock()).ok
+
+
 async def test_a_lease_that_ends_unrecorded_leaves_nobody_behind_it(
     settings: StoreSettings, clock: Clock
 ) -> None:

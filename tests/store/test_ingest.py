@@ -282,3 +282,11 @@ async def test_a_reparsed_arrival_may_bring_several_messages(settings: StoreSett
     report = audited(settings)
     assert report.ok, report
     assert (report.totals["arrivals"], report.totals["messages"]) == (2, 2)
+
+
+async def test_a_claim_says_whose_slot_it_has(settings: StoreSettings) -> None:
+    """After a reload the lane that planned it is still the one to send it."""
+    planned = tuple(replace(each, lane=7) for each in plan("crm", claimed=True))
+    async with opened(settings) as store:
+        (claim,) = (await store.ingest(sms(deliveries=planned))).claims
+        assert claim.lane == 7
