@@ -105,7 +105,8 @@ class SearchPattern:
         start, end = whole
         before = max(0, start - 1)  # ^, $ and \\b look at the characters beside a match
         found = self.with_groups.fullmatch(text[before : end + 1], start - before, end - before)
-        first, last = found.span(self.group)
+        # None: `\B` also matches within a letter's bytes, where no position is.
+        first, last = found.span(self.group) if found else (-1, -1)
         return (before + first, before + last) if first >= 0 else (-1, -1)
 
     def most(self, text: str) -> int:
