@@ -82,13 +82,13 @@ class Dispatcher:
             for lane in self._lanes.values()
         )
 
-    def reserve(self, endpoint: str) -> bool:
-        """Reserve a slot for a delivery that is no message's; False if there is none.
+    def reserve(self, endpoint: str) -> int:
+        """Reserve a slot for a delivery that is no message's; return whose it is, 0 if none.
 
-        As after `plan`, `start` or `release` must follow.
+        As after `plan`, `start` or `release` must follow, with this number as `lane`.
         """
         lane = self._lanes.get(endpoint)
-        return lane is not None and self._reserve(lane)
+        return lane.number if lane is not None and self._reserve(lane) else 0
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         """Free the slots of planned deliveries that were not written as leased to us.
