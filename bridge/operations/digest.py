@@ -27,7 +27,7 @@ class Lanes(Protocol):
     """What this needs of the dispatcher: a digest must not queue behind a backlog."""
 
     def reserve(self, endpoint: str) -> int:
-        """Reserve a slot of the endpoint's lane, and return which lane that is; 0: there is none."""
+        """Reserve a slot of the endpoint's lane; return which lane that is, 0 if none has one."""
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         """Release the slot of a delivery that was not written as leased to us."""

@@ -74,7 +74,8 @@ async def _eventually(true: Callable[[], bool], seconds: float = 5.0) -> None:
 class Gate:
     """An answer that waits until it is opened, and counts who waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int = 200) -> None:
+        self._status = status
         self.open = asyncio.Event()
         self.waiting = 0
         self.most = 0
@@ -84,7 +85,7 @@ class Gate:
         self.most = max(self.most, self.waiting)
         await self.open.wait()
         self.waiting -= 1
-        await says(200)(request, writer)
+        await says(self._status)(request, writer)
 
 
 async def test_planned_delivery_goes_out_without_asking_the_store(
