@@ -204,6 +204,34 @@ async def test_fresh_ones_go_beside_a_backlog(endpoint_at: Make, opening: Openin
     assert rows.states() == [DELIVERED] * len(rows.rows)
 
 
+async def test_the_backlog_has_all_slots_again_when_nothing_fresh_comes(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """Also if its own ones hang, so that no end of an attempt says when that is."""
+    rows, gate = Rows(now), Gate()
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        hangs = int(request.headers["webhook-id"].removeprefix("msg_")) <= 5
+        await (gate if hangs else says(200))(request, writer)
+
+    for _ in range(5):
+        rows.add()
+    async with receiver(answer) as server:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(server.url))
+        async with _running(dispatcher):
+            await _eventually(lambda: gate.waiting == 5)
+            assert dispatcher.plan(MESSAGE)[0].claimed
+            for _ in range(40):
+                rows.add()
+            dispatcher.kick()
+            await asyncio.sleep(0.5)
+            dispatcher.start([rows.add(leased=True)])
+            await rows.have(1)
+            await _eventually(lambda: len(rows.recorded) == 41)
+            gate.open.set()
+            await rows.have(46)
+
+
 async def test_new_ones_do_not_overtake_a_backlog(endpoint_at: Make, opening: Opening) -> None:
     """One slot can't be shared: while rows are due, ingest never reserves it."""
     rows = Rows(now)
