@@ -142,6 +142,8 @@ class Admission:
             waits.append(self._pace.wait(now) or None)
         elif due and self.slots.for_backlog(now) > 0:
             waits.append(self.routes.wait(self.slots.busy, now))
+        elif due:
+            waits.append(self.slots.wait(now))
         return soonest(*waits)
 
     def wait_for_rate(self, now: float) -> float | None:

@@ -85,6 +85,10 @@ class Lane:
         """Since when the endpoint's failover URL is in use; None while it isn't."""
         return self._standing.over_since
 
+    def hand_over(self) -> tuple[bool, datetime | None]:
+        """Return whether the endpoint fails, and `over_since`; say no more how it stands."""
+        return self._standing.hand_over()
+
     # Slots, for ingest. All synchronous, so that nothing happens between check and act.
 
     def reserve(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, or_, select, update
 
-from bridge.model import Claim, DeliveryState, Digest, Event
+from bridge.model import Claim, DeliveryState, Digest, Event, PlannedDelivery
 from bridge.store import forget, postgres
 from bridge.store.endpoints import DEAD, UNLEASED, held_endpoints
 from bridge.store.lease import Lease
@@ -98,8 +98,7 @@ def write(
     event: Event,
     standing: Standing,
     lease: Lease,
-    *,
-    claimed: bool,
+    planned: PlannedDelivery,
 ) -> Claim | bool:
     """Write a digest with its delivery, if the endpoint's digests are still where they were.
 
@@ -113,7 +112,7 @@ def write(
     _replace(connection, standing.replaces, now)
     reason = held_endpoints(connection).get(digest.endpoint)
     state = DeliveryState.PENDING if reason is None else DeliveryState.HELD
-    claimed = claimed and reason is None
+    claimed = planned.claimed and reason is None
     connection.execute(
         insert(events).values(
             id=event.id, format=event.format, type=event.type, planned=1, created_at=now,
@@ -140,7 +139,10 @@ def write(
     forget.forget_digests(connection, digest.endpoint, digest.number - KEPT)
     if not claimed:
         return True
-    return Claim(delivery, digest.endpoint, event, 1, 0, now, lease.token(1))
+    token = lease.token(1)
+    return Claim(
+        delivery, digest.endpoint, event, 1, 0, now, token, created_at=now, lane=planned.lane
+    )
 
 
 def _replace(connection: Connection, which: Sequence[int], now: datetime) -> None:

@@ -49,9 +49,9 @@ class Lanes:
         self.started: list[Claim] = []
         self.released: list[PlannedDelivery] = []
 
-    def reserve(self, _endpoint: str) -> bool:
+    def reserve(self, _endpoint: str) -> int:
         self.free -= 1
-        return self.free >= 0
+        return int(self.free >= 0)
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         self.released += planned
