@@ -132,6 +132,21 @@ def test_a_relapse_needs_no_other_wait() -> None:
     assert made.began(112.0) == OTHER
 
 
+def test_the_failover_url_is_judged_anew_each_time() -> None:
+    """What it answered in the outage before says nothing about now, nor do the probes' waits."""
+    made = over()
+    fails(made, [110.0], made.began(110.0))
+    fails(made, [111.0] * FAILURES, OTHER)
+    assert made.open
+    made.succeeded(made.began(120.0))
+    fails(made, [121.0])
+    made.fail_over(121.0)
+    assert not made.open
+    assert not made.ends_outage(OTHER)
+    assert made.began(130.9) == OTHER
+    assert made.began(131.0) == PROBE
+
+
 def test_a_relapse_after_the_slow_start_is_a_new_outage() -> None:
     """What happens when all is well again has nothing to do with it."""
     made = over()
@@ -150,10 +165,15 @@ def test_where_both_fail_both_are_probed() -> None:
     fails(made, [101.0] * FAILURES, OTHER)
     assert made.open
     made._other.began(101.0)
+    assert made.ends_outage(OTHER)
     assert made.allows(10, 0, 101.5) == 0
     assert made.wait(0, 101.5) == pytest.approx(0.5)
+    assert made.wait(1, 101.5) == pytest.approx(8.5)  # its own URL's probe, beside the other's
     assert made.allows(10, 0, 102.0) == 1
     assert made.began(109.9) == OTHER
+    assert made.allows(10, 1, 109.9) == 0
+    assert made.allows(10, 1, 110.0) == 1  # beside the other's probe
+    assert made.allows(0, 10, 110.0) == 0
     assert made.began(110.0) == PROBE
     assert made.over
     assert made.ends_outage(OTHER)
@@ -167,6 +187,7 @@ def test_after_a_restart_it_is_still_in_use() -> None:
     assert made.over
     assert made.began(5.0) == PROBE
     assert made.began(5.0) == OTHER
+    assert routes(over=True).succeeded(PROBE)  # the endpoint was failing, whoever said it
     assert not routes(over=True, failing=True, after=None).over  # it left the config
 
 
