@@ -30,7 +30,14 @@ from typing import Any, Final, NamedTuple
 
 from rich.progress import Progress
 
-from benchmarks import fuzz_mails, fuzz_posts, fuzz_results, fuzz_signatures, fuzz_templates
+from benchmarks import (
+    fuzz_declared,
+    fuzz_mails,
+    fuzz_posts,
+    fuzz_results,
+    fuzz_signatures,
+    fuzz_templates,
+)
 
 SLOWEST_ALLOWED: Final = 0.05  # seconds
 LOADING_ALLOWED: Final = 0.5
@@ -54,8 +61,9 @@ class Subject(NamedTuple):
 
 
 SUBJECTS: Final[Mapping[str, Subject]] = MappingProxyType({
-    "mails": Subject(fuzz_mails.make, fuzz_mails.run, share=4),
-    "posts": Subject(fuzz_posts.make, fuzz_posts.run, share=3),
+    "mails": Subject(fuzz_mails.make, fuzz_mails.run, share=5),
+    "posts": Subject(fuzz_posts.make, fuzz_posts.run, share=4),
+    "declared": Subject(fuzz_declared.make, fuzz_declared.run, fuzz_declared.load),
     "signatures": Subject(fuzz_signatures.make, fuzz_signatures.run),
     "results": Subject(fuzz_results.make, fuzz_results.run),
     "templates": Subject(fuzz_templates.make, fuzz_templates.run, fuzz_templates.load),

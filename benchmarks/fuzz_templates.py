@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from benchmarks.against import odd_pattern, odd_text
 from bridge import mail, providers
-from bridge.config.pattern import compile_pattern
 from bridge.config.settings import ProviderSettings
 from bridge.config.times import has_month_name
 from bridge.errors import ConfigError
@@ -24,21 +24,6 @@ from bridge.providers import Provider
 from bridge.providers.base import Explains
 from tests.providers.reading import ANYONE
 
-_ATOMS: Final = (
-    "a", "b", "-", "=", " ", ".", r"\s", r"\S", r"\w", r"\d", r"[^\n]", "[a-z]", r"[^<>\s]", r"\n",
-    "From", "SMS", "x?", "(?:a|b)", "(?:a|a)", "(?s:.)", r"\b", "^", "$", "à", r"[\x00-\x{10ffff}]",
-)  # fmt: skip
-_LARGE: Final = (r"\pL", r"[^\pN\s]", r"\PM")  # up to 0.1 s to compile, so they are rarer
-_REPEATS: Final = ("", "", "*", "+", "?", "*?", "+?", "{2}", "{5,}", "{0,50}", "{1000}")
-_SHAPES: Final = (
-    "{0}{1}{2}", "({0}{1})+{2}", "(?:{0}+)+{1}", "(?:{0}|{1})*{2}", "^{0}{1}$",
-    "(?P<value>{0}){1}{2}",
-    "{0}.*{1}.*{2}", "{0}.*?{1}|{2}", "(?:(?:{0}*)*)*{1}", "(?s){0}.*{1}", "({0}{1}{2}){{5,}}",
-)  # fmt: skip
-_TEXTS: Final = (
-    "a", "b", "-", "=", " ", "\t", "\n", "a\n", "-\n", "-----\n", "ab", "aab", "a b ", "From: a\n",
-    "From: ", "from\n\n", "SMS", "1", "+391234567890", "à", "\u3000", "x@", "<", "\u202e", "a: b\n",
-)  # fmt: skip
 _FORMATS: Final = (
     "gsm", "iso8601", "epoch", "epoch_ms", "rfc2822", "%d %B %H:%M", "%b %d %H:%M %Z",
     "%Y年%m月%d日 %H:%M", "a%d.%m. %H:%M",
@@ -47,20 +32,20 @@ _MONTHS: Final = ("a", "b", "-", "ab", "aab", "à", "x@", "SMS", "From", "a b", 
 _ENCODINGS: Final = ("base64", "percent", "form", "xml")
 _NUMBER: Final = {"value": "+391234567890"}
 _PLACES: Final[tuple[Callable[[random.Random], dict[str, Any]], ...]] = (
-    lambda rng: {"text": _pattern(rng)},
-    lambda rng: {"text": _pattern(rng)},
-    lambda rng: {"subject": _pattern(rng)},
-    lambda rng: {"header": "to", "pattern": _pattern(rng)},
+    lambda rng: {"text": odd_pattern(rng)},
+    lambda rng: {"text": odd_pattern(rng)},
+    lambda rng: {"subject": odd_pattern(rng)},
+    lambda rng: {"header": "to", "pattern": odd_pattern(rng)},
     lambda rng: {"label": rng.choice(("From", "a", "SMS", ["from", "ab"]))},
     lambda rng: {"line": rng.choice((1, 2, 3, -1, -2, 5_000))},
     lambda rng: {"address": rng.choice(("from", "to"))},
     lambda rng: {"json": rng.choice(("/a/0", "/a/1", "/b/a"))},
 )
 _IGNORED: Final[tuple[Callable[[random.Random], dict[str, Any]], ...]] = (
-    lambda rng: {"text": _pattern(rng)},
-    lambda rng: {"subject": _pattern(rng), "text": _pattern(rng)},
-    lambda rng: {"headers": {"subject": _pattern(rng), "to": _pattern(rng)}},
-    lambda rng: {"sender": "@acme.example", "text": _pattern(rng)},
+    lambda rng: {"text": odd_pattern(rng)},
+    lambda rng: {"subject": odd_pattern(rng), "text": odd_pattern(rng)},
+    lambda rng: {"headers": {"subject": odd_pattern(rng), "to": odd_pattern(rng)}},
+    lambda rng: {"sender": "@acme.example", "text": odd_pattern(rng)},
 )
 _PLAIN: Final = "text/plain; charset=utf-8"
 _TYPES: Final = (_PLAIN, _PLAIN, _PLAIN, "text/html; charset=utf-8")
@@ -93,7 +78,7 @@ def make(rng: random.Random) -> Case:
         f"Content-Type: {_MULTIPART if attached else rng.choice(_TYPES)}\r\n"
         f"Subject: {_header(rng)[: MAX_SUBJECT // 4]}\r\nTo: {_header(rng)}\r\n\r\n"
     )
-    text = _text(rng, rng.choice(_SIZES))
+    text = odd_text(rng, rng.choice(_SIZES))
     if rng.random() < 0.1:
         text = json.dumps({"a": [text, 1], "b": {"a": text}})
     return Case(table, (head + (_parts(rng, text) if attached else text)).encode())
@@ -140,19 +125,19 @@ def _table(rng: random.Random, *, attached: bool) -> dict[str, Any]:
     if "date" in template:
         table["time_zone"] = "Europe/Rome"
     if attached:
-        template["part"] = rng.choice(({"file": _pattern(rng)}, "plain", "html"))
+        template["part"] = rng.choice(({"file": odd_pattern(rng)}, "plain", "html"))
     if rng.random() < 0.2:
         table["labels"] = {"from": ["a", "From"], "body": ["SMS"]}
     if rng.random() < 0.15:
-        table["subject"] = _pattern(rng)
-        template["recipient"] = _pattern(rng)
+        table["subject"] = odd_pattern(rng)
+        template["recipient"] = odd_pattern(rng)
     else:
         table["senders"] = ["@acme.example"]
     return table
 
 
 def _split(rng: random.Random) -> dict[str, Any]:
-    pattern = _pattern(rng)
+    pattern = odd_pattern(rng)
     return {"split": rng.choice((pattern, {"between": pattern}, {"head": pattern}))}
 
 
@@ -174,8 +159,8 @@ def _ignore(rng: random.Random) -> dict[str, Any]:
 
 _OPTIONS: Final[tuple[Callable[[random.Random], dict[str, Any]], ...]] = (
     lambda rng: {"id": _some(rng)},
-    lambda rng: {"footers": [_pattern(rng) for _ in range(rng.choice((1, 1, 2)))]},
-    lambda rng: {"headers": {"to": rng.choice((_pattern(rng), "."))}},
+    lambda rng: {"footers": [odd_pattern(rng) for _ in range(rng.choice((1, 1, 2)))]},
+    lambda rng: {"headers": {"to": rng.choice((odd_pattern(rng), "."))}},
     _split,
     _date,
     _ignore,
@@ -191,14 +176,14 @@ def _place(rng: random.Random) -> dict[str, Any]:
     """Make a place of any kind but those of a body."""
     place: dict[str, Any] = rng.choice(_PLACES)(rng)
     if "pattern" not in place and rng.random() < 0.2 and not {"text", "subject"} & set(place):
-        place["pattern"] = _pattern(rng)
+        place["pattern"] = odd_pattern(rng)
     if rng.random() < 0.2:
         place["encoded"] = rng.choice(_ENCODINGS)
     return place
 
 
 def _body(rng: random.Random) -> dict[str, Any]:
-    place = rng.choice(({"after_blank": True}, {"all": True}, {"after": _pattern(rng)}))
+    place = rng.choice(({"after_blank": True}, {"all": True}, {"after": odd_pattern(rng)}))
     return {**place, "encoded": rng.choice(_ENCODINGS)} if rng.random() < 0.3 else place
 
 
@@ -215,36 +200,5 @@ def _parts(rng: random.Random, text: str) -> str:
     return "".join(f"--=\r\n{part}\r\n" for part in reversed(parts)) + "--=--\r\n"
 
 
-def _pattern(rng: random.Random) -> str:
-    """Make a pattern; most are ones that a config accepts, or hardly any case would be read."""
-    for _ in range(rng.choice((1, 20, 20, 20))):
-        pattern = _any_pattern(rng)
-        try:
-            compile_pattern(pattern)
-        except ValueError:
-            continue
-        break
-    return pattern
-
-
-def _any_pattern(rng: random.Random) -> str:
-    atoms = [rng.choice(_ATOMS if rng.random() < 0.99 else _LARGE) for _ in range(3)]
-    pieces = [atom + rng.choice(_REPEATS) for atom in atoms]
-    pattern = rng.choice(_SHAPES).format(*pieces)
-    if rng.random() < 0.2:
-        at = rng.randrange(len(pattern))
-        pattern = pattern[:at] + rng.choice("()[]{}*+?|\\.^$a") + pattern[at + rng.randint(0, 2) :]
-    return pattern
-
-
-def _text(rng: random.Random, size: int) -> str:
-    """Make text that nearly matches: a few pieces, repeated, with another end."""
-    text = ""
-    while len(text) < size:
-        piece = "".join(rng.choice(_TEXTS) for _ in range(rng.randint(1, 3)))
-        text += piece * rng.choice((1, 3, size // len(piece) + 1))
-    return text[:size] + rng.choice(("", "!", "\n", "!\n", "\n\n"))
-
-
 def _header(rng: random.Random) -> str:
-    return _text(rng, rng.choice(_HEADER_SIZES)).replace("\n", " ")
+    return odd_text(rng, rng.choice(_HEADER_SIZES)).replace("\n", " ")

@@ -74,7 +74,6 @@ def run(settings: Settings, load: Callable[[], ConfigFile]) -> int:
     `load` reads the config again, at SIGHUP. Raises BridgeError if it can't start or continue.
     """
     logs.configure(settings.log)
-    settings = fitted(settings)
     sockets = systemd.listen_sockets()
     try:
         loop.run(_run(settings, load, sockets))
@@ -274,6 +273,7 @@ def _built(settings: Settings) -> Built:
 
 
 async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sockets) -> None:
+    limited = fitted(settings)
     _build(_Standalone.of(settings).store)
     reader, endpoints, _ = built = _built(settings)
     # Not for host names: the loop resolves them itself, so that a look-up that hangs blocks no one.
@@ -306,7 +306,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         refresh = Gauges(store, names, now).refresh
         api = EventsApi(store, settings.endpoints)
         dependent = _Dependent.of(
-            settings, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api)
+            limited, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api)
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)

@@ -31,7 +31,9 @@ class LogSink:
         self._line_for = dropped
         self._room = select.poll()
         self._room.register(descriptor, select.POLLOUT)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._writing = False
+        self._new: deque[str] = deque()
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._unsaid = 0  # dropped, and no line says so yet
@@ -52,20 +54,13 @@ class LogSink:
     def write(self, line: str) -> None:
         """Write a line, without its end; a broken pipe loses it."""
         with self._lock:
-            self._say_dropped()
-            if not self._take(line):
-                self._unsaid += 1
-                self._uncounted += 1
-            self._push(0)
+            self._new.append(line)
+            self._work(0.0)
 
     def flush(self, seconds: float = 0.0) -> None:
         """Write what waits, as far as the reader takes it within so many seconds."""
-        until = time.monotonic() + seconds
         with self._lock:
-            self._push(0)
-            self._say_dropped()
-            while self._waiting and (left := until - time.monotonic()) > 0:
-                self._push(left)
+            self._work(time.monotonic() + seconds)
 
     @property
     def waiting(self) -> int:
@@ -77,6 +72,23 @@ class LogSink:
         with self._lock:
             count, self._uncounted = self._uncounted, 0
         return count
+
+    def _work(self, until: float) -> None:
+        if self._writing:
+            # Garbage is collected in the middle of this, and what is collected logs: its line is
+            # written when this one is.
+            return
+        self._writing = True
+        try:
+            self._push(until)
+            self._say_dropped()
+            while self._new:
+                if not self._take(self._new.popleft()):
+                    self._unsaid += 1
+                    self._uncounted += 1
+            self._push(until)
+        finally:
+            self._writing = False
 
     def _say_dropped(self) -> None:
         if self._unsaid and self._take(self._line_for(self._unsaid)):
@@ -92,8 +104,8 @@ class LogSink:
         self._size += len(data)
         return True
 
-    def _push(self, seconds: float) -> None:
-        while self._waiting and self._room.poll(seconds * 1000):
+    def _push(self, until: float) -> None:
+        while self._waiting and self._room.poll(max(0.0, until - time.monotonic()) * 1000):
             piece = self._waiting.popleft()
             try:
                 written = os.write(self._descriptor, piece)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -142,16 +143,21 @@ def logger(room: str) -> Logger:
     return Logger(room)
 
 
+def _standard_error() -> TextIO:
+    # None in a process that began with it closed.
+    return sys.stderr or Path(os.devnull).open("w")
+
+
 class _Output:
     """The stream that lines go to, and how they look; replaced by `configure`."""
 
     def __init__(self) -> None:
-        self.stream: TextIO = sys.stderr
+        self.stream = _standard_error()
         self.sink: LogSink | None = None  # for a stream that must not be waited for
         self.render = _json_line
         # Until `configure`: warnings and errors only, so that a command's output stays its own.
         self.level = logging.WARNING
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # garbage that is collected while a line is written logs
 
     def write(self, fields: Mapping[str, object]) -> None:
         """Write one line with one call; a broken stderr must not take the daemon down."""
@@ -163,7 +169,7 @@ class _Output:
             with self._lock:
                 self.stream.write(text + "\n")
                 self.stream.flush()
-        except (OSError, ValueError):  # closed, full, or nobody reads
+        except (OSError, ValueError, RuntimeError):  # closed, full, nobody reads, or see above
             return
 
 
@@ -190,7 +196,7 @@ class _LibraryLines(logging.Handler):
 
 def configure(settings: LogChoice, stream: TextIO | None = None) -> None:
     """Send our lines and those of libraries to `stream` (standard error) as the config says."""
-    before, _output.stream = _output.stream, stream if stream is not None else sys.stderr
+    before, _output.stream = _output.stream, stream if stream is not None else _standard_error()
     if _output.sink is None or _output.stream is not before:  # else lines may wait in it
         _output.sink = LogSink.of(_output.stream, _lines_dropped)
     as_json = settings.format == "json" or (

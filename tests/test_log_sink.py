@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import pty
+import select
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -149,3 +152,55 @@ def test_what_nobody_has_to_read_needs_none(tmp_path: Path) -> None:
     for path in (tmp_path / "log", Path(os.devnull)):
         with path.open("w") as file:
             assert LogSink.of(file, _dropped) is None
+
+
+def test_what_logs_while_a_line_is_written_waits_for_that_line(ends: Ends) -> None:
+    """Collected garbage logs in the middle of a line: that neither waits for itself nor cuts it."""
+    stream, read = ends
+    sink = LogSink.of(stream, _dropped)
+    assert sink is not None
+
+    class Logging:
+        def __init__(self) -> None:
+            self.me = self  # only a collection finds it
+
+        def __del__(self) -> None:
+            sink.write("collected")
+
+    before = gc.get_threshold()
+    gc.set_threshold(7)
+    lines = []
+    try:
+        for number in range(500):
+            Logging()
+            sink.write(f"line {number}")
+            lines += _all_of(sink, read)
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    lines += _all_of(sink, read)
+    assert [each for each in lines if each != "collected"] == [f"line {n}" for n in range(500)]
+    assert lines.count("collected") == 500
+
+
+def test_the_last_lines_are_waited_for_no_longer_than_is_said() -> None:
+    """A reader that takes one piece at a time does not begin the wait anew with each."""
+    writing, reading = _pipe()
+    stop = threading.Event()
+
+    def slowly() -> None:
+        while not stop.wait(0.05):
+            os.read(reading, select.PIPE_BUF)
+
+    with os.fdopen(writing, "w") as stream:
+        sink = LogSink.of(stream, _dropped)
+        assert sink is not None
+        for _ in range(900):
+            sink.write("x" * 1000)
+        reader = threading.Thread(target=slowly)
+        reader.start()
+        sink.flush(0.1)
+        stop.set()
+        assert sink.waiting > 0
+        reader.join()
+    os.close(reading)

@@ -204,6 +204,43 @@ def test_a_broken_stream_does_not_stop_the_daemon(lines: io.StringIO) -> None:
     logs.configure(LogSettings(format="json"), io.StringIO())
 
 
+def test_a_stream_that_logs_itself_is_not_waited_for() -> None:
+    """Garbage that is collected while a line is written to a file logs: its line comes first."""
+
+    class Logging(io.StringIO):
+        def write(self, text: str) -> int:
+            if "outer" in text:
+                logs.logger("x").error("inner")
+            return super().write(text)
+
+    stream = Logging()
+    logs.configure(LogSettings(format="json"), stream)
+    try:
+        logs.logger("x").error("outer")
+    finally:
+        logs.configure(LogSettings(format="json"), io.StringIO())
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["inner", "outer"]
+
+
+@pytest.mark.processes
+def test_a_closed_standard_error_is_no_reason_to_stop() -> None:
+    """Some supervisors start a daemon without one: its lines are lost and nothing else."""
+    script = (
+        "import sys; assert sys.stderr is None\n"
+        "from bridge import logs\n"
+        "from bridge.config.settings import LogSettings\n"
+        "logs.logger('x').warning('before'); logs.configure(LogSettings())\n"
+        "logs.logger('x').warning('after')\n"
+        "print('done')\n"
+    )
+    ran = subprocess.run(  # the script is ours
+        ["/bin/sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, script],
+        stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert ran.stdout == "done\n"
+
+
 @pytest.mark.processes
 def test_level_and_form_of_a_fresh_process() -> None:
     """Below the level nothing is written; before configure only warnings are, on stderr."""

@@ -233,8 +233,7 @@ deliveries: Final = Table(
         "deliveries_erased",
         "endpoint",
         "id",
-        sqlite_where=text("state = 'filtered' AND sequence IS NOT NULL"),
-        postgresql_where=text("state = 'filtered' AND sequence IS NOT NULL"),
+        info={ROWS: "state = 'filtered' AND sequence IS NOT NULL"},
     ),
     # What a dead process left, found at the start without reading all that waits.
     Index(

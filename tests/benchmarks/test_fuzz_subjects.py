@@ -91,6 +91,14 @@ def test_no_template_is_slow() -> None:
     assert run.outcomes["no config"] < 200, run.outcomes
 
 
+def test_no_declared_post_is_slow() -> None:
+    """It is read on the event loop."""
+    seed = random.randrange(1_000_000)
+    run = fuzz.fuzz(seed, 300, 1, "declared")
+    assert (run.raised, run.slow) == ([], []), f"seed {seed}"
+    assert run.outcomes["no config"] < 150, run.outcomes
+
+
 @pytest.mark.parametrize("subject", fuzz.SUBJECTS)
 def test_a_case_is_made_again_from_its_seed_and_number(subject: str) -> None:
     """In another process too: keys and signatures are the same in every run."""

@@ -51,6 +51,12 @@ def test_a_value_is_what_its_group_matched(pattern: str) -> None:
     assert found.compiled.groups == 0
 
 
+def test_a_match_within_a_letters_bytes_has_no_value() -> None:
+    r"""RE2's \B looks at bytes; whoever writes é must not stop what an operator wrote."""
+    found = compile_pattern(r"\B(b*)|\n")
+    assert [each.span for each in found.all("A \tbéé1\nb")]
+
+
 def test_the_value_of_a_match_that_is_far_too_long_is_not_looked_for() -> None:
     """Any text of an SMS can be a value; what takes too long to find is none."""
     pattern = compile_pattern(r"(?s)^Text: (.*?)\s*--$")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import smtplib
 import socket
 import subprocess
@@ -93,4 +95,7 @@ def test_a_flood_beyond_the_descriptors_is_told_and_harms_nobody(tmp_path: Path)
         assert first.sendmail(*mail.envelope) == {}
         assert receiver.wait_for_ids(1)
         assert daemon.logged("descriptors.few")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_until(lambda: json.loads(daemon.page("/healthz")[1])["reload"]["count"] == 1)
+        assert not daemon.log("reload.needs_restart"), "the config's own limit is no change"
         assert daemon.health() in {200, 503}, "it does not answer"

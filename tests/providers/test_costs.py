@@ -199,8 +199,8 @@ def test_matches_that_look_at_the_whole_rest_are_fewer_in_a_long_text(size: int)
     text = "a" * size
     for pattern in map(compile_pattern, ("a(?s:.*)c|a", "((?s:.)?(?:a|b)?)+\\s{5}|", "a*?b{5,}|a")):
         found = sum(1 for _ in pattern.wholes(text))
-        assert found * size < 4_000_000
-        assert found > min(150, 3_000_000 // size)
+        assert found * size < 7_500_000
+        assert found > 50
 
 
 def test_lines_behind_the_one_that_is_meant_are_not_looked_for() -> None:

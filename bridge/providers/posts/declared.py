@@ -238,15 +238,12 @@ def _read(
 
 
 def _steps(template: PostTemplateSettings, post: Post, items: int) -> int:
-    """Return at most how much patterns search: what is in no item, they search for each."""
+    """Return at most how much patterns search; what `ignore` matches is searched for each item."""
     size = len(post.body) + len(post.query) + sum(map(len, post.headers.values()))
-    searched = [(place, place.pattern) for place in template.places]
-    searched += [(rule.place, rule.matches) for rule in template.ignore]
-    return sum(
-        max(1, pattern.weight) * size * (1 if place.path and place.path.in_item else items)
-        for place, pattern in searched
-        if pattern is not None
-    )
+    once = [place.pattern for place in template.places if place.pattern is not None]
+    each = [rule.matches for rule in template.ignore if rule.matches is not None]
+    weights = sum(max(1, pattern.weight) for pattern in [*once, *each * items])
+    return weights * size
 
 
 def _sheets(template: PostTemplateSettings, post: Post) -> Sequence[Sheet] | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bridge import posts
@@ -23,12 +23,16 @@ def storable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A post, opened: its parameters by name, the JSON in it, and one item of that."""
+    """A post, opened: its parameters by name, the JSON in it, and one item of that.
+
+    `outside` has the values that were found in no item: they are the same for each.
+    """
 
     post: Post
     parameters: Mapping[str, str]
     document: object
     item: object = None
+    outside: dict[int, str | None] = field(default_factory=dict)
 
     def at(self, path: JsonPath) -> Sequence[object]:
         """Return the values at a path, in order."""
@@ -44,6 +48,13 @@ class Sheet:
         return next((value for value in found if value is not None), None)
 
     def _value(self, place: PostPlaceSettings) -> str | None:
+        if place.path is not None and place.path.in_item:
+            return self._look(place)
+        if id(place) not in self.outside:
+            self.outside[id(place)] = self._look(place)
+        return self.outside[id(place)]
+
+    def _look(self, place: PostPlaceSettings) -> str | None:
         if place.value is not None:
             return place.value
         if place.parameter is not None:

@@ -378,8 +378,8 @@ TWO = {"from": {"value": "+4930123456"}, "to": {"value": "+4930123456"}}
         ({"body": {"value": "x"}, "each": "$.m[*]",
           "id": {"json": "$.text", "pattern": "(a.{150})c"},
           "answer": {"body": "{id}", "type": "text/plain"}}, 30),
-        ({"body": {"value": "x"}, "each": "$.m[*]",
-          "id": {"json": "$.text", "pattern": "a(?s:.*)c"}}, 30),
+        ({"body": {"value": "x"}, "each": "$.m[*]", "ignore": [
+            {"place": {"json": "$.text"}, "matches": "a(?s:.*)c", "why": "x"}]}, 30),
     ],
 )  # fmt: skip
 def test_patterns_search_so_much_of_a_post_and_no_more(
@@ -406,3 +406,19 @@ def test_patterns_in_items_search_each_item_once() -> None:
     found = provider.read(document({"m": [{"text": "Code 1 " + "a" * 1500}] * 50}), NOW)
     assert isinstance(found, tuple)
     assert [each.body for each in found] == ["1"] * 50
+
+
+def test_what_is_outside_of_the_items_is_looked_for_once() -> None:
+    """Forty SMS beside a long text, which is JSON of its own and which a pattern searches."""
+    place = {"json": "$.text", "inner": "$.to", "pattern": "(.{5})$"}
+    provider = built(
+        {"from": {"json": "@.n"}, "to": place, "each": "$.m[*]", "body": {"value": "x"}}
+    )
+    inner = json.dumps({"to": "a" * 150_000 + "30123"})
+    long = document({"text": inner, "m": [{"n": f"+4930{n:06}"} for n in range(40)]})
+    began = time.process_time()
+    found = provider.read(long, NOW)
+    assert time.process_time() - began < 0.05
+    assert isinstance(found, tuple)
+    assert {each.recipient for each in found} == {"30123"}
+    assert len({each.sender for each in found}) == 40
