@@ -72,7 +72,8 @@ posts-test: $(READY) ## providers' posts the long way: kills, fuzz; ten minutes
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
 
 kills: $(READY) ## every change of state dies at its commit, twenty times each; minutes
-	CHAOS_KILLS=20 $(BIN)/python -m pytest -s -n 2 tests/chaos/test_changes.py $(ARGS)
+	CHAOS_KILLS=20 $(BIN)/python -m pytest -s -n 2 \
+		tests/chaos/test_changes.py tests/chaos/test_failover.py $(ARGS)
 
 attacks: $(READY) ## hostile peers; ARGS="--before COMMIT" compares
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)

@@ -35,6 +35,7 @@ class Size:
     mailbox: int  # mails that wait in a mailbox
     pushes: int  # mails that come into it one by one
     grown: int  # messages in a store that has grown old
+    outage: int  # messages that wait after a day's outage
 
 
 FULL: Final = Size(
@@ -45,6 +46,7 @@ FULL: Final = Size(
     mailbox=10_000,
     pushes=100,
     grown=1_000_000,
+    outage=50_000,
 )
 QUICK: Final = Size(
     messages=1000,
@@ -54,6 +56,7 @@ QUICK: Final = Size(
     mailbox=2_000,
     pushes=20,
     grown=100_000,
+    outage=5_000,
 )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from heapq import heapify, heapreplace
 from typing import Final
 
 import backlog
-from sqlalchemy import Connection, Table, text, update
+from sqlalchemy import Connection, Table, bindparam, insert, text, update
 
-from bridge.config.settings import StoreSettings
+from bridge.config.settings import DeliverySettings, StoreSettings
+from bridge.delivery.schedule import JITTER_MAX, JITTER_SHARE, step_wait
 from bridge.model import DeliveryState, PlannedDelivery
 from bridge.store import Database, Ingest, Lease, ingest_many
-from bridge.store.tables import arrivals, deliveries, events, messages, sequences
+from bridge.store.endpoints import set_failing
+from bridge.store.stream_tables import sequences
+from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
 _ROWS_AT_ONCE: Final = 20_000  # one transaction
 ENDPOINT: Final = "crm"
@@ -48,6 +54,81 @@ def deliver(settings: StoreSettings) -> None:
                 connection.execute(text(_DELIVERED), some)
         _tidy(database)
 
+
+def age(settings: StoreSettings, seconds: int) -> None:
+    """Make a filled store's deliveries those of so long an outage, the last message just now.
+
+    Meanwhile the breaker let one try a second begin, with whatever was due longest, and each that
+    failed waits as the default schedule says.
+    """
+    now = datetime.now(UTC)
+    began = now - timedelta(seconds=seconds)
+    with closing(Database.open(settings)) as database:
+        with database.read() as connection:
+            last = connection.execute(text("SELECT max(id) FROM deliveries")).scalar_one()
+        arrived = [seconds * number / last for number in range(1, last + 1)]
+        tries, due = _outage(arrived, seconds)
+        rows = [
+            {
+                "which": number,
+                "created": began + timedelta(seconds=arrived[number - 1]),
+                "due": began + timedelta(seconds=due[number]),
+                "tries": len(tries[number]),
+            }
+            for number in range(1, last + 1)
+        ]
+        made = [
+            {"delivery_id": each, "number": number, "started_at": began + timedelta(seconds=at)}
+            for each, times in tries.items()
+            for number, at in enumerate(times, 1)
+        ]
+        with database.begin() as connection:
+            connection.execute(_AGED, rows)
+            if made:
+                connection.execute(insert(attempts).values(_REFUSED), made)
+            set_failing(connection, ENDPOINT, began)
+        _tidy(database)
+
+
+def _outage(
+    arrived: Sequence[float], seconds: int
+) -> tuple[dict[int, list[float]], dict[int, float]]:
+    """Return when each message is tried in an outage, and when it is due at its end."""
+    schedule, rng = DeliverySettings(), random.Random(1)
+    due = [(at, number) for number, at in enumerate(arrived, 1)]
+    heapify(due)
+    tries: dict[int, list[float]] = {number: [] for _, number in due}
+    for second in range(seconds):
+        if due[0][0] <= second:
+            _, number = due[0]
+            wait = step_wait(len(tries[number]), schedule)
+            wait += rng.random() * min(wait * JITTER_SHARE, JITTER_MAX)
+            tries[number].append(second)
+            heapreplace(due, (second + wait, number))
+    return tries, {number: at for at, number in due}
+
+
+_AGED: Final = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("which"))
+    .values(
+        attempts=bindparam("tries"),
+        step=bindparam("tries"),
+        created_at=bindparam("created"),
+        schedule_from=bindparam("created"),
+        due_at=bindparam("due"),
+        leased_by=None,
+    )
+)
+_REFUSED: Final = {
+    "duration": 0.001,
+    "result": "retry",
+    "lease_lost": False,
+    "error": "connect",
+    "detail": "connection refused",
+    "sent": False,
+    "answer": b"",
+}
 
 _ATTEMPTS: Final = """
 INSERT INTO attempts

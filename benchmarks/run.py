@@ -26,6 +26,7 @@ import latency
 import posts
 import programs
 import retention
+import troubles
 import uvloop
 from rich.console import Console
 from rich.table import Table
@@ -36,6 +37,8 @@ FIGURES: Final = {
     "aged": latency.aged,
     "growth": growth.growth,
     "retention": retention.retention,
+    "endpoints": troubles.endpoints,
+    "outage": troubles.outage,
     "posts": posts.posts,
     "imap": imap.imap,
     "intake": intake.intake,

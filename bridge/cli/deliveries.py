@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,10 +12,12 @@ from bridge.cli.opened import run
 from bridge.cli.options import now, with_config, with_json, with_limit
 from bridge.cli.output import as_document, as_fields, as_page, counted, heading
 from bridge.cli.rates import rates_of
+from bridge.config.load import ConfigFile
 from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
 from bridge.operations.documents import Document
 from bridge.operations.follow import follow_deliveries
+from bridge.store import Store
 
 _COLUMNS = ("id", "message_id", "endpoint", "state", "attempts", "next_at", "reason")
 _SPARE = ("attempts",)
@@ -66,9 +69,9 @@ def list_(
             spare=_SPARE,
         )
         return
-    documents = run(
-        config,
-        lambda store, file: operations.list_deliveries(
+
+    async def look(store: Store, file: ConfigFile) -> tuple[Sequence[Document], str]:
+        found = await operations.list_deliveries(
             store,
             now,
             limit=limit + 1,
@@ -76,15 +79,17 @@ def list_(
             endpoint=endpoint,
             state=wanted,
             rates=rates_of(file),
-        ),
-    )
+        )
+        return found, _nothing(endpoint, file)
+
+    documents, nothing = run(config, look)
     if as_json:
         as_document(documents[:limit])
         return
     as_page(
         _COLUMNS,
         [_shown(each) for each in documents],
-        "no deliveries",
+        nothing,
         limit=limit,
         spare=_SPARE,
     )
@@ -93,6 +98,14 @@ def list_(
 def _shown(document: Document) -> Document:
     """Show why it has not arrived as the reason."""
     return {**document, "reason": why(document)}
+
+
+def _nothing(endpoint: str | None, file: ConfigFile) -> str:
+    """Return what an empty list says: a name that isn't there is likely to be mistyped."""
+    names = [each.name for each in file.settings.endpoints]
+    if endpoint is None or endpoint in names:
+        return "no deliveries"
+    return f"no deliveries; the config has no endpoint {endpoint!r}, but {', '.join(names)}"
 
 
 def why(delivery: Document) -> str | None:

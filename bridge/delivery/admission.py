@@ -86,7 +86,7 @@ class Admission:
 
     def _promise(self, now: float) -> bool:
         """Promise a fresh delivery one of the next slots; False if it would wait for long."""
-        if self.routes.limited or self._pace.interval:
+        if self._pace.interval:
             return False
         if not self._ahead.has_turn_soon(len(self._promised)):
             return False
@@ -142,6 +142,8 @@ class Admission:
             waits.append(self._pace.wait(now) or None)
         elif due and self.slots.for_backlog(now) > 0:
             waits.append(self.routes.wait(self.slots.busy, now))
+        elif due:
+            waits.append(self.slots.wait(now))
         return soonest(*waits)
 
     def wait_for_rate(self, now: float) -> float | None:

@@ -50,19 +50,18 @@ class Dispatcher:
     ) -> None:
         numbers = count(1)
 
-        def lane(
-            endpoint: Endpoint, failing: Collection[str], over: Mapping[str, datetime]
-        ) -> Lane:
-            failed, since = endpoint.name in failing, over.get(endpoint.name)
+        def lane(endpoint: Endpoint, failing: bool, over_since: datetime | None) -> Lane:
             made = Lane(
                 endpoint, settings, outbox, open_transport, clock, rng,
-                failing=failed, over_since=since,
+                failing=failing, over_since=over_since,
             )  # fmt: skip
             made.number = next(numbers)
             return made
 
         self._new_lane = lane
-        self._lanes = {each.name: lane(each, failing, over) for each in endpoints}
+        self._lanes = {
+            each.name: lane(each, each.name in failing, over.get(each.name)) for each in endpoints
+        }
         self._reserved: Counter[Lane] = Counter()  # slots for deliveries that are being written
         self._retired: defaultdict[str, list[Lane]] = defaultdict(list)  # with reserved slots
         self._alive: set[Lane] = set()
@@ -82,13 +81,13 @@ class Dispatcher:
             for lane in self._lanes.values()
         )
 
-    def reserve(self, endpoint: str) -> bool:
-        """Reserve a slot for a delivery that is no message's; False if there is none.
+    def reserve(self, endpoint: str) -> int:
+        """Reserve a slot for a delivery that is no message's; return whose it is, 0 if none.
 
-        As after `plan`, `start` or `release` must follow.
+        As after `plan`, `start` or `release` must follow, with this number as `lane`.
         """
         lane = self._lanes.get(endpoint)
-        return lane is not None and self._reserve(lane)
+        return lane.number if lane is not None and self._reserve(lane) else 0
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         """Free the slots of planned deliveries that were not written as leased to us.
@@ -124,14 +123,23 @@ class Dispatcher:
         """Deliver to these endpoints from now on; those that are the same objects go on.
 
         The lane of any other one ends when the deliveries that are being written have their slots
-        and its attempts in flight are recorded; a new lane is beside it from now on.
+        and its attempts in flight are recorded; a new lane is beside it from now on, and knows what
+        it knew of the endpoint. `failing` and `over` are for endpoints that had no lane.
         """
         if self._draining.is_set():
             return
         old = self._lanes
         kept = {id(lane.endpoint): lane for lane in old.values()}
+        stands = {
+            name: lane.hand_over()
+            for name, lane in old.items()
+            if not any(each is lane.endpoint for each in endpoints)
+        }
         self._lanes = {
-            each.name: kept.get(id(each)) or self._new_lane(each, failing, over)
+            each.name: kept.get(id(each))
+            or self._new_lane(
+                each, *stands.get(each.name, (each.name in failing, over.get(each.name)))
+            )
             for each in endpoints
         }
         for name, lane in old.items():

@@ -57,6 +57,11 @@ class Routes:
         """Whether fewer attempts may begin than there are free slots."""
         return self._active.limited
 
+    @property
+    def failing(self) -> bool:
+        """Whether the endpoint's own URL fails."""
+        return self._own.open
+
     def allows(self, free: int, busy: int, now: float) -> int:
         """Return how many attempts may begin now, given the free and the busy slots."""
         allowed = self._active.allows(free, busy, now)

@@ -46,6 +46,10 @@ class Slots:
             return self._free
         return min(self._free, self._count - self._share - self._backlog)
 
+    def wait(self, now: float) -> float | None:
+        """Return the seconds until the backlog may have more by time alone; None if it can't."""
+        return self._fresh_until - now if self._free > 0 and now < self._fresh_until else None
+
     def take(self, count: int = 1, *, fresh: bool = False) -> None:
         """Take slots."""
         if fresh:

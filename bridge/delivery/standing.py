@@ -36,6 +36,7 @@ class Standing:
         self._outbox = outbox
         self._report = report
         self._since = over_since
+        self._tells = True
         self.routes = Routes(
             endpoint.concurrency,
             None if endpoint.failover is None else endpoint.failover_after,
@@ -48,6 +49,15 @@ class Standing:
         """Since when the failover URL is in use; None while it isn't."""
         return self._since if self.routes.over else None
 
+    def hand_over(self) -> tuple[bool, datetime | None]:
+        """Return whether it fails, and since when its failover URL is in use; tell no more.
+
+        For the lane that takes over: else what attempts in flight come to at a former URL would be
+        said of the endpoint, and nobody would ever take it back.
+        """
+        self._tells = False
+        return self.routes.failing, self.over_since
+
     def show(self) -> None:
         """Show which URL is in use."""
         self._report.over(over=self.routes.over)
@@ -55,11 +65,11 @@ class Standing:
     def update(self, outcome: Outcome, way: Way, now: float) -> bool | None:
         """Return whether the endpoint is failing from now on; None if that hasn't changed."""
         if not delivered(outcome):
-            if not self.routes.failed(way, now):
+            if not self.routes.failed(way, now) or not self._tells:
                 return None
             log.warning("endpoint.failing", endpoint=self._name)
             return True
-        if not self.routes.succeeded(way):
+        if not self.routes.succeeded(way) or not self._tells:
             return None
         self.show()
         log.info("endpoint.recovered", endpoint=self._name)
@@ -70,7 +80,7 @@ class Standing:
 
         The store is told first: what it can't keep doesn't happen. Raises StoreUnavailable.
         """
-        if not self.routes.is_due(time()):
+        if not (self._tells and self.routes.is_due(time())):
             return False
         since = await self._outbox.fail_over(self._name)
         if not self.routes.is_due(time()):  # a late success came meanwhile

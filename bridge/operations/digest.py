@@ -26,8 +26,8 @@ _TICK: Final = 1.0  # seconds between two looks at the clock
 class Lanes(Protocol):
     """What this needs of the dispatcher: a digest must not queue behind a backlog."""
 
-    def reserve(self, endpoint: str) -> bool:
-        """Reserve a slot of the endpoint's lane."""
+    def reserve(self, endpoint: str) -> int:
+        """Reserve a slot of the endpoint's lane; return which lane that is, 0 if none has one."""
 
     def release(self, planned: Sequence[PlannedDelivery]) -> None:
         """Release the slot of a delivery that was not written as leased to us."""
@@ -84,7 +84,7 @@ class Digester:
 
         def look(connection: Connection) -> tuple[Standing, Digest | None]:
             standing = read_standing(connection, name, now)
-            if standing.due_at is not None and standing.due_at >= due_at:
+            if not standing.wants(due_at, every, now):
                 return standing, None
             return standing, draft(connection, name, standing, due_at, every)
 
@@ -93,15 +93,16 @@ class Digester:
             self._made[name] = due_at
             return
         event = format_digest.event(digest, now)
+        lane = self._lanes.reserve(name)
         planned = PlannedDelivery(
-            name, DeliveryState.PENDING, claimed=self._lanes.reserve(name), format=BRIDGE_DIGEST
+            name, DeliveryState.PENDING, claimed=lane > 0, format=BRIDGE_DIGEST, lane=lane
         )
         written: Claim | bool = False
         try:
             written = await self._store.change(
                 partial(
                     write, digest=digest, event=event, standing=standing,
-                    lease=self._store.new_lease(), claimed=planned.claimed,
+                    lease=self._store.new_lease(), planned=planned,
                 )
             )  # fmt: skip
         finally:

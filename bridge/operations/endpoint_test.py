@@ -23,6 +23,10 @@ _SLOW: Final = Pace(20, 0.1)
 _CUT_OFF: Final = Pace(20, 0.0, missing=1)
 _CUT_OFF_SECONDS: Final = 2.0  # until the connection is closed
 
+_NO_ANSWER: Final = (
+    "Nothing answered: does the endpoint's URL lead to the receiver, is that running, and does a "
+    "firewall let us through?"
+)
 _ADVICE: Final = {
     "valid": (
         "A valid request was not taken. If others are, look at its secret; answer 2xx also to a "
@@ -114,7 +118,8 @@ def _requests(endpoint: Endpoint, clock: Callable[[], datetime]) -> Iterator[_Re
 def _check(name: str, answer: Document, expected: bool, good: bool) -> Document:
     ok = good is expected
     shown = {key: answer[key] for key in ("status", "error", "detail", "seconds")}
-    advice = None if ok else _ADVICE[name]
+    unanswered = expected and answer["status"] is None and name == "valid"
+    advice = None if ok else _NO_ANSWER if unanswered else _ADVICE[name]
     return (
         {"name": name, "ok": ok, "taken": answer["ok"], "expected": expected}
         | shown

@@ -27,6 +27,7 @@ import bridge.app
 import bridge.store.migrations  # noqa: F401 - imported once, for all lives
 from bridge.__main__ import main
 from bridge.config.imap import Afterwards
+from bridge.delivery import routes
 from bridge.delivery.lane import Lane
 from bridge.delivery.transport import EndpointTransport
 from bridge.model import Attempt, Claim, Cursor
@@ -234,19 +235,25 @@ _POINTS: Final[dict[str, Callable[[str, _Commits], None]]] = {
     "digest": _at_change("INSERT INTO digests"),
     "hold": _at_change("UPDATE endpoints", "held_reason"),
     "failing": _at_change("UPDATE endpoints", "failing_since"),
+    "failover": _at_change("UPDATE endpoints SET failover_since"),
+    "failback": _at_change("UPDATE endpoints SET failing_since", "failover_since"),
     "retry": _at_change("UPDATE deliveries"),
     "replay order": _at_change("INSERT INTO replays"),
     "replay step": _at_change("UPDATE replays"),
 }
 _OF_MAILS: Final = {"commit", "250", "post", "record", "claim", "give back", "action", "cursor"}
+_OF_URLS: Final = {"failover", "failback"}
+_PROBE: Final = 0.2  # seconds, not 10: the first look whether the other URL is back
 
 
 def _live(point: str, lives: int, arguments: list[str], *, armed: bool) -> NoReturn:
     """Be one life of the daemon; never returns."""
     # A life must not outlive this launcher, however that ends.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    when, _, where = point.partition(" ")
+    if where in _OF_URLS:
+        routes.FIRST_PROBE = _PROBE  # type: ignore[misc]
     if armed:
-        when, _, where = point.partition(" ")
         # A client that heard no 250 sends its mail once more: that one must get through.
         spare = 1 if lives and where in _OF_MAILS and point != "after 250" else 0
         _POINTS[where](when, _Commits(spare))

@@ -43,17 +43,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def fill(folder: Path, *, dead: bool) -> None:
-    """Store messages for crm, all dead if that is wanted, and delete what no test needs."""
+def fill(folder: Path, *, dead: bool, messages: int = MESSAGES) -> None:
+    """Store messages for crm, all dead if that is wanted."""
 
     async def work() -> None:
         store = await Store.open(
             sqlite_settings(folder / "bridge.db"),
             owner="us", lease_seconds=60, endpoints=["crm"], clock=now,
         )  # fmt: skip
-        await asyncio.gather(*(store.ingest(each) for each in many(MESSAGES)))
+        await asyncio.gather(*(store.ingest(each) for each in many(messages)))
         if dead:
-            claims = await store.claim("crm", MESSAGES)
+            claims = await store.claim("crm", messages)
             await asyncio.gather(*(store.record(attempt(each, GIVE_UP)) for each in claims))
         await store.close()
 

@@ -20,6 +20,7 @@ from tests.cli.conftest import Ran
 from tests.delivery import servers
 from tests.patience import PATIENCE
 from tests.servers.daemon import Config
+from tests.servers.ports import steady_port
 from tests.servers.receiver import Answer, Exchange, Receiver, status, taken
 
 Smsbridge = Callable[..., Ran]
@@ -73,6 +74,14 @@ def test_each_mistake_is_found_and_no_other(
             shown = smsbridge("endpoints", "test", "crm", "-c", config)
             assert "anybody can forge messages" in shown.out
             assert "good: answered 204" in shown.out
+
+
+def test_a_receiver_that_is_not_there_is_told(smsbridge: Smsbridge, tmp_path: Path) -> None:
+    """Nobody looks at the secret of a receiver that does not run."""
+    config = Config({"crm": f"http://127.0.0.1:{steady_port()}/"}, SECRET).write(tmp_path)
+    ran = smsbridge("endpoints", "test", "crm", "-c", config, "--json")
+    (check,) = ran.document["checks"]
+    assert check["advice"].startswith("Nothing answered")
 
 
 @pytest.mark.unhurried

@@ -306,3 +306,13 @@ def test_what_is_due_at_an_endpoint_with_a_rate_waits_for_it(
     assert ran.document[0]["waits_for_rate"] is None
     problems = smsbridge("status", "-c", filled.config, "--json").document["problems"]
     assert not any("its rate" in each for each in problems)
+
+
+def test_an_endpoint_that_is_mistyped_is_told(smsbridge: Smsbridge, filled: Filled) -> None:
+    """Nothing to show may mean that all is well, or that nobody is called so."""
+    ran = smsbridge("deliveries", "list", "--endpoint", "crn", "-c", filled.config)
+    assert ran.code == 0
+    assert "the config has no endpoint 'crn', but crm" in ran.err
+    known = ("--endpoint", "crm", "--state", "dead")
+    none = smsbridge("deliveries", "list", *known, "-c", filled.config)
+    assert none.err.strip() == "no deliveries"

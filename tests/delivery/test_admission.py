@@ -52,6 +52,30 @@ def test_nothing_is_promised_where_others_go_first() -> None:
     assert _reserve(admission, 20) == 0
 
 
+def test_fresh_ones_come_first_in_a_slow_start(claim_of: MakeClaim) -> None:
+    """After an outage only one attempt may run at first: the next is a fresh one, none of the old.
+
+    While the endpoint is failing, none is promised anything: it waits like all of the outage.
+    """
+    slots = 10
+    admission = Admission(slots, None, Routes(slots, None, failing=True))
+    admission.called(0.01)
+    assert not admission.reserve(0.0, due=True)
+    admission.routes.succeeded(Way())
+    assert admission.room(2.0) == (1, 0)
+    assert admission.claimed([claim_of(1)], 0, 2.0, 2.0) == []  # one of the old has been claimed
+    begun = admission.next(2.0)
+    assert begun is not None
+    assert admission.room(2.0)[0] == 0
+    assert admission.reserve(2.0, due=True)
+    assert admission.use(claim_of(2), 2.1) is None
+    admission.routes.succeeded(begun.way)
+    admission.slots.give_back()
+    following = admission.next(2.2)
+    assert following is not None
+    assert following.claim.delivery_id == 2
+
+
 def test_what_was_promised_begins_in_turn_as_slots_become_free(claim_of: MakeClaim) -> None:
     """The first have slots at once, and the others follow in the order in which they came."""
     admission = _admission()

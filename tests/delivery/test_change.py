@@ -128,3 +128,43 @@ async def test_an_attempt_in_flight_ends_as_it_began(endpoint_at: Make, opening:
             asyncio.get_running_loop().call_later(0.5, gate.open.set)
     assert rows.states() == [DELIVERED, DELIVERED]
     assert (len(old.requests), len(new.requests)) == (1, 1)
+
+
+async def test_what_a_replaced_lane_sees_says_nothing_of_the_endpoint(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """The operator mends the URL; what fails at the old one meanwhile makes no failing endpoint."""
+    rows, gate = Rows(now), Gate(500)
+    for _ in range(10):
+        rows.add()
+    async with receiver(gate) as old, receiver(says(200)) as new:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(old.url), schedule=(0, 600))
+        async with _running(dispatcher):
+            await _eventually(lambda: gate.waiting == 10)
+            dispatcher.change([endpoint_at(new.url)], ())
+            gate.open.set()
+            await rows.have(10)
+            rows.add()
+            await rows.have(11)
+    assert len(new.requests) == 1
+    assert [each.failing for each in rows.recorded if each.failing is not None] == []
+
+
+async def test_a_new_lane_goes_on_from_where_the_old_one_was(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """That an endpoint fails may be on its way to the store while the config changes."""
+    rows = Rows(now, slow=asyncio.Event())
+    for _ in range(10):
+        rows.add()
+    async with receiver(says(500)) as old, receiver(says(200)) as new:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(old.url), schedule=(0, 600))
+        async with _running(dispatcher):
+            await _eventually(lambda: dispatcher._lanes["crm"]._routes.failing)
+            assert rows.recorded == []
+            dispatcher.change([endpoint_at(new.url)], ())
+            assert rows.slow is not None
+            rows.slow.set()
+            rows.add()
+            await rows.have(11)
+    assert [each.failing for each in rows.recorded if each.failing is not None] == [True, False]

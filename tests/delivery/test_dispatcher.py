@@ -74,7 +74,8 @@ async def _eventually(true: Callable[[], bool], seconds: float = 5.0) -> None:
 class Gate:
     """An answer that waits until it is opened, and counts who waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int = 200) -> None:
+        self._status = status
         self.open = asyncio.Event()
         self.waiting = 0
         self.most = 0
@@ -84,7 +85,7 @@ class Gate:
         self.most = max(self.most, self.waiting)
         await self.open.wait()
         self.waiting -= 1
-        await says(200)(request, writer)
+        await says(self._status)(request, writer)
 
 
 async def test_planned_delivery_goes_out_without_asking_the_store(
@@ -201,6 +202,34 @@ async def test_fresh_ones_go_beside_a_backlog(endpoint_at: Make, opening: Openin
     beside = [each for each in order[: order.index(fresh[-1])] if each not in set(fresh)]
     assert len(beside) > len(fresh) // 2  # the backlog has its share
     assert rows.states() == [DELIVERED] * len(rows.rows)
+
+
+async def test_the_backlog_has_all_slots_again_when_nothing_fresh_comes(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """Also if its own ones hang, so that no end of an attempt says when that is."""
+    rows, gate = Rows(now), Gate()
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        hangs = int(request.headers["webhook-id"].removeprefix("msg_")) <= 5
+        await (gate if hangs else says(200))(request, writer)
+
+    for _ in range(5):
+        rows.add()
+    async with receiver(answer) as server:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(server.url))
+        async with _running(dispatcher):
+            await _eventually(lambda: gate.waiting == 5)
+            assert dispatcher.plan(MESSAGE)[0].claimed
+            for _ in range(40):
+                rows.add()
+            dispatcher.kick()
+            await asyncio.sleep(0.5)
+            dispatcher.start([rows.add(leased=True)])
+            await rows.have(1)
+            await _eventually(lambda: len(rows.recorded) == 41)
+            gate.open.set()
+            await rows.have(46)
 
 
 async def test_new_ones_do_not_overtake_a_backlog(endpoint_at: Make, opening: Opening) -> None:

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
+from sqlalchemy import Connection
 from standardwebhooks import Webhook
 
 from bridge import event
@@ -22,6 +24,7 @@ from bridge.model import (
     Receipt,
     SmsMessage,
 )
+from bridge.operations.digest import Digester
 from bridge.signing.standard_webhooks import generate_secret, parse_secret
 from bridge.store import Database, Ingest, Store
 from bridge.store.audit import audit
@@ -212,3 +215,32 @@ async def test_an_attempt_whose_delivery_is_forgotten_ends_no_lane(
             await dispatcher.drain(PATIENCE)
             await running
     assert _ledger(tmp_path) == {"crm": [(DeliveryState.DELIVERED, 1)]}
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["changed", "removed"])
+async def test_a_digest_goes_through_the_lane_that_has_its_slot(
+    tmp_path: Path, opening: Opening, endpoint_at: Make, stays: bool
+) -> None:
+    """The config changes while a digest is being written: no lane is left behind, no bug."""
+    async with receiver(says(200)) as old, receiver(says(200)) as new:
+        before = endpoint_at(old.url, digest=3600.0)
+        after = [endpoint_at(new.url, digest=3600.0)] if stays else []
+        async with _store(tmp_path, [before]) as store:
+            dispatcher = _dispatcher(store, [before], opening)
+            real = store.change
+
+            async def reloaded_meanwhile(change: Callable[[Connection], object]) -> object:
+                changed = await real(change)
+                if "crm" in dispatcher._lanes and not dispatcher._retired["crm"]:
+                    dispatcher.change(after, ())
+                return changed
+
+            store.change = reloaded_meanwhile  # type: ignore[method-assign,assignment]
+            running = asyncio.create_task(dispatcher.run())
+            await Digester(store, dispatcher, [before], utc_now).step()
+            async with asyncio.timeout(PATIENCE):
+                while not old.requests or len(dispatcher._alive) > len(after):
+                    await asyncio.sleep(0.01)
+            assert new.requests == []
+            await dispatcher.drain(PATIENCE)
+            await running

@@ -128,7 +128,8 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
     written = request.query.get(name)
     if written is None:
         return default
-    if not (written.isascii() and written.isdigit() and least <= int(written[:20]) <= most):
+    few = len(written) <= len(str(_MAX_NUMBER))
+    if not (few and written.isascii() and written.isdigit() and least <= int(written) <= most):
         raise ValueError(f"{name} is a whole number from {least} to {most}")
     return int(written)
 

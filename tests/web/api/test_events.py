@@ -209,6 +209,8 @@ async def test_wrong_tokens_are_told_to_wait_and_the_right_one_is_not(
         ("GET", CRM + "?after=-1", 400),
         ("GET", CRM + "?after=1e3", 400),
         ("GET", CRM + "?after=" + "9" * 30, 400),
+        ("GET", CRM + "?after=" + "0" * 20 + "9" * 30, 400),
+        ("GET", CRM + "?after=" + "0" * 5000, 400),  # more digits than Python converts
         ("GET", CRM + "?after=%D9%A1", 400),  # a digit, but none of ASCII
         ("GET", CRM + "?limit=0", 400),
         ("GET", CRM + "?limit=101", 400),
