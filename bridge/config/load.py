@@ -133,6 +133,8 @@ def _parse(path: Path, text: str) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigErrors([f"{path}: {_syntax_problem(str(error), text)}"]) from None
+    except ValueError:  # Python converts no more digits than 4,300
+        raise ConfigErrors([f"{path}: a number has thousands of digits"]) from None
     except RecursionError:
         raise ConfigErrors([f"{path}: lists or tables are nested too deep"]) from None
 

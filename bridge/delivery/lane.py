@@ -198,8 +198,8 @@ class Lane:
         """
         await self._give_back()
         if await self._standing.fail_over(_monotonic):
-            # The other URL asked nobody to wait.
-            await self._recorder.bring_forward(self._goes_on, asked=True)
+            # The other URL asked nobody to wait. Claims go on beside it, however many these are.
+            self._spawn(self._recorder.bring_forward(self._goes_on, asked=True))
         now = self._launch_waiting()
         if not self._due:
             return soonest(await self._until_due(), self._admission.wait(now, due=False))

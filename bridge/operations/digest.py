@@ -84,7 +84,7 @@ class Digester:
 
         def look(connection: Connection) -> tuple[Standing, Digest | None]:
             standing = read_standing(connection, name, now)
-            if standing.due_at is not None and standing.due_at >= due_at:
+            if not standing.wants(due_at, every, now):
                 return standing, None
             return standing, draft(connection, name, standing, due_at, every)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, or_, select, update
@@ -25,6 +25,7 @@ from bridge.store.tables import deliveries, events
 
 KEPT: Final = 100  # digests of an endpoint
 _NOT_COMING: Final = 100  # numbers that one digest names
+_FAR: Final = 2  # periods
 _REPLACED: Final = "replaced by a later digest"
 _OPEN: Final = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.DEAD)
 # As the index of those few has it.
@@ -37,13 +38,24 @@ ERASED: Final = (deliveries.c.state == literal_column("'filtered'")) & (
 class Standing:
     """Where an endpoint's digests are: what the next one must go on from.
 
-    `replaces` are the deliveries of those that have not got through.
+    `made` are the periods that have one, `replaces` the deliveries of those that have not got
+    through.
     """
 
     number: int = 0
     due_at: datetime | None = None
     after: int = 0
     replaces: tuple[int, ...] = ()
+    made: frozenset[datetime] = frozenset()
+
+    def wants(self, due_at: datetime, every: float, now: datetime) -> bool:
+        """Return whether a period gets a digest: once, and those that went by get none.
+
+        Unless the last one is far ahead: the clock was wrong, and there would be none until then.
+        """
+        last = self.due_at
+        goes_on = last is None or due_at > last or last - now > _FAR * timedelta(seconds=every)
+        return goes_on and due_at not in self.made
 
 
 def read_standing(connection: Connection, endpoint: str, now: datetime) -> Standing:
@@ -66,6 +78,7 @@ def read_standing(connection: Connection, endpoint: str, now: datetime) -> Stand
         due_at=rows[0].due_at,
         after=min([rows[0].last, *(row.after for row in open_ones)]),
         replaces=tuple(sorted(row.delivery_id for row in open_ones)),
+        made=frozenset(row.due_at for row in rows),
     )
 
 

@@ -390,6 +390,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load(binary)
 
 
+def test_number_of_thousands_of_digits_is_one_sentence(tmp_path: Path) -> None:
+    """Python refuses to convert it, and a reload would end the daemon."""
+    path = tmp_path / "b.toml"
+    path.write_text("a = " + "9" * 5000)
+    with pytest.raises(ConfigErrors, match=r"b\.toml: a number has thousands of digits$"):
+        load(path)
+
+
 def test_a_config_in_a_closed_folder_names_the_user_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,6 +204,29 @@ async def test_a_retry_after_holds_nothing_back_from_the_other_url(
 
 
 @pytest.mark.unhurried
+async def test_a_backlog_that_is_brought_forward_is_sent_meanwhile(
+    endpoint_at: Make, opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take as long as a million rows do; what is due meanwhile is claimed."""
+    async with _pair(endpoint_at, opening) as pair:
+        done, real = asyncio.Event(), pair.rows.bring_forward
+
+        async def slowly(endpoint: str, limit: int, *, asked: bool = False) -> int:
+            await done.wait()
+            return await real(endpoint, limit, asked=asked)
+
+        monkeypatch.setattr(pair.rows, "bring_forward", slowly)
+        pair.statuses["own"] = 429
+        for _ in range(3):
+            await pair.bring()
+        await _eventually(lambda: bool(pair.dispatcher.over), seconds=300.0)
+        pair.rows.add()
+        await _eventually(lambda: _ids(pair.other) == ["msg_4"])
+        done.set()
+        await _eventually(lambda: set(pair.rows.states()) == {DeliveryState.DELIVERED})
+
+
+@pytest.mark.unhurried
 async def test_a_410_of_the_other_url_holds_nothing(endpoint_at: Make, opening: Opening) -> None:
     """The endpoint itself did not say that it is gone; when it does, all is held as ever."""
     async with _pair(endpoint_at, opening, over=START) as pair:

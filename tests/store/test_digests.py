@@ -19,6 +19,7 @@ from bridge.operations.digest import Digester
 from bridge.store import Store, hold_endpoint, queries, resume_endpoint
 from bridge.store.digests import KEPT
 from bridge.store.erase import erase_messages
+from bridge.store.stream_tables import digests
 from bridge.store.tables import attempts, deliveries, events
 from tests.documents import blocks, page
 from tests.store.making import (
@@ -119,6 +120,30 @@ async def test_digest_says_what_became_of_the_numbers(settings: StoreSettings) -
         assert [(row.endpoint, row.sequence) for row in digests] == [("crm", None)] * 2
         await come(store, 5, 6)
         assert [each.sequence for each in await store.claim("erp", 5)] == [1]
+    assert audited(settings, clock.now).ok
+
+
+async def test_a_clock_that_was_far_ahead_silences_no_digest(settings: StoreSettings) -> None:
+    """One was made for a period years from now; those of the present come all the same, once."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        made = digester(store, clock)
+        await made.step()
+        clock.forward(100_000 * HOUR)
+        await made.step()
+        clock.forward(-99_999 * HOUR)
+        for _ in range(3):
+            for _ in range(2):
+                await made.step()
+                await digester(store, clock).step()
+            clock.forward(HOUR)
+        clock.forward(99_996 * HOUR)  # the same period comes again
+        await made.step()
+        found = await store.read(
+            lambda connection: connection.execute(select(digests.c.due_at)).scalars().all()
+        )
+    hours = [(each - found[0]) / timedelta(hours=1) for each in sorted(found)]
+    assert hours == [0, 1, 2, 3, 100_000]
     assert audited(settings, clock.now).ok
 
 
