@@ -30,10 +30,7 @@ def _of_endpoints(file: ConfigFile) -> Iterator[str]:
         if any(isinstance(value, str) for value in values):
             yield f"the secret of endpoints.{name}"
     for name, failover in _tables(file, "endpoints", ("failover",)):
-        of_failover = failover if isinstance(failover, dict) else {}
-        values = [of_failover.get("secret"), *(of_failover.get("secrets") or ())]
-        if any(isinstance(value, str) for value in values):
-            yield f"the failover's secret of endpoints.{name}"
+        yield from _of_failover(name, failover if isinstance(failover, dict) else {})
     for key in ("bearer", "password", "pull_token"):
         for name, value in _tables(file, "endpoints", (key,)):
             if isinstance(value, str):
@@ -41,6 +38,15 @@ def _of_endpoints(file: ConfigFile) -> Iterator[str]:
     for name, value in _tables(file, "endpoints", ("url", "proxy")):
         if isinstance(value, str) and urlsplit(value).password:
             yield f"a password in a URL of endpoints.{name}"
+
+
+def _of_failover(name: str, failover: dict[str, object]) -> Iterator[str]:
+    secrets = failover.get("secrets")
+    values = [failover.get("secret"), *(secrets if isinstance(secrets, list) else [])]
+    if any(isinstance(value, str) for value in values):
+        yield f"the failover's secret of endpoints.{name}"
+    if urlsplit(str(failover.get("url", ""))).password:
+        yield f"a password in a URL of endpoints.{name}"
 
 
 def _of_login(name: str, login: object) -> Iterator[str]:

@@ -166,6 +166,7 @@ def test_credentials_are_named_and_not_shown(smsbridge: Smsbridge, config: Path)
         f"secret = '{key}'\nscheme = 'standard-webhooks-ed25519'\n"
         "headers = { X-Key = 'hunter2' }\nproxy = 'http://u:hunter2@proxy.internal:3128'\n"
         "[[endpoints]]\nname = 'open'\nurl = 'https://open.internal'\nscheme = 'none'\n"
+        "failover = { url = 'https://u:hunter2@open2.internal' }\n"
     )
     config.chmod(0o644)
     ran = smsbridge("check", "-c", config, "--json")
@@ -177,6 +178,7 @@ def test_credentials_are_named_and_not_shown(smsbridge: Smsbridge, config: Path)
     warnings = " ".join(ran.document["warnings"])
     for named in ("the secret of", "the bearer of", "a password in a URL of"):
         assert f"{named} endpoints.crm" in warnings
+    assert "a password in a URL of endpoints.open" in warnings
     assert "endpoints.open: requests are not signed" in warnings
     assert "endpoints.crm: requests are not signed" not in warnings
     text = smsbridge("check", "-c", config).out
