@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from bridge.config.load import ConfigFile
@@ -18,6 +18,8 @@ def plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
         for kind in kinds.values():
             if kind.secret and isinstance(policy, dict) and policy.get(kind.name):
                 yield f"the {kind.secret} of providers.{name}"
+    for name, post in _tables(file, "providers", ("post",)):
+        yield from _of_post(name, post)
     store = file.data.get("store")
     url = store.get("url") if isinstance(store, dict) else None
     if isinstance(url, str) and urlsplit(url).password:
@@ -40,13 +42,14 @@ def _of_endpoints(file: ConfigFile) -> Iterator[str]:
             yield f"a password in a URL of endpoints.{name}"
 
 
-def _of_failover(name: str, failover: dict[str, object]) -> Iterator[str]:
+def _of_failover(name: str, failover: Mapping[str, object]) -> Iterator[str]:
     secrets = failover.get("secrets")
     values = [failover.get("secret"), *(secrets if isinstance(secrets, list) else [])]
     if any(isinstance(value, str) for value in values):
         yield f"the failover's secret of endpoints.{name}"
-    if urlsplit(str(failover.get("url", ""))).password:
-        yield f"a password in a URL of endpoints.{name}"
+    url = failover.get("url")
+    if isinstance(url, str) and urlsplit(url).password:
+        yield f"a password in the failover's URL of endpoints.{name}"
 
 
 def _of_login(name: str, login: object) -> Iterator[str]:
@@ -56,6 +59,15 @@ def _of_login(name: str, login: object) -> Iterator[str]:
         for key in ("client_secret", "refresh_token"):
             if isinstance(login.get(key), str):
                 yield f"the {key} of imap.{name}.oauth"
+
+
+def _of_post(name: str, post: object) -> Iterator[str]:
+    settings = post if isinstance(post, dict) else {}
+    for key in ("token", "secret", "password"):
+        if any(
+            isinstance(value, str) for value in (settings.get(key), *settings.get(f"{key}s", ()))
+        ):
+            yield f"the {key} of providers.{name}.post"
 
 
 def _tables(file: ConfigFile, table: str, keys: tuple[str, ...]) -> Iterator[tuple[str, object]]:

@@ -21,7 +21,7 @@ async def reload_daemon(listen: str, seconds: float) -> Document:
     Raises NotPossible if it cannot be asked or signalled, or says nothing for so many seconds.
     """
     before = await _ask(listen)
-    process = Process(int(before.process["pid"]), int(before.process["started"]))
+    process = _process(before)
     try:
         process.signal(signal.SIGHUP)
     except ProcessLookupError:
@@ -37,13 +37,20 @@ async def reload_daemon(listen: str, seconds: float) -> Document:
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         now = await _ask(listen)
-        if now.reload["count"] != before.reload["count"]:
+        if now.reload.get("count") != before.reload.get("count"):
             return {key: now.reload[key] for key in ("ok", "changed", "needs_restart")}
         if asyncio.get_running_loop().time() >= deadline:
             raise NotPossible(
                 f"the daemon (pid {process.pid}) got SIGHUP and has not answered for {seconds:g} s"
             )
         await asyncio.sleep(_POLL_SECONDS)
+
+
+def _process(daemon: Daemon) -> Process:
+    try:
+        return Process(int(daemon.process["pid"]), int(daemon.process["started"]))
+    except (KeyError, TypeError, ValueError):
+        raise NotPossible(f"another program answers at {daemon.url}") from None
 
 
 async def _ask(listen: str) -> Daemon:

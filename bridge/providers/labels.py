@@ -93,10 +93,9 @@ class Labels:
         self._fields = [(which, name) for which, names in spellings.items() for name in names]
         names = "|".join(f"({_words(name)})" for _, name in self._fields)
         plain = "|".join(_words(name) for _, name in self._fields)
-        self._spaced = re.compile(
-            rf"^({_BLANKS}\*{{0,2}}+(?:{plain})\*{{0,2}}+) ",
-            re.IGNORECASE | re.MULTILINE,
-        )
+        before = rf"^({_BLANKS}\*{{0,2}}+(?:{plain})\*{{0,2}}+)"
+        self._spaced = re.compile(f"{before} ", re.IGNORECASE | re.MULTILINE)
+        self._spaced_or_last = re.compile(f"{before}(?: |$)", re.IGNORECASE | re.MULTILINE)
         # One space after the colon belongs to the layout, any further one to the value. Mail
         # programs render bold text with asterisks.
         self._label = re.compile(
@@ -117,9 +116,12 @@ class Labels:
         }
         return Labels(spellings, after_body=self._after_body, footers=footers)
 
-    def tabbed(self, text: str) -> str:
-        """Return a text with a tab, which makes a label, in place of a space behind its name."""
-        return self._spaced.sub("\\1\t", text)
+    def tabbed(self, text: str, *, ends: bool = False) -> str:
+        """Return a text with a tab, which makes a label, in place of a space behind its name.
+
+        `ends`: also where the name ends its line, from which a blank may have been taken away.
+        """
+        return (self._spaced_or_last if ends else self._spaced).sub("\\1\t", text)
 
     def read(self, text: str, cells: Mapping[int, int] = _NO_CELLS) -> LabelledFields:
         """Read each field up to the body's label; the body takes the rest of the text.

@@ -44,16 +44,21 @@ def read(
     if not provider.matches(folded):
         return Unreadable(Reason.UNREADABLE, _MOVED, provider.name)
     spaced = _messages(provider.read_email(folded))
-    tabbed = _read_tabbed(provider, folded)
+    alone = _is_alone(provider)
+    ways = (
+        _read_tabbed(provider, folded, ends=ends) for ends in ((False, True) if alone else (False,))
+    )
+    tabbed = [way for way in ways if way]
     body = words if email.is_flowed else as_signed
     # A tab may stand for the colon of a label, and no signature tells it from a space. Colons
     # decide where there are any, but not against the numbers that tabs show; and not the text's
-    # alone, which says nothing about the layout: the SMS itself may hold it.
-    by_colons = _same if _is_alone(provider) else _same_numbers
+    # alone, which says nothing about the layout: the SMS itself may hold it. Such a label may
+    # also stand at the end of its line, with or without a tab that no signature sees.
+    by_colons = _same if alone else _same_numbers
     agree = (
-        _same(written, spaced, body) and (not tabbed or by_colons(tabbed, spaced, body))
+        _same(written, spaced, body) and all(by_colons(each, spaced, body) for each in tabbed)
         if spaced
-        else _same(written, tabbed, body)
+        else bool(tabbed) and all(_same(written, each, body) for each in tabbed)
     )
     return result if agree else Unreadable(Reason.UNREADABLE, _MOVED, provider.name)
 
@@ -115,14 +120,14 @@ def _folded_page(text: str, cells: Mapping[int, int]) -> tuple[str, Mapping[int,
     return folded, {moved(start): moved(end) for start, end in cells.items()}
 
 
-def _read_tabbed(provider: Provider, folded: Email) -> tuple[SmsMessage, ...]:
-    """Read a mail with a tab behind each label that a blank follows."""
+def _read_tabbed(provider: Provider, folded: Email, *, ends: bool) -> tuple[SmsMessage, ...]:
+    """Read a mail with a tab behind each label that a blank follows, or that `ends` its line."""
     labels = getattr(provider, "labels", None)
     if not isinstance(labels, Labels):
         return ()
 
     def tabbed(read: Email | Text) -> _Changes:
-        return {"text": labels.tabbed(read.text)}
+        return {"text": labels.tabbed(read.text, ends=ends)}
 
     return _messages(provider.read_email(_rewritten(folded, tabbed)))
 

@@ -23,7 +23,8 @@ log = logs.logger("store")
 MAX_WAITING: Final = 10_000  # items; beyond it, new work is refused and the other side tries again
 _MAX_BATCH: Final = 256  # items in one transaction
 _MAX_BATCH_BYTES: Final = 16 * 1024**2  # raw bytes in one transaction, one item's more at most
-_TURNS: Final = 8  # of the loop that a batch grows for at most before it is handed over
+_QUIET: Final = 4  # turns of the loop without more, after which a batch is handed over
+_TURNS: Final = 16  # of the loop that a batch grows for at most
 
 T = TypeVar("T")
 _ROOM: Final = str(Path(__file__).parent)
@@ -60,7 +61,8 @@ class Writer:
     """Takes work from one event loop, commits it in batches on a thread of its own.
 
     A transaction costs as much as five of its items, so what is submitted goes to the thread once
-    a turn of the loop brings no more: a lone item after the next turn, others after eight at most.
+    a few turns of the loop in a row bring no more. One is not enough: a turn may bring nothing but
+    the commands before the next mail. A lone item waits for microseconds.
 
     `commit` runs on that thread: it writes a batch in one transaction and sets every result. If it
     raises, nothing of the batch was committed. While the store is unavailable the whole batch
@@ -91,13 +93,14 @@ class Writer:
         work.future = self._loop.create_future()
         self._gathered.append(work)
         if len(self._gathered) == 1:
-            self._loop.call_soon(self._gather, 0, _TURNS)
+            self._loop.call_soon(self._gather, 0, 0, _TURNS)
         return await work.future
 
-    def _gather(self, before: int, turns: int) -> None:
-        """Hand over what was gathered, unless the loop's last turn brought more: then wait."""
-        if turns and len(self._gathered) > before:
-            self._loop.call_soon(self._gather, len(self._gathered), turns - 1)
+    def _gather(self, before: int, quiet: int, turns: int) -> None:
+        """Hand over what was gathered, unless one of the loop's last turns brought more."""
+        quiet = 0 if len(self._gathered) > before else quiet + 1
+        if turns and quiet < _QUIET:
+            self._loop.call_soon(self._gather, len(self._gathered), quiet, turns - 1)
         else:
             self._hand_over()
 

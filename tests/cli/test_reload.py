@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from bridge.errors import NotPossible
+from bridge.operations.reloading import reload_daemon
 from bridge.process import Process
 from bridge.signing.standard_webhooks import generate_secret
+from tests.cli.test_status import answering
 from tests.servers.daemon import Config, Daemon
 from tests.servers.ports import steady_port
 
@@ -68,6 +72,14 @@ def test_without_a_daemon_it_says_so(tmp_path: Path) -> None:
         assert f"nothing answers at http://127.0.0.1:{config.http_port}/healthz" in done.stderr
         replace(config, http_port=0).write(tmp_path)
         assert "[http] listen names no fixed address" in daemon.command("reload").stderr
+
+
+@pytest.mark.parametrize("process", [{}, {"pid": "all", "started": 1}, {"pid": None, "started": 1}])
+def test_what_names_no_process_gets_no_signal(process: object) -> None:
+    """Whatever answers at the address, it is a sentence."""
+    body = {"problems": [], "sources": {}, "process": process, "reload": {"count": 0}}
+    with answering(200, body) as listen, pytest.raises(NotPossible, match="another program"):
+        asyncio.run(reload_daemon(listen, 1.0))
 
 
 def test_another_process_with_the_same_id_gets_no_signal() -> None:

@@ -131,6 +131,8 @@ CUTS = [
     (FROM, FIELDS + "hi\nFrom Rome\nTo Milan\nText me\n"),
     (ONLY_TEXT, "Text\thi\nText: no\n"),
     (ONLY_TEXT, "Text\thi\nText no\n"),
+    (ONLY_TEXT, "Text\t\nhi\nText me\n"),
+    (ONLY_TEXT, "Text\n \nText\tSent by\n"),
     (ONLY_TEXT, "Text of the message below\nText: hi\n"),
     (ONLY_TEXT + "id = { label = 'Id' }", "Id\t7\nText\thi\nText: no\n"),
     (ONLY_TEXT + "id = { label = 'Id' }", "Id: 7\nText\thi\nText: no\n"),

@@ -67,14 +67,16 @@ async def test_what_waits_is_committed_together(ledger: Ledger) -> None:
     await made.close()
 
 
-async def test_what_comes_turn_after_turn_is_committed_together(ledger: Ledger) -> None:
-    """A transaction is not begun for the first item while the loop brings more in each turn."""
+@pytest.mark.parametrize("turns", [1, 3])
+async def test_what_comes_turn_after_turn_is_committed_together(ledger: Ledger, turns: int) -> None:
+    """A transaction is not begun for the first item while the loop brings more, with few gaps."""
     ledger.open.set()
     made = Writer(ledger.commit, "the ledger")
     submitted = []
     for number in range(5):
         submitted.append(asyncio.create_task(made.submit(Number(number))))
-        await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
         time.sleep(0.01)  # the writer's thread would begin with what it has
     assert await asyncio.gather(*submitted) == [0, 2, 4, 6, 8]
     assert ledger.batches == [[0, 1, 2, 3, 4]]
