@@ -252,7 +252,7 @@ class TestEveryReceiver:
         )  # fmt: skip
         assert ran.returncode == 0, ran.stdout + ran.stderr
         assert [line.split()[0] for line in ran.stdout.splitlines()[1:]] == [
-            "valid", "prompt", "repeated", "wrong", "tampered", "stale",
+            "valid", "prompt", "repeated", "slow", "cut", "wrong", "tampered", "stale",
         ]  # fmt: skip
 
     def test_takes_what_a_daemon_delivers(self, receiver: Receiver, tmp_path: Path) -> None:
