@@ -157,6 +157,15 @@ class Daemon(_Process):
             self.end()
             raise
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Stop it for a while, so that another one has the machine to itself."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
     def web(self) -> tuple[str, int]:
         """Return the address of health and metrics."""
         return self._listening("web")

@@ -7,13 +7,10 @@ stands still (SIGSTOP) while the other is measured, so that neither pays for the
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,7 +79,7 @@ async def retention(bench: Bench) -> Report:
 
 async def _steady(bench: Bench, daemon: Daemon, other: Daemon) -> tuple[Waits, Waits]:
     """Measure one daemon while the other stands still."""
-    with _standing_still(other):
+    with other.standing_still():
         waits = await bench.steady(daemon)
         # Or an attempt that is stopped in flight times out, and is made once more in a later round.
         await daemon.at_rest()
@@ -211,15 +208,6 @@ async def _sweep(settings: StoreSettings) -> None:
         await Retention(store, _AGES, now, pause).sweep()
     finally:
         await store.close()
-
-
-@contextmanager
-def _standing_still(daemon: Daemon) -> Iterator[None]:
-    os.kill(daemon.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(daemon.pid, signal.SIGCONT)
 
 
 def _store(folder: Path) -> StoreSettings:

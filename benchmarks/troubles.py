@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import re
-import signal
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Final
@@ -66,7 +64,7 @@ async def endpoints(bench: Bench) -> Report:
         for number in range(bench.size.rounds + 1):
             turns = (("troubled", troubled, sound), ("sound", sound, troubled))
             for name, daemon, other in turns if number % 2 else reversed(turns):
-                with _standing_still(other):
+                with other.standing_still():
                     await asyncio.sleep(1)  # what came due while it stood still
                     cpu = daemon.cpu()
                     found = await _at_endpoints(
@@ -233,15 +231,6 @@ async def _until(look: Callable[[], list[float] | None]) -> Waits:
         while (found := look()) is None:
             await asyncio.sleep(0.1)
         return Waits.of(found)
-
-
-@contextmanager
-def _standing_still(daemon: Daemon) -> Iterator[None]:
-    os.kill(daemon.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(daemon.pid, signal.SIGCONT)
 
 
 @asynccontextmanager

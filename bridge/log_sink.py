@@ -86,7 +86,7 @@ class LogSink:
                 if not self._take(self._new.popleft()):
                     self._unsaid += 1
                     self._uncounted += 1
-            self._push(until)
+                self._push(until)
         finally:
             self._writing = False
 

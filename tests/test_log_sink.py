@@ -122,6 +122,27 @@ def test_what_is_dropped_again_is_said_again(ends: Ends, monkeypatch: pytest.Mon
     assert gaps == 3
 
 
+def test_a_line_from_within_a_write_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collected garbage may log while a line is written: its own is there before `write` ends."""
+    writing, reading = _pipe()
+    write = os.write
+    with os.fdopen(writing, "w") as stream:
+        sink = LogSink.of(stream, _dropped)
+        assert sink is not None
+        inner = ["inner"]
+
+        def logging(descriptor: int, data: bytes) -> int:
+            if inner:
+                sink.write(inner.pop())
+            return write(descriptor, data)
+
+        monkeypatch.setattr(os, "write", logging)
+        sink.write("outer")
+        monkeypatch.undo()
+        assert os.read(reading, 100) == b"outer\ninner\n"
+        os.close(reading)
+
+
 def test_a_reader_that_is_gone_costs_lines_alone() -> None:
     """A broken pipe does not end the daemon, and nothing piles up."""
     writing, reading = _pipe()
