@@ -10,13 +10,15 @@ import json
 import os
 import urllib.request
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
+from sqlalchemy import update
 
-from bridge.store import Database, Store, queries
+from bridge.store import Database, Store, queries, tables
 from bridge.store.queries import DeliveryRow
 from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
@@ -227,3 +229,30 @@ def test_daemon_that_dies_as_an_endpoint_fails_goes_on(
     receiver.assert_honest()
     receiver.assert_no_gap()
     assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_daemon_that_dies_as_it_brings_forward_what_waits_goes_on(
+    when: str, tmp_path: Path, secret: str, receiver: Receiver
+) -> None:
+    """What one life has not made due isn't left to its own time, which is in hours."""
+    count = MESSAGES * KILLS
+    config = Config({"crm": receiver.url}, secret).write(tmp_path)
+    fill(tmp_path, dead=False, messages=count)
+    in_hours = update(tables.deliveries).values(step=5, due_at=now() + timedelta(hours=6))
+    with (
+        closing(Database.open(sqlite_settings(tmp_path / "bridge.db"))) as database,
+        database.begin() as connection,
+    ):
+        connection.execute(in_hours)
+    with Daemon(config, launcher(f"{when} forward")) as daemon:
+        daemon.spawn()
+        assert receiver.wait_for_ids(count)
+        daemon.wait_until(
+            lambda: {each.state.value for each in deliveries(tmp_path)} == {"delivered"}
+        )
+        assert len(daemon.log("failpoint")) == KILLS
+        assert daemon.stop() == 0
+    receiver.assert_honest()
+    receiver.assert_no_gap()
+    assert_whole(tmp_path, count)
