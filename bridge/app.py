@@ -46,6 +46,8 @@ from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failed_over, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import EventsApi, Gauges, Health, WebServer
+from bridge.web.door import Admission, Door, Sessions
+from bridge.web.pages import unguarded
 from bridge.workers import started
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ class _Dependencies:
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
     api: EventsApi | None = None  # none for `check`, which serves nothing
+    door: Door | None = None
 
 
 class _Standalone(NamedTuple):
@@ -216,7 +219,8 @@ def _transport_of(endpoint: Endpoint) -> EndpointTransport:
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
     health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
     api = dependencies.api.routes() if dependencies.api else ()
-    return WebServer(settings.http.listen, health, refresh, sockets, api=api)
+    guard = dependencies.door.guard if dependencies.door else unguarded
+    return WebServer(settings.http.listen, health, refresh, sockets, api=api, guard=guard)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -289,6 +293,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         clock=now,
     )
     mailboxes = Mailboxes(store, owner, now)
+    admission = Admission(store, now)
     try:
         dispatcher = Dispatcher(
             endpoints,
@@ -305,8 +310,9 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
         api = EventsApi(store, settings.endpoints)
+        door = Door(settings.http, admission, Sessions())
         dependent = _Dependent.of(
-            limited, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api)
+            limited, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api, door)
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
@@ -326,5 +332,6 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         await serve(parts, reloader.request)
     finally:
         await mailboxes.step_down()
+        await admission.close()
         await store.close()
         trust.close()
