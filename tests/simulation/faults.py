@@ -52,8 +52,8 @@ _GONE: Final = 0.002  # of all requests while things go wrong
 _DEATH: Final = 0.004
 _READ_FAILS: Final = 0.01
 _OUTAGE: Final = 0.004  # of all commits, at which the store goes away for a while
-_SYNCS: Final = (0.0005, 0.001, 0.004, 0.02, 5.0, 70.0)  # seconds
-_SYNC_WEIGHTS: Final = (300, 300, 200, 200, 2, 1)
+_SYNCS: Final = (0.0005, 0.001, 0.004, 0.02, 5.0, 45.0, 70.0)  # seconds
+_SYNC_WEIGHTS: Final = (300, 300, 200, 200, 2, 3, 1)
 _FATES: Final = {
     Fate.REFUSED: 0.01,
     Fate.WORD_LOST: 0.01,
