@@ -21,7 +21,7 @@ COMPILED := .venv/.compiled
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
-	posts-test kills lock runtime generate dist package-test clean
+	posts-test kills simulate lock runtime generate dist package-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ posts-test: $(READY) ## providers' posts the long way: kills, fuzz; ten minutes
 kills: $(READY) ## every change of state dies at its commit, twenty times each; minutes
 	CHAOS_KILLS=20 $(BIN)/python -m pytest -s -n 2 \
 		tests/chaos/test_changes.py tests/chaos/test_failover.py $(ARGS)
+
+simulate: $(READY) ## nights of kills, stalls and lying receivers; ARGS="--messages 20000 --seed 1"
+	@$(BIN)/python -m tests.simulation $(ARGS)
 
 attacks: $(READY) ## hostile peers; ARGS="--before COMMIT" compares
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
