@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from bridge.model import Arrival, Receipt
-from bridge.net.limits import Guesses
+from bridge.net.limits import Guesses, Pace
 from bridge.sources.smtp.incoming import IncomingMail
 from bridge.sources.smtp.session import MAX_COMMANDS, SmtpSession
 from bridge.sources.smtp.source import SmtpSource
@@ -124,6 +124,46 @@ async def test_nobody_is_obeyed_who_does_not_read_the_replies(
     session.resume_writing()
     assert [(await peer.reply())[:3] for _ in range(2)] == ["250", "250"]
     assert session._commands == 3
+
+
+async def test_what_came_first_is_read_first(start: Start, connect: Connect, taken: Taken) -> None:
+    """A piece that comes the moment others may be read again is read behind them."""
+    source = await start()
+    peer = await connect(source)
+    await peer.greet()
+    await peer.begin_mail()
+    session = session_of(source)
+    session.pause_writing()
+    session.data_received(b"one\r\n")
+    session.resume_writing()
+    session.data_received(b"two\r\n.\r\n")
+    assert await peer.reply() == stored()
+    assert taken.contents == [b"one\r\ntwo\r\n"]
+
+
+async def test_a_bug_after_the_commit_ends_nothing(
+    start: Start,
+    connect: Connect,
+    taken: Taken,
+    lines: list[Line],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mail is stored, its sender keeps it and sends it again, and the session goes on."""
+    source = await start()
+
+    def broken(*_: object) -> object:
+        raise RuntimeError("secret words")
+
+    peer = await connect(source)
+    await peer.greet()
+    await peer.begin_mail()
+    with monkeypatch.context() as patched:
+        patched.setattr(Pace, "next_window", broken)
+        assert await peer.ask(MAIL + b".") == "451 4.3.0 An error of ours, try again later"
+    assert [line["event"] for line in lines] == ["smtp.bug"]
+    lines.clear()
+    assert await peer.codes(b"NOOP") == ["250"]
+    assert len(taken.arrivals) == 1
 
 
 async def test_a_big_piece_gives_the_others_a_turn(start: Start, connect: Connect) -> None:
