@@ -169,6 +169,7 @@ def test_its_whole_life(machine: Machine, tmp_path: Path) -> None:
     )
     assert json.loads(tested)["ok"] is True
     delivered_within(machine, {"a test"})
+    reloads(machine)
     load = machine.start("python3", "/root/load.py", "mail", "/tmp/stop", output=tmp_path / "load")
     try:
         accepted_within(tmp_path / "load", 50)
@@ -226,6 +227,26 @@ def test_the_installed_files_work(machine: Machine) -> None:
         "echo ${COMPREPLY[@]}",
     )  # fmt: skip
     assert completed == "quarantine\n"
+
+
+def reloads(machine: Machine) -> None:
+    """`systemctl reload` takes a good config and refuses a bad one, with secrets from systemd."""
+    config, drop_in = "/etc/smsbridge/config.toml", "/etc/systemd/system/smsbridge.service.d/s.conf"
+    machine.sh(
+        f"cp -p {config} /root/config.toml && echo '[Service]' > {drop_in} && "
+        f"echo LoadCredential=crm:/etc/smsbridge/secrets/crm >> {drop_in} && "
+        "systemctl daemon-reload && "
+        f"sed -i 's/^secret = .*/secret = {{ credential = \"crm\" }}/' {config} && "
+        "systemctl restart smsbridge.service && systemctl reload smsbridge.service"
+    )
+    machine.sh(f"sed -i 's/^time_zone/time_zon/' {config}")
+    assert machine.run("systemctl", "reload", "smsbridge.service", ok=False) != 0
+    assert "unknown key 'time_zon', did you mean 'time_zone'?" in machine.journal()
+    assert machine.run("systemctl", "is-active", "smsbridge.service") == 0
+    machine.sh(
+        f"cp -p /root/config.toml {config} && rm {drop_in} && systemctl daemon-reload && "
+        "systemctl restart smsbridge.service"
+    )
 
 
 def accepted(log: Path) -> list[str]:
