@@ -22,6 +22,7 @@ from tests.servers.ports import steady_port
 
 pytestmark = pytest.mark.processes
 
+NOBODY = 2**22 + 1  # no process has this id
 UNIT = Path(__file__).parents[2] / "systemd/smsbridge.service"
 
 
@@ -90,8 +91,8 @@ def test_only_the_process_that_systemd_names_gets_a_signal() -> None:
     assert own is not None
     body = {"problems": [], "sources": {}, "reload": {"count": 0}}
     body["process"] = {"pid": own.pid, "started": own.started}
-    with answering(200, body) as listen, pytest.raises(NotPossible, match="and not 1: is the"):
-        asyncio.run(reload_daemon(listen, 1.0, 1))
+    with answering(200, body) as listen, pytest.raises(NotPossible, match=f"and not {NOBODY}: is"):
+        asyncio.run(reload_daemon(listen, 1.0, NOBODY))
 
 
 def test_the_unit_s_reload_fails_where_the_config_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
-from tests.documents import blocks, page
+from tests.documents import blocks, indented, page
 from tests.packaging.building import PACKAGING, deb, site_packages, wheel
 from tests.packaging.load import MAILBOX
 from tests.packaging.machine import Machine, make_root, run_here
@@ -39,6 +39,13 @@ SET_UP = f"""
 runuser -u smsbridge -- smsbridge check
 systemctl enable --now smsbridge.socket smsbridge.service
 """
+# The recipe from the backup to the start after its restoration; sudo isn't in a bare root.
+RESTORE = [
+    line.replace("sudo -u smsbridge", "runuser -u smsbridge --").removeprefix("sudo ")
+    for line in indented(page("docs/deployment.md").partition("## Backup and restore")[2])
+    if re.search("smsbridge (backup|restore)|systemctl (stop|start)", line)
+]
+assert len(RESTORE) == 4
 INSIDE = "/opt/smsbridge/lib/python3.11/site-packages"
 ALL_MODULES = f"""
 import importlib, pathlib, psycopg  # the latter before its compiled part
@@ -190,6 +197,8 @@ def test_its_whole_life(machine: Machine, tmp_path: Path) -> None:
 
     sent = accepted(tmp_path / "load")
     delivered_within(machine, set(sent))
+    machine.sh("cd / && runuser -u smsbridge -- smsbridge audit")
+    machine.sh("cd / && " + " && ".join(RESTORE))
     machine.sh("cd / && runuser -u smsbridge -- smsbridge audit")
 
     machine.run("dpkg", "--purge", "smsbridge")
