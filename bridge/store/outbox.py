@@ -1,4 +1,4 @@
-"""The outbox: which deliveries are due, whose they are, and what an operator may do with them."""
+"""The outbox: which deliveries are due, and whose they are."""
 
 from __future__ import annotations
 
@@ -20,17 +20,12 @@ from sqlalchemy import (
     update,
 )
 
-from bridge.errors import NotPossible
 from bridge.model import Claim, DeliveryState, Event, Order
 from bridge.store import conversations, postgres
 from bridge.store.endpoints import (
     BEHIND,
-    DEAD,
-    HELD,
-    NOT_CONFIGURED,
     PENDING,
     UNLEASED,
-    again,
     held_endpoints,
     wake_all,
 )
@@ -288,54 +283,6 @@ def _hold_expired(
         connection.execute(update(deliveries).where(which).values(_held(reason, now)))
     wake_all(connection, endpoint, now)
     return [row for row in due if row.leased_by is None]
-
-
-_RETRYABLE: Final = {
-    DeliveryState.PENDING: PENDING,
-    DeliveryState.HELD: HELD,
-    DeliveryState.DEAD: DEAD,
-}
-
-
-def retry_deliveries(
-    connection: Connection,
-    *,
-    now: datetime,
-    ids: Sequence[int] = (),
-    endpoint: str | None = None,
-    state: DeliveryState | None = None,
-) -> int:
-    """Try deliveries again, now, by a new schedule; return how many.
-
-    Either `ids`, or all of an `endpoint` and/or in a `state`: pending, held and dead ones.
-    In-flight deliveries are skipped, and those held because their endpoint is not in the config;
-    delivered and filtered ones stay as they are (NotPossible if such a state is named, or nothing
-    at all). Retrying a held endpoint's delivery is the operator's exception: the endpoint stays
-    held. Needs a write transaction.
-    """
-    if ids:
-        return sum(_retry(connection, [deliveries.c.id.in_(some)], now) for some in in_parts(ids))
-    if endpoint is None and state is None:
-        raise NotPossible("name deliveries, an endpoint or a state to try again")
-    which: list[ColumnElement[bool]] = []
-    if endpoint is not None:
-        which.append(deliveries.c.endpoint == endpoint)
-    if state is not None:
-        if state not in _RETRYABLE:
-            raise NotPossible(f"a {state.value} delivery cannot be tried again")
-        which.append(_RETRYABLE[state])
-    return _retry(connection, which, now)
-
-
-def _retry(connection: Connection, which: Sequence[ColumnElement[bool]], now: datetime) -> int:
-    free = UNLEASED | (deliveries.c.due_at <= now)
-    open_ones = or_(PENDING, HELD, DEAD)
-    # Nobody would send it: there is no lane for an endpoint that the config does not name.
-    wanted = or_(deliveries.c.reason.is_(None), deliveries.c.reason != NOT_CONFIGURED)
-    tried = connection.execute(
-        update(deliveries).where(*which, open_ones, free, wanted).values(again(now))
-    )
-    return tried.rowcount
 
 
 def in_parts(ids: Sequence[_Id]) -> list[Sequence[_Id]]:
