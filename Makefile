@@ -20,8 +20,8 @@ COMPILED := .venv/.compiled
 # Where it is set, each process of the tests would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
-	posts-test kills simulate lock runtime generate dist package-test clean
+.PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz flips \
+	attacks posts-test kills simulate lock runtime generate dist package-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ bench-fidelity: $(READY) ## our reading beside others'; ARGS="FOLDER …", needs
 
 fuzz: $(READY) ## 2,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
+
+flips: $(READY) ## 200 flipped bits in the database and its log; ARGS="--checks off" must lose
+	@$(BIN)/python -m benchmarks.flips $(ARGS)
 
 posts-test: $(READY) ## providers' posts the long way: kills, fuzz; ten minutes
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
