@@ -45,7 +45,7 @@ from bridge.sources.imap.places import Places
 from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failed_over, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
-from bridge.web import EventsApi, Gauges, Health, WebServer
+from bridge.web import Api, Bridge, Gauges, Health, WebServer
 from bridge.web.door import Admission, Door, Sessions
 from bridge.web.pages import unguarded
 from bridge.workers import started
@@ -97,7 +97,7 @@ class _Dependencies:
     health: Health
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
-    api: EventsApi | None = None  # none for `check`, which serves nothing
+    api: Api | None = None  # none for `check`, which serves nothing
     door: Door | None = None
 
 
@@ -309,8 +309,12 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         names = [each.name for each in endpoints]
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
-        api = EventsApi(store, settings.endpoints)
         door = Door(settings.http, admission, Sessions())
+
+        def believing(current: Settings, name: str) -> Intake:
+            return Intake(reader_of(current, Trust("operator", name)), store, dispatcher)
+
+        api = Api(Bridge(store, health, now, intake, believing, settings, endpoints), door)
         dependent = _Dependent.of(
             limited, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api, door)
         )
