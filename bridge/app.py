@@ -47,6 +47,7 @@ from bridge.store import LEAD_SECONDS, Mailboxes, Store, failed_over, failing_en
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import Api, Bridge, Gauges, Health, WebServer
 from bridge.web.door import Admission, Door, Sessions
+from bridge.web.page import Page, Pulse, Site
 from bridge.web.pages import unguarded
 from bridge.workers import started
 
@@ -99,6 +100,7 @@ class _Dependencies:
     sockets: Sockets
     api: Api | None = None  # none for `check`, which serves nothing
     door: Door | None = None
+    page: Page | None = None
 
 
 class _Standalone(NamedTuple):
@@ -218,9 +220,10 @@ def _transport_of(endpoint: Endpoint) -> EndpointTransport:
 
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
     health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
-    api = dependencies.api.routes() if dependencies.api else ()
+    parts = (dependencies.api, dependencies.page)
+    routes = [route for part in parts if part is not None for route in part.routes()]
     guard = dependencies.door.guard if dependencies.door else unguarded
-    return WebServer(settings.http.listen, health, refresh, sockets, api=api, guard=guard)
+    return WebServer(settings.http.listen, health, refresh, sockets, api=routes, guard=guard)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -310,14 +313,15 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
         door = Door(settings.http, admission, Sessions())
+        pulse = Pulse(store, names, admission.is_open, now)
+        page = Page(door, Site(store, health, intake, pulse, now, lambda: reloader))
 
         def believing(current: Settings, name: str) -> Intake:
             return Intake(reader_of(current, Trust("operator", name)), store, dispatcher)
 
         api = Api(Bridge(store, health, now, intake, believing, settings, endpoints), door)
-        dependent = _Dependent.of(
-            limited, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api, door)
-        )
+        found = intake.accept, mailboxes, health, refresh, sockets, api, door, page
+        dependent = _Dependent.of(limited, _Dependencies(*found))
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
@@ -327,7 +331,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, now)
         reloader = Reloader(settings, built, load, _built, taking)
         retention = Retention(store, settings.retention.ages, now)
-        endless = retention.run, replayer.run, digester.run, reloader.run
+        endless = retention.run, replayer.run, digester.run, reloader.run, pulse.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
         # What is here by now stays. Otherwise each full collection scans it all and pauses
         # everything for 25 ms: five times as long as a mail takes until its 250.

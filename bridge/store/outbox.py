@@ -192,13 +192,19 @@ def next_due(connection: Connection, endpoint: str) -> datetime | None:
 
 
 def bring_forward(
-    connection: Connection, endpoint: str, limit: int, now: datetime, *, asked: bool = False
+    connection: Connection,
+    endpoint: str,
+    limit: int,
+    now: datetime,
+    over_since: datetime | None = None,
 ) -> int:
-    """Make up to `limit` deliveries that wait for a retry due now; return how many.
+    """Make up to `limit` deliveries that wait for a retry due; return how many.
 
-    Those that the endpoint asked to wait for (`not_before`) go on waiting, unless `asked`, and
-    in-flight ones are skipped. Their steps are kept: one that fails again waits as long as it
-    would have. Needs a write transaction.
+    Each is due since its schedule began, so that the oldest goes first, whatever it waited for,
+    and also among those that were never tried. Those that the endpoint asked to wait for
+    (`not_before`) go on waiting, unless it asked before `over_since`, when its failover URL came
+    into use, which asked for nothing. In-flight ones are skipped. Their steps are kept: one that
+    fails again waits as long as it would have. Needs a write transaction.
     """
     waiting = (
         select(deliveries.c.id)
@@ -208,20 +214,23 @@ def bring_forward(
             deliveries.c.due_at > now,
             deliveries.c.due_at < BEHIND,
             UNLEASED,
-            *([] if asked else [_may_be_tried(now)]),
+            _may_be_tried(now, over_since),
         )
         .order_by(deliveries.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     brought = connection.execute(
-        update(deliveries).where(deliveries.c.id.in_(waiting)).values(due_at=now, changed_at=now)
+        update(deliveries)
+        .where(deliveries.c.id.in_(waiting))
+        .values(due_at=deliveries.c.schedule_from, changed_at=now)
     )
     return brought.rowcount
 
 
-def _may_be_tried(now: datetime) -> ColumnElement[bool]:
-    return or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
+def _may_be_tried(now: datetime, over_since: datetime | None) -> ColumnElement[bool]:
+    free = or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
+    return free if over_since is None else or_(free, deliveries.c.changed_at < over_since)
 
 
 def beat(connection: Connection, owner: str, now: datetime) -> None:

@@ -191,16 +191,18 @@ class Store:
 
         await self.change(change)
 
-    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
-        """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
+    async def bring_forward(
+        self, endpoint: str, limit: int, over_since: datetime | None = None
+    ) -> int:
+        """Make up to `limit` of the endpoint's deliveries that wait for a retry due.
 
-        Returns how many. Those whose endpoint asked to wait (Retry-After) go on waiting, unless
-        `asked`.
+        Returns how many. They are claimed in the order of their age. Those whose endpoint asked to
+        wait (Retry-After) go on waiting, unless that was before `over_since`, when its failover URL
+        came into use.
         """
 
         def change(connection: Connection) -> int:
-            now = self._clock()
-            return outbox.bring_forward(connection, endpoint, limit, now, asked=asked)
+            return outbox.bring_forward(connection, endpoint, limit, self._clock(), over_since)
 
         return await self.change(change)
 
@@ -260,14 +262,17 @@ class Store:
 
         return await self._in_reader(run)
 
-    async def change(self, change: Callable[[Connection], T]) -> T:
+    async def change(self, change: Callable[[Connection], T], *, spare: bool = False) -> T:
         """Commit a change; return what it returns.
 
         It shares its transaction with whatever else waits, after the arrivals and before the
         claims, and is run again by itself if that transaction fails: it must not do anything but
         write. Below the low-water mark this goes on, since most changes free something.
+
+        A `spare` one waits until nothing else does, has a transaction of its own, and is not
+        synced: the next commit's sync includes it, and a power cut before that undoes it.
         """
-        return await self._writer.submit(ChangeWork(change))
+        return await self._writer.submit(ChangeWork(change, spare=spare))
 
     async def rewrite(self) -> None:
         """Rewrite the database's files, so that nothing that was removed is left in them.
@@ -313,7 +318,8 @@ class Store:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
-        with self._database.begin_again() as connection:
+        synced = not all(work.spare for work in works)
+        with self._database.begin_again(synced=synced) as connection:
             lease = self.new_lease()
             now = lease.now
             if ingests or changes:
