@@ -15,7 +15,6 @@ from bridge.operations import endpoints as operations
 from bridge.operations.acts import logged
 from bridge.operations.documents import Document
 from bridge.operations.pages import delivery_page
-from bridge.operations.send_test import ping
 from bridge.operations.sentences import about_endpoint, about_ping, why
 from bridge.store.acts import Act
 from bridge.store.snapshot import oldest_undelivered
@@ -67,6 +66,8 @@ async def resume(visit: Visit) -> web.Response:
 
 async def test(visit: Visit) -> web.Response:
     """Send an endpoint one ping, and show how it was answered."""
+    from bridge.operations.send_test import ping  # brings SMTP along: only for who tests
+
     site = visit.site
     name = _name(visit)
     endpoint = next((each for each in site.config().endpoints if each.name == name), None)
