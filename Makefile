@@ -89,8 +89,9 @@ attacks: $(READY) ## hostile peers; ARGS="--before COMMIT" compares
 lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade
 	@scripts/lock $(ARGS)
 
-generate: $(READY) ## completions and man page from the commands
+generate: $(READY) ## completions, man page and the API's description
 	@PYTHONPATH=. $(BIN)/python packaging/generate.py
+	@$(BIN)/python -m bridge.web.api.openapi
 
 dist: ## wheel, Debian package, bill of materials, checksums in dist/
 	@scripts/dist $(ARGS)

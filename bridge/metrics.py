@@ -227,6 +227,18 @@ PULLS: Final = Counter(
     ("endpoint", "status"),
     registry=REGISTRY,
 )
+API_REQUESTS: Final = Counter(
+    "smsbridge_api_requests",
+    "Requests to the admin API that were let in, by operation and status.",
+    ("operation", "status"),
+    registry=REGISTRY,
+)
+TURNED_AWAY: Final = Counter(
+    "smsbridge_turned_away",
+    "Requests to API and page that were not let in, by status.",
+    ("status",),
+    registry=REGISTRY,
+)
 SEQUENCE: Final = Gauge(
     "smsbridge_sequence",
     "The last number in the endpoint's stream of deliveries.",

@@ -1,128 +1,137 @@
-"""Pages of lists for those who go from screen to screen, in a small store and a big one.
-
-What a filter rarely finds is not looked for through the whole store: a page looks back so far, says
-how far that was, and the next one goes on from there.
-"""
+"""Lists and stories for API and page: a page at a time, with as much of them as one may see."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection
-
-from bridge.model import DeliveryState
+from bridge.logs import mask
+from bridge.model import SourceKind
 from bridge.operations.deliveries import NO_RATES
 from bridge.operations.documents import (
     Document,
     arrival_document,
     delivery_document,
     message_document,
-    when,
 )
-from bridge.store import Store, paging, queries, take_snapshot
-from bridge.store.queries import DeliveryRow, MessageRow
-from bridge.store.search import ALL, MessageFilter
+from bridge.store import Store
+from bridge.store.pages import (
+    ArrivalFilter,
+    DeliveryFilter,
+    page_of_arrivals,
+    page_of_deliveries,
+    page_of_messages,
+)
+from bridge.store.queries import STATES
+from bridge.store.search import MessageFilter
 
-LOOKED_AT: Final = 20_000  # rows that one page goes through for what has no index
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some rows, newest first. `next` is the cursor of the next page, None if this is the last.
-
-    `looked_back_to`: there may be more that match, further back than that.
-    """
-
-    rows: list[Document]
-    next: int | None = None
-    looked_back_to: str | None = None
+_TURNS: Final = 10
+_ENVELOPE: Final = ("envelope_from", "recipients")
 
 
-async def message_page(
+async def messages(
     store: Store,
-    which: MessageFilter = ALL,
+    which: MessageFilter,
+    source: SourceKind | None,
     *,
     limit: int,
-    before: int | None = None,
-    reveal: bool = False,
-) -> Page:
-    """Return a page of the messages that match; `before` is the cursor."""
+    before: int | None,
+    numbers: bool,
+    texts: bool,
+    ends: bool = False,
+) -> Document:
+    """List messages, the last to arrive first: {"data": […], "next"}.
 
-    def look(connection: Connection) -> tuple[list[MessageRow], int, datetime | None]:
-        top = paging.newest_arrival(connection) + 1 if before is None else before
-        if which == ALL:
-            return queries.list_messages(connection, limit=limit + 1, before=top), 0, None
-        least = 0
-        if which.until is not None:
-            top = min(top, paging.arrivals_until(connection, which.until) + 1)
-        if which.since is not None:
-            least = paging.arrivals_since(connection, which.since)
-        above = max(least, top - 1 - LOOKED_AT)
-        found = queries.list_messages(
-            connection, limit=limit + 1, before=top, which=replace(which, above=above)
-        )
-        if above <= least:
-            return found, 0, None
-        return found, above + 1, paging.arrival_time(connection, above + 1)
-
-    found, further, moment = await store.read(look)
-    rows = [message_document(row, reveal=reveal) for row in found[:limit]]
-    if len(found) > limit:
-        return Page(rows, found[limit - 1].arrival_id)
-    return Page(rows, further, when(moment)) if further else Page(rows)
+    A page may have fewer than `limit`, and even none, while "next" says that there may be more.
+    `which.number` is a whole one, unless it `ends` one, by which a masked number can be found out.
+    """
+    look = partial(
+        page_of_messages, which=which, source=source, limit=limit, before=before, ends=ends
+    )
+    page = await store.read(look)
+    shown = [message_document(row, reveal=numbers) for row in page.rows]
+    if numbers and not texts:
+        for each in shown:
+            del each["body"]
+    return {"data": shown, "next": page.next}
 
 
-async def delivery_page(
+async def arrivals(
+    store: Store, which: ArrivalFilter, *, limit: int, before: int | None
+) -> Document:
+    """List arrivals, the last first, without envelope addresses: {"data": […], "next"}."""
+    look = partial(page_of_arrivals, which=which, limit=limit, before=before)
+    page = await store.read(look)
+    return {"data": [arrival_document(row, reveal=False) for row in page.rows], "next": page.next}
+
+
+async def deliveries(
     store: Store,
     clock: Callable[[], datetime],
-    configured: Sequence[str],
+    which: DeliveryFilter,
     *,
     limit: int,
-    before: int | None = None,
-    endpoint: str | None = None,
-    state: DeliveryState | None = None,
+    before: int | None,
     rates: Mapping[str, str] = NO_RATES,
-) -> Page:
-    """Return a page of deliveries; `before` is the cursor.
+) -> Document:
+    """List deliveries, the newest first: {"data": […], "next"}.
 
-    Those of one endpoint in any state are without the filtered ones.
+    `rates` are those of the endpoints that have one.
     """
-
-    def look(connection: Connection) -> tuple[list[DeliveryRow], int, datetime | None]:
-        top = paging.newest_delivery(connection) + 1 if before is None else before
-        if state is None and endpoint is None:
-            return queries.list_deliveries(connection, limit=limit + 1, before=top), 0, None
-        above = 0
-        if state is DeliveryState.FILTERED:
-            above = max(0, top - 1 - LOOKED_AT)
-            ids = paging.filtered_ids(connection, endpoint, above, top, limit + 1)
-        else:
-            known = {name for name, _ in take_snapshot(connection).deliveries}
-            names = [endpoint] if endpoint else sorted(known | set(configured))
-            ids = paging.delivery_ids(connection, names, state, top, limit + 1)
-        found = queries.list_deliveries(connection, limit=None, among=paging.these(ids))
-        if not above:
-            return found, 0, None
-        return found, above + 1, paging.delivery_time(connection, above + 1)
-
-    found, further, moment = await store.read(look)
+    look = partial(page_of_deliveries, which=which, limit=limit, before=before)
+    page = await store.read(look)
     now = clock()
-    rows = [delivery_document(row, rates, now) for row in found[:limit]]
-    if len(found) > limit:
-        return Page(rows, found[limit - 1].id)
-    return Page(rows, further, when(moment)) if further else Page(rows)
+    return {"data": [delivery_document(row, rates, now) for row in page.rows], "next": page.next}
 
 
-async def quarantine_page(
-    store: Store, *, limit: int, before: int | None = None, reason: str | None = None
-) -> Page:
-    """Return a page of the arrivals in quarantine; `before` is the cursor."""
-    found = await store.read(
-        partial(queries.list_quarantine, limit=limit + 1, before=before, reason=reason)
-    )
-    rows = [arrival_document(row, reveal=False) for row in found[:limit]]
-    return Page(rows, rows[-1]["id"]) if len(found) > limit else Page(rows)
+async def patiently(
+    turn: Callable[[int, int | None], Awaitable[Document]], limit: int, before: int | None
+) -> Document:
+    """Turn so many pages that `limit` rows are found, but no more than ten: {"data": […], "next"}.
+
+    `turn` is given the number of rows that are missing, and where to go on.
+    """
+    found: list[Document] = []
+    for _ in range(_TURNS):
+        page = await turn(limit - len(found), before)
+        found += page["data"]
+        before = page["next"]
+        if before is None or len(found) >= limit:
+            break
+    return {"data": found, "next": before}
+
+
+async def newest_of_endpoint(
+    store: Store, clock: Callable[[], datetime], name: str, limit: int
+) -> list[Document]:
+    """Return an endpoint's newest deliveries, but for those that it doesn't want: by indexes."""
+    found: list[Document] = []
+    for state in STATES:
+        which = DeliveryFilter(endpoint=name, state=state)
+        found += (await deliveries(store, clock, which, limit=limit, before=None))["data"]
+    return sorted(found, key=lambda each: -each["id"])[:limit]
+
+
+def masked(story: Document, *, numbers: bool, texts: bool) -> Document:
+    """Mask in a message's story what isn't to be seen: numbers, and texts with what quotes them."""
+    data = dict(story["data"])
+    if not numbers:
+        for key in ("from", "to"):
+            data[key] = mask(data[key])
+        data["raw"] = {**data["raw"], **{key: mask(data["raw"][key]) for key in ("from", "to")}}
+    if not texts:
+        data["body"] = None
+        if data["email"] is not None:
+            data["email"] = {**data["email"], "subject": None}
+    return {
+        "data": data,
+        "arrivals": [masked_arrival(each, numbers=numbers) for each in story["arrivals"]],
+        "deliveries": story["deliveries"],
+    }
+
+
+def masked_arrival(arrival: Document, *, numbers: bool) -> Document:
+    """Leave an arrival's envelope out, whose addresses may be secret, if numbers are masked."""
+    return {key: value for key, value in arrival.items() if numbers or key not in _ENVELOPE}

@@ -83,6 +83,9 @@ class Replay:
     state: str
     created_at: datetime
     changed_at: datetime
+    kind: str
+    who: str | None
+    why: str | None
 
 
 @dataclass(frozen=True, slots=True)

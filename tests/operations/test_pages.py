@@ -4,107 +4,120 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
-from bridge.model import DeliveryState
 from bridge.operations import pages
-from bridge.operations.pages import Page, delivery_page, message_page, quarantine_page
 from bridge.store import Lease, Store, ingest_many
+from bridge.store import pages as store_pages
+from bridge.store.moments import arrival_time, arrivals_since, arrivals_until, delivery_time
 from bridge.store.search import MessageFilter
-from tests.store.making import START, Clock, many, opened, sqlite_settings, unreadable
+from tests.store.making import START, Clock, many, opened, sqlite_settings
 
-COUNT = 300
-Turn = Callable[[Store, int | None], Awaitable[Page]]
+COUNT = 60
+DAY = timedelta(days=1)
+Document = dict[str, Any]
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    """Fill a store: messages, some deliveries in each state, and mails in quarantine."""
+    """Fill a store with a message a day, and deliveries in each state."""
     async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=Clock()) as filled:
 
         def fill(connection: Connection) -> None:
-            quarantined = [unreadable(raw=b"%d" % number) for number in range(5)]
-            ingest_many(connection, [*quarantined, *many(COUNT)], Lease("test", START, START))
-            for state, first in (("held", 20), ("dead", 40), ("delivered", 60), ("filtered", 7)):
+            ingest_many(connection, many(COUNT), Lease("test", START, START))
+            day = DAY // timedelta(microseconds=1)
+            connection.execute(
+                text("UPDATE arrivals SET received_at = received_at + :day * id"), {"day": day}
+            )
+            for state, first in (("held", 10), ("dead", 20), ("delivered", 30), ("filtered", 40)):
                 connection.execute(
                     text("UPDATE deliveries SET state = :state WHERE id BETWEEN :a AND :b"),
-                    {"state": state, "a": first, "b": first + 9},
+                    {"state": state, "a": first, "b": first + 4},
                 )
 
         await filled.change(fill)
         yield filled
 
 
-async def read_all(store: Store, turn: Turn) -> list[list[dict[str, Any]]]:
-    """Turn page after page, to the last."""
-    found = []
+def turning(store: Store, **which: Any) -> Callable[[int, int | None], Awaitable[Document]]:
+    ends = which.pop("ends", False)
+
+    def turn(limit: int, before: int | None) -> Awaitable[Document]:
+        return pages.messages(
+            store, MessageFilter(**which), None, limit=limit, before=before, numbers=True,
+            texts=True, ends=ends,
+        )  # fmt: skip
+
+    return turn
+
+
+async def test_ids_are_found_by_their_times(store: Store) -> None:
+    """Halving finds the day's arrival, and the ends of what is there."""
+    for number in (1, 7, COUNT):
+        moment = await store.read(partial(arrival_time, arrival_id=number))
+        assert moment is not None
+        assert await store.read(partial(arrivals_since, moment=moment)) == number - 1
+        assert await store.read(partial(arrivals_until, moment=moment)) == number
+    assert await store.read(partial(arrivals_since, moment=START - DAY)) == 0
+    assert await store.read(partial(arrivals_until, moment=START + 2 * COUNT * DAY)) == COUNT
+    assert await store.read(partial(arrival_time, arrival_id=0)) is None
+    assert await store.read(partial(delivery_time, delivery_id=1)) is not None
+
+
+@pytest.mark.parametrize(
+    ("which", "count"),
+    [
+        ({}, COUNT),
+        ({"since": START + 50 * DAY}, COUNT - 49),
+        ({"until": START + 11 * DAY}, 10),
+        ({"since": START + 5 * DAY, "until": START + 8 * DAY}, 3),
+        ({"number": "4567", "ends": True}, COUNT),
+        ({"number": "4567"}, 0),
+        ({"number": "9999", "ends": True}, 0),
+    ],
+)
+async def test_turning_pages_leaves_nothing_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch, which: Document, count: int
+) -> None:
+    """Each row comes once, however few rows a page looks at."""
+    monkeypatch.setattr(store_pages, "LOOKED_AT", 3)
+    found: list[str] = []
     before: int | None = None
     while True:
-        page = await turn(store, before)
-        found.append(page.rows)
-        if page.next is None:
-            return found
-        assert before is None or page.next < before, "it goes round in circles"
-        before = page.next
+        page = await pages.patiently(turning(store, **which), 4, before)
+        found += [each["id"] for each in page["data"]]
+        if page["next"] is None:
+            break
+        before = page["next"]
+    assert len(found) == len(set(found)) == count
 
 
-def of_messages(which: MessageFilter) -> Turn:
-    return lambda store, before: message_page(store, which, limit=7, before=before)
-
-
-def of_deliveries(**which: Any) -> Turn:
-    return lambda store, before: delivery_page(
-        store, lambda: START, ["crm", "none"], limit=7, before=before, **which
-    )
-
-
-@pytest.mark.parametrize(
-    ("turn", "count"),
-    [
-        (of_messages(MessageFilter()), COUNT),
-        (of_messages(MessageFilter(state=DeliveryState.DEAD)), 10),
-        (of_messages(MessageFilter(number="no such number")), 0),
-        (of_messages(MessageFilter(since=START - timedelta(days=1))), COUNT),
-        (of_messages(MessageFilter(since=START + timedelta(days=1))), 0),
-        (of_messages(MessageFilter(until=START - timedelta(days=1))), 0),
-        (of_deliveries(), COUNT),
-        (of_deliveries(endpoint="crm"), COUNT - 10),
-        (of_deliveries(endpoint="none"), 0),
-        (of_deliveries(state=DeliveryState.DEAD), 10),
-        (of_deliveries(state=DeliveryState.DEAD, endpoint="crm"), 10),
-        (of_deliveries(state=DeliveryState.DELIVERED), 10),
-        (of_deliveries(state=DeliveryState.FILTERED), 10),
-        (of_deliveries(state=DeliveryState.FILTERED, endpoint="none"), 0),
-        (lambda store, before: quarantine_page(store, limit=2, before=before), 5),
-    ],
-)
-@pytest.mark.parametrize("looked_at", [17, 20_000])
-async def test_pages_leave_nothing_out(
-    store: Store, monkeypatch: pytest.MonkeyPatch, turn: Turn, count: int, looked_at: int
+async def test_a_time_is_looked_up_and_not_looked_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each row comes once, newest first, however far one page looks back."""
-    monkeypatch.setattr(pages, "LOOKED_AT", looked_at)
-    ids = [each["id"] for rows in await read_all(store, turn) for each in rows]
-    assert len(ids) == len(set(ids)) == count
+    """The oldest ones are on the first page, without going through those after them."""
+    monkeypatch.setattr(store_pages, "LOOKED_AT", 3)
+    page = await turning(store, until=START + 3 * DAY)(10, None)
+    assert len(page["data"]) == 2
 
 
-@pytest.mark.parametrize(
-    "turn",
-    [
-        of_messages(MessageFilter(number="no such number")),
-        of_deliveries(state=DeliveryState.FILTERED, endpoint="none"),
-    ],
-)
-async def test_what_is_rarely_found_is_not_looked_for_in_all(
-    store: Store, monkeypatch: pytest.MonkeyPatch, turn: Turn
-) -> None:
-    """A page that has looked far enough says how far, and where it goes on."""
-    monkeypatch.setattr(pages, "LOOKED_AT", 100)
-    page = await turn(store, None)
-    assert (page.rows, page.next is not None) == ([], True)
-    assert page.looked_back_to is not None
-    assert len(await read_all(store, turn)) in {3, 4}
+async def test_patience_has_an_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten pages of nothing are enough for one answer, which says where to go on."""
+    monkeypatch.setattr(store_pages, "LOOKED_AT", 3)
+    page = await pages.patiently(turning(store, text="absent"), 4, None)
+    assert (page["data"], page["next"]) == ([], COUNT - 30 + 1)
+
+
+async def test_an_endpoints_newest_are_of_all_states_but_filtered(store: Store) -> None:
+    """They are found by the indexes of the states, and come in the order of their ids."""
+    found = await pages.newest_of_endpoint(store, lambda: START, "crm", 45)
+    ids = [each["id"] for each in found]
+    assert ids == sorted(ids, reverse=True)
+    assert not {40, 44} & set(ids)
+    assert {30, 39, 45, COUNT} <= set(ids)
+    assert await pages.newest_of_endpoint(store, lambda: START, "none", 5) == []
