@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from bridge.model import ArrivalOutcome, Scope
-from bridge.operations import acts, pages
+from bridge.operations import acts, listing
 from bridge.operations import endpoints as endpoint_operations
 from bridge.operations.deliveries import show_delivery
 from bridge.operations.documents import Document
@@ -41,7 +41,7 @@ async def messages(bridge: Bridge, call: Call) -> web.Response:
     """List messages."""
     query = call.query
     which = MessageFilter(**query.model_dump(exclude=_PAGING))
-    document = await pages.messages(
+    document = await listing.messages(
         bridge.store, which, query.source, limit=query.limit, before=query.next,
         numbers=may_reveal(call), texts=_texts(call),
     )  # fmt: skip
@@ -51,7 +51,7 @@ async def messages(bridge: Bridge, call: Call) -> web.Response:
 async def message(bridge: Bridge, call: Call) -> web.Response:
     """Show a message's whole story."""
     story = await show_message(bridge.store, call.named["id"])
-    return answered(pages.masked(story, numbers=may_reveal(call), texts=_texts(call)))
+    return answered(listing.masked(story, numbers=may_reveal(call), texts=_texts(call)))
 
 
 async def arrivals(bridge: Bridge, call: Call) -> web.Response:
@@ -70,7 +70,7 @@ async def quarantine(bridge: Bridge, call: Call) -> web.Response:
 async def arrival(bridge: Bridge, call: Call) -> web.Response:
     """Show an arrival."""
     document = await show_arrival(bridge.store, call.number)
-    return answered(pages.masked_arrival(document, numbers=may_reveal(call)))
+    return answered(listing.masked_arrival(document, numbers=may_reveal(call)))
 
 
 async def raw(bridge: Bridge, call: Call) -> web.Response:
@@ -86,7 +86,7 @@ async def deliveries(bridge: Bridge, call: Call) -> web.Response:
     query = call.query
     which = DeliveryFilter(**query.model_dump(exclude={"limit", "next"}))
     return answered(
-        await pages.deliveries(
+        await listing.deliveries(
             bridge.store, bridge.clock, which, limit=query.limit, before=query.next
         )
     )
@@ -142,4 +142,4 @@ async def openapi(_bridge: Bridge, _call: Call) -> web.Response:
 
 async def _arrivals(bridge: Bridge, call: Call, which: ArrivalFilter) -> Document:
     query = call.query
-    return await pages.arrivals(bridge.store, which, limit=query.limit, before=query.next)
+    return await listing.arrivals(bridge.store, which, limit=query.limit, before=query.next)

@@ -14,7 +14,7 @@ from bridge.net.tls import shared_client_context
 from bridge.operations import endpoints as operations
 from bridge.operations.acts import logged
 from bridge.operations.documents import Document
-from bridge.operations.pages import newest_of_endpoint
+from bridge.operations.listing import newest_of_endpoint
 from bridge.operations.sentences import about_endpoint, about_ping, why
 from bridge.store.acts import Act
 from bridge.store.snapshot import oldest_undelivered

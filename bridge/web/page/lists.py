@@ -12,7 +12,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason, SourceKind
-from bridge.operations import pages
+from bridge.operations import listing
 from bridge.operations.documents import Document
 from bridge.operations.sentences import why
 from bridge.store import take_snapshot
@@ -95,12 +95,12 @@ async def show_messages(visit: Visit) -> web.Response:
     else:
 
         def turn(limit: int, before: int | None) -> Awaitable[Document]:
-            return pages.messages(
+            return listing.messages(
                 site.store, which, visit.chosen("source", SourceKind), limit=limit, before=before,
                 numbers=visit.reveal, texts=visit.reveal, ends=not whole,
             )  # fmt: skip
 
-        page = await pages.patiently(turn, ROWS, visit.number("before"))
+        page = await listing.patiently(turn, ROWS, visit.number("before"))
     return await visit.show(
         "messages.html",
         "/messages",
@@ -124,11 +124,11 @@ async def show_deliveries(visit: Visit) -> web.Response:
     )
 
     def turn(limit: int, before: int | None) -> Awaitable[Document]:
-        return pages.deliveries(
+        return listing.deliveries(
             site.store, site.clock, which, limit=limit, before=before, rates=site.rates
         )
 
-    page = await pages.patiently(turn, ROWS, visit.number("before"))
+    page = await listing.patiently(turn, ROWS, visit.number("before"))
     return await visit.show(
         "deliveries.html",
         "/deliveries",
@@ -148,9 +148,9 @@ async def show_quarantine(visit: Visit) -> web.Response:
     which = ArrivalFilter(outcome=ArrivalOutcome.QUARANTINE, reason=visit.chosen("reason", Reason))
 
     def turn(limit: int, before: int | None) -> Awaitable[Document]:
-        return pages.arrivals(store, which, limit=limit, before=before)
+        return listing.arrivals(store, which, limit=limit, before=before)
 
-    page = await pages.patiently(turn, ROWS, visit.number("before"))
+    page = await listing.patiently(turn, ROWS, visit.number("before"))
     snapshot = await store.read(take_snapshot)
     return await visit.show(
         "quarantine.html",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from bridge.operations import pages
+from bridge.operations import listing
 from bridge.store import Lease, Store, ingest_many
 from bridge.store import pages as store_pages
 from bridge.store.moments import arrival_time, arrivals_since, arrivals_until, delivery_time
@@ -48,7 +48,7 @@ def turning(store: Store, **which: Any) -> Callable[[int, int | None], Awaitable
     ends = which.pop("ends", False)
 
     def turn(limit: int, before: int | None) -> Awaitable[Document]:
-        return pages.messages(
+        return listing.messages(
             store, MessageFilter(**which), None, limit=limit, before=before, numbers=True,
             texts=True, ends=ends,
         )  # fmt: skip
@@ -89,7 +89,7 @@ async def test_turning_pages_leaves_nothing_out(
     found: list[str] = []
     before: int | None = None
     while True:
-        page = await pages.patiently(turning(store, **which), 4, before)
+        page = await listing.patiently(turning(store, **which), 4, before)
         found += [each["id"] for each in page["data"]]
         if page["next"] is None:
             break
@@ -109,15 +109,15 @@ async def test_a_time_is_looked_up_and_not_looked_for(
 async def test_patience_has_an_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten pages of nothing are enough for one answer, which says where to go on."""
     monkeypatch.setattr(store_pages, "LOOKED_AT", 3)
-    page = await pages.patiently(turning(store, text="absent"), 4, None)
+    page = await listing.patiently(turning(store, text="absent"), 4, None)
     assert (page["data"], page["next"]) == ([], COUNT - 30 + 1)
 
 
 async def test_an_endpoints_newest_are_of_all_states_but_filtered(store: Store) -> None:
     """They are found by the indexes of the states, and come in the order of their ids."""
-    found = await pages.newest_of_endpoint(store, lambda: START, "crm", 45)
+    found = await listing.newest_of_endpoint(store, lambda: START, "crm", 45)
     ids = [each["id"] for each in found]
     assert ids == sorted(ids, reverse=True)
     assert not {40, 44} & set(ids)
     assert {30, 39, 45, COUNT} <= set(ids)
-    assert await pages.newest_of_endpoint(store, lambda: START, "none", 5) == []
+    assert await listing.newest_of_endpoint(store, lambda: START, "none", 5) == []
