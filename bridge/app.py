@@ -38,6 +38,7 @@ from bridge.no_store import NO_STORE
 from bridge.operations.digest import Digester
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
+from bridge.operations.retries import Retrier
 from bridge.providers import Provider
 from bridge.reader import Reader
 from bridge.reload import Built, Reloaded, Reloader, lease_seconds, tokens_of
@@ -332,7 +333,8 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, now)
         reloader = Reloader(settings, built, load, _built, taking)
         retention = Retention(store, settings.retention.ages, now)
-        endless = retention.run, replayer.run, digester.run, reloader.run, pulse.run
+        steady = retention.run, replayer.run, Retrier(store, now).run, digester.run
+        endless = *steady, reloader.run, pulse.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
         # What is here by now stays. Otherwise each full collection scans it all and pauses
         # everything for 25 ms: five times as long as a mail takes until its 250.

@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "messages": ("messages", "List and show messages."),
     "deliveries": ("deliveries", "List, show and retry deliveries."),
     "replay": ("replay", "Deliver messages once more."),
+    "retries": ("retries", "Retry many deliveries by a filter, at a rate."),
     "quarantine": ("quarantine", "List, show and reparse quarantined mail."),
     "endpoints": ("endpoints", "List, hold, resume and test endpoints."),
     "audit": ("audit", "Verify that no message is unaccounted for."),

@@ -122,7 +122,9 @@ def _replay_miscounted() -> Select[object]:
         .where(deliveries.c.replay == replays.c.id)
         .scalar_subquery()
     )
-    return select(replays.c.id).where(written + deleted_of(replays.c.id) != replays.c.written)
+    return select(replays.c.id).where(
+        replays.c.kind == "replay", written + deleted_of(replays.c.id) != replays.c.written
+    )
 
 
 def _replayed_by_none() -> Select[object]:

@@ -128,7 +128,10 @@ TAMPERED = {
     "every number of an endpoint was counted": ["UPDATE sequences SET last = 5"],
     "every endpoint's numbers are there up to its last one": ["UPDATE sequences SET last = 9"],
     "every replay has all its deliveries": [
-        "INSERT INTO replays VALUES (1, 'crm', '{}', 1, 0, 0, 1, 0, 'done', 0, 0)"
+        (
+            "INSERT INTO replays (id, endpoint, selection, rate, position, last, written, skipped, "
+            "state, created_at, changed_at) VALUES (1, 'crm', '{}', 1, 0, 0, 1, 0, 'done', 0, 0)"
+        )
     ],
     "every replayed delivery has its replay": [
         "UPDATE deliveries SET replay = 7",

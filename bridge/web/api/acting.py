@@ -14,9 +14,10 @@ from aiohttp import web
 
 from bridge.errors import BridgeError, NotPossible
 from bridge.intake import Intake
+from bridge.model import DeliveryState
 from bridge.net.tls import shared_client_context
 from bridge.operations import endpoints as endpoint_operations
-from bridge.operations import quarantine
+from bridge.operations import quarantine, retries
 from bridge.operations.acts import logged
 from bridge.operations.deliveries import retry as retry_deliveries
 from bridge.operations.documents import Document
@@ -25,6 +26,7 @@ from bridge.operations.send_test import ping
 from bridge.store import answers
 from bridge.store.acts import Act
 from bridge.store.discard import QuarantineFilter
+from bridge.store.pages import DeliveryFilter
 from bridge.web.api.admin import Bridge, Call, Problem, answered
 
 _KEY: Final = re.compile(r"[!-~]{1,200}")
@@ -53,6 +55,33 @@ async def retry(bridge: Bridge, call: Call) -> web.Response:
     """Retry a delivery now."""
     do = partial(retry_deliveries, bridge.store, bridge.clock, ids=[call.number])
     return await act(bridge, call, f"delivery {call.number}", do)
+
+
+async def preview_retry(bridge: Bridge, call: Call) -> web.Response:
+    """Count what a filter would retry; it changes nothing, so it is no act."""
+    return answered(await retries.preview(bridge.store, _wanted(call)))
+
+
+async def order_retry(bridge: Bridge, call: Call) -> web.Response:
+    """Retry deliveries by filter."""
+    which = _wanted(call)
+    do = partial(
+        retries.start, bridge.store, bridge.clock, which, rate=call.body.rate,
+        who=call.visitor.name, why=call.body.why,
+    )  # fmt: skip
+    return await act(bridge, call, retries.shown_filter(which), do)
+
+
+async def cancel_retry(bridge: Bridge, call: Call) -> web.Response:
+    """Cancel a retry by filter."""
+    do = partial(retries.cancel, bridge.store, bridge.clock, call.number)
+    return await act(bridge, call, f"retry {call.number}", do)
+
+
+def _wanted(call: Call) -> DeliveryFilter:
+    wanted = call.body.filter.model_dump()
+    state = DeliveryState(wanted.pop("state")) if wanted["state"] else wanted.pop("state")
+    return DeliveryFilter(**wanted, state=state)
 
 
 async def hold(bridge: Bridge, call: Call) -> web.Response:

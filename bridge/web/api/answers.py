@@ -221,6 +221,40 @@ class Pinged(Answer):
     answer: str
 
 
+class Previewed(Answer):
+    """How many deliveries match now."""
+
+    deliveries: int
+
+
+class Ordered(Answer):
+    """The retry that was ordered."""
+
+    retry: int
+
+
+class Cancelled(Answer):
+    """The retry that was cancelled."""
+
+    cancelled: int
+
+
+class Retry(Answer):
+    """A retry by filter, and how far it is; `looked_at` is the part of the deliveries."""
+
+    id: int
+    filter: dict[str, Any]
+    state: str = Field(description="running, done or cancelled")
+    rate: float
+    retried: int
+    skipped: int
+    looked_at: float
+    created_at: AwareDatetime
+    changed_at: AwareDatetime
+    who: str | None
+    why: str | None
+
+
 class Config(BaseModel):
     """The config that is in use, without secrets, as `smsbridge check --json` has it."""
 
@@ -234,3 +268,4 @@ ArrivalList = List[Arrival]
 DeliveryList = List[Delivery]
 EndpointList = List[Endpoint]
 ActList = List[Act]
+RetryList = List[Retry]

@@ -124,6 +124,33 @@ class Reasoned(Asked):
     why: Why
 
 
+class RetryFilter(Asked):
+    """Which deliveries; at least one of these. Times are those of their making."""
+
+    endpoint: Name | None = None
+    state: Literal["pending", "held", "dead"] | None = None
+    status: Status | None = Field(None, description="what the last attempt was answered")
+    provider: Name | None = None
+    source: SourceKind | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class RetryPreview(Asked):
+    """What would be retried."""
+
+    filter: RetryFilter
+    why: Why | None = None
+
+
+class RetryOrder(Asked):
+    """What is to be retried, how fast, and why."""
+
+    filter: RetryFilter
+    rate: float = Field(10.0, ge=0.01, le=1000, description="deliveries a second")
+    why: Why
+
+
 def sentence_of(error: Any) -> str:
     """Say in a sentence what is wrong with the first thing that is."""
     first = error.errors(include_url=False, include_input=False)[0]

@@ -52,8 +52,8 @@ def _get(path: str, answer: str, summary: str, given: str | None, query: str = "
 
 
 def _post(path: str, answer: str, summary: str, given: str, body: str = "MayGiveReason") -> Route:
-    return Route("POST", path, OPERATE, f"acting:{answer}", summary, given, body=body, finds=True,
-                 refuses=True)  # fmt: skip
+    return Route("POST", path, OPERATE, f"acting:{answer}", summary, given, body=body,
+                 finds="{" in path, refuses=True)  # fmt: skip
 
 
 ROUTES: Final = (
@@ -75,6 +75,13 @@ ROUTES: Final = (
     _get("/deliveries", "deliveries", "List deliveries", "DeliveryList", "DeliveryQuery"),
     _get("/deliveries/{number}", "delivery", "Show a delivery with its attempts", "DeliveryStory"),
     _post("/deliveries/{number}/retry", "retry", "Retry a delivery now", "Retried"),
+    _get("/retries", "retries", "List retries by filter", "RetryList"),
+    _get("/retries/{number}", "one_retry", "Show a retry by filter and how far it is", "Retry"),
+    _post("/retries/preview", "preview_retry", "Count what a filter would retry", "Previewed",
+          "RetryPreview"),
+    _post("/retries", "order_retry", "Retry deliveries by filter, at a rate", "Ordered",
+          "RetryOrder"),
+    _post("/retries/{number}/cancel", "cancel_retry", "Cancel a retry by filter", "Cancelled"),
     _get("/endpoints", "endpoints", "List endpoints", "EndpointList"),
     _get("/endpoints/{name}", "endpoint", "Show an endpoint; its ETag is its state", "Endpoint"),
     _post("/endpoints/{name}/hold", "hold", "Hold an endpoint's deliveries", "Held", "Reasoned"),

@@ -16,6 +16,7 @@ from bridge.operations.documents import Document
 from bridge.operations.messages import show_message
 from bridge.operations.plan import describe
 from bridge.operations.quarantine import raw_arrival, show_arrival
+from bridge.operations.retries import list_retries, show_retry
 from bridge.store.pages import ArrivalFilter, DeliveryFilter
 from bridge.store.search import MessageFilter
 from bridge.web.api.admin import Bridge, Call, Problem, answered
@@ -99,6 +100,16 @@ async def delivery(bridge: Bridge, call: Call) -> web.Response:
     if not may_reveal(call):  # a receiver may repeat what it was sent
         story["attempts"] = [{**each, "answer": None} for each in story["attempts"]]
     return answered(story)
+
+
+async def retries(bridge: Bridge, _call: Call) -> web.Response:
+    """List retries by filter."""
+    return answered({"data": await list_retries(bridge.store), "next": None})
+
+
+async def one_retry(bridge: Bridge, call: Call) -> web.Response:
+    """Show a retry by filter."""
+    return answered(await show_retry(bridge.store, call.number))
 
 
 async def endpoints(bridge: Bridge, _call: Call) -> web.Response:

@@ -16,9 +16,11 @@ from bridge.config.load import load
 from bridge.config.settings import Settings
 from bridge.delivery.planner import Planner
 from bridge.intake import Intake
-from bridge.model import Arrival, Envelope, Receipt, Scope, Trust
+from bridge.model import Arrival, DeliveryState, Envelope, Receipt, Scope, Trust
+from bridge.operations import retries
 from bridge.operations.tokens import create_token
 from bridge.store import Store
+from bridge.store.pages import DeliveryFilter
 from bridge.web import Api, Bridge, Health, WebServer
 from bridge.web.door import Admission, Door, Sessions
 from tests.cli.conftest import CONFIG, NUMBER, mail
@@ -86,6 +88,9 @@ async def serving(folder: Path) -> AsyncIterator[Served]:
         await take_in(intake, mail("2", "not believed"), "198.51.100.1")
         for claim in await store.claim("crm", 1):
             await store.record(attempt(claim, GIVE_UP, 500))
+
+        held = DeliveryFilter("other", DeliveryState.HELD)  # matches none
+        await retries.start(store, app.now, held, rate=1.0, who="test", why=None)
 
         def believing(current: Settings, name: str) -> Intake:
             return Intake(app.reader_of(current, Trust("operator", name)), store, planner)

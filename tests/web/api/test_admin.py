@@ -58,7 +58,7 @@ async def test_a_reading_token_sees_no_number_and_no_text(api: Served) -> None:
     assert message["from"] == NUMBER
     assert "body" not in message
     shown = paths(api, message["id"])
-    assert len(shown) == 13
+    assert len(shown) == 15
     for path in shown:
         document = await api.get(path, reading=True)
         assert numbers_and_texts(document) == [], path
@@ -246,6 +246,31 @@ async def test_a_mail_in_quarantine_is_read_again_released_or_ended(api: Served)
     for act in ("discard", "release", "reparse"):
         answer = await api.ask("POST", f"/quarantine/{NO_SMS}/{act}", body=WHY)
         assert answer.status_code == HTTPStatus.CONFLICT, act
+
+
+async def test_many_are_retried_by_a_filter(api: Served) -> None:
+    """Counted first, once for a key, with who and why; everything at once is refused."""
+    order = {"filter": {"state": "dead", "endpoint": "crm"}, "why": "they are back"}
+    assert (await api.ask("POST", "/retries/preview", body=order)).json() == {"deliveries": 1}
+    key = {"Idempotency-Key": "1"}
+    for _ in range(2):
+        assert (await api.ask("POST", "/retries", body=order, headers=key)).json() == {"retry": 2}
+    shown = await api.get("/retries/2", reading=True)
+    assert {name: shown[name] for name in ("filter", "state", "who", "why")} == {
+        **order, "state": "running", "who": "operate",
+    }  # fmt: skip
+    (act, *_) = (await api.get("/log"))["data"]
+    assert (act["what"], act["target"]) == ("retries", "deliveries: endpoint crm, state dead")
+    assert (await api.ask("POST", "/retries/2/cancel")).json() == {"cancelled": 2}
+    assert (await api.ask("POST", "/retries/2/cancel")).status_code == HTTPStatus.CONFLICT
+    for body, status in (
+        ({"filter": {}, "why": "x"}, 409), ({"filter": {"state": "dead"}}, 400),
+        ({"filter": {"state": "delivered"}, "why": "x"}, 400), ({"why": "x"}, 400),
+        (order | {"rate": 0}, 400), (order | {"rate": 1e9}, 400), (order | {"rate": "x"}, 400),
+    ):  # fmt: skip
+        assert (await api.ask("POST", "/retries", body=body)).status_code == status, body
+    assert (await api.ask("POST", "/retries", reading=True, body=order)).status_code == 403
+    assert len((await api.get("/retries"))["data"]) == 2
 
 
 async def test_the_config_has_no_secret(api: Served) -> None:
