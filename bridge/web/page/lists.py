@@ -137,6 +137,7 @@ async def show_deliveries(visit: Visit) -> web.Response:
         list=await _links(visit, "/deliveries", query, page, delivery_time),
         states=_STATES,
         endpoints=site.names,
+        may_retry=visit.reveal and query.any and query.state not in {"delivered", "filtered"},
         nothing="No delivery is like that." if query.any else "There are no deliveries yet.",
     )
 
