@@ -52,7 +52,7 @@ def deliver(settings: StoreSettings) -> None:
         for start in range(0, last, _ROWS_AT_ONCE):
             some = {"after": start, "last": start + _ROWS_AT_ONCE}
             with database.begin() as connection:
-                connection.execute(text(_ATTEMPTS), some)
+                connection.execute(text(_ATTEMPTS), {**some, "nothing": b""})
                 connection.execute(text(_DELIVERED), some)
         _tidy(database)
 
@@ -135,7 +135,7 @@ _REFUSED: Final = {
 _ATTEMPTS: Final = """
 INSERT INTO attempts
     (delivery_id, number, started_at, duration, result, lease_lost, status, detail, answer)
-SELECT id, 1, created_at, 0.01, 'delivered', false, 200, '', '' FROM deliveries
+SELECT id, 1, created_at, 0.01, 'delivered', false, 200, '', :nothing FROM deliveries
 WHERE id > :after AND id <= :last AND state = 'pending' ORDER BY id
 """
 _DELIVERED: Final = """
