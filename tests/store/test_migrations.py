@@ -161,6 +161,7 @@ def test_a_spoiled_event_does_not_keep_the_daemon_from_starting(settings: StoreS
 DIES_AT_EVERY_STEP = """
 import os, signal, sys
 from itertools import count
+import alembic.command  # once, for all lives
 from sqlalchemy import Engine, event
 from bridge.config.settings import StoreSettings
 from bridge.store import Database
