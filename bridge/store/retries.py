@@ -17,9 +17,9 @@ from bridge.errors import NotFound, NotPossible
 from bridge.model import DeliveryState, SourceKind
 from bridge.store import postgres
 from bridge.store.endpoints import DEAD, HELD, PENDING
-from bridge.store.outbox import retry_deliveries
 from bridge.store.pages import DeliveryFilter
 from bridge.store.replays import CANCELLED, DONE, RUNNING
+from bridge.store.retry import retry_deliveries
 from bridge.store.tables import deliveries, replays
 
 RETRY: Final = "retry"  # the kind of these rows
