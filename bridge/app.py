@@ -314,13 +314,14 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
         door = Door(settings.http, admission, Sessions())
-        pulse = Pulse(store, names, admission.is_open, now)
-        page = Page(door, Site(store, health, intake, pulse, now, lambda: reloader))
 
         def believing(current: Settings, name: str) -> Intake:
             return Intake(reader_of(current, Trust("operator", name)), store, dispatcher)
 
-        api = Api(Bridge(store, health, now, intake, believing, settings, endpoints), door)
+        bridge = Bridge(store, health, now, intake, believing, settings, endpoints)
+        pulse = Pulse(store, names, admission.is_open, now)
+        page = Page(door, Site(bridge, pulse, lambda: reloader.candidate()))
+        api = Api(bridge, door)
         found = intake.accept, mailboxes, health, refresh, sockets, api, door, page
         dependent = _Dependent.of(limited, _Dependencies(*found))
         sources = _build(dependent.sources)

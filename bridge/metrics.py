@@ -197,7 +197,8 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources or log.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources, log or "
+    "damage.",
     ("kind",),
     registry=REGISTRY,
 )

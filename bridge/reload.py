@@ -125,16 +125,6 @@ class Reloader:
         self._parts = parts
         self._requested = asyncio.Event()
 
-    @property
-    def settings(self) -> Settings:
-        """The settings in use."""
-        return self._settings
-
-    @property
-    def endpoints(self) -> Sequence[Endpoint]:
-        """The endpoints in use."""
-        return self._built.endpoints
-
     def candidate(self) -> Reader:
         """Build the reader of the file as it is now, and use nothing of it; blocks.
 

@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "quarantine": ("quarantine", "List, show and reparse quarantined mail."),
     "endpoints": ("endpoints", "List, hold, resume and test endpoints."),
     "audit": ("audit", "Verify that no message is unaccounted for."),
+    "damage": ("damage", "Show what was found altered or missing, and accept it."),
     "purge": ("purge", "Erase what is stored of a phone number."),
     "import": ("import_mail", "Import mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),

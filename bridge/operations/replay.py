@@ -21,6 +21,7 @@ from bridge.operations.documents import Document, when
 from bridge.store import Store, queries, replays
 from bridge.store.replays import Replay, Replayed, Selection
 from bridge.store.search import find_message
+from bridge.store.unaltered import altered_messages
 
 log = logs.logger("replay")
 
@@ -173,6 +174,7 @@ def _look(
     )
     ids = [row.message.id for row in rows]
     undelivered = replays.undelivered_to(connection, ids, endpoint.name)
+    altered = altered_messages(connection, ids)
     new: list[Replayed] = []
     skipped = 0
     for row in rows:
@@ -181,7 +183,7 @@ def _look(
         after = row.arrival_id
         planned = endpoint.plan(row.message)
         filtered = planned.state is DeliveryState.FILTERED
-        if row.purged_at is not None or filtered or row.message.id in undelivered:
+        if row.purged_at is not None or filtered or row.message.id in undelivered | altered:
             skipped += 1
             continue
         (event,) = formats.events(row.message, [planned.format])

@@ -29,6 +29,7 @@ from sqlalchemy import (
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason, SourceKind
 from bridge.store import queries
+from bridge.store.moments import arrivals_since, arrivals_until
 from bridge.store.queries import ArrivalRow, DeliveryRow, MessageRow
 from bridge.store.search import MessageFilter
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, tallies
@@ -121,17 +122,25 @@ def page_of_messages(
     *,
     limit: int,
     before: int | None = None,
+    ends: bool = False,
 ) -> Page[MessageRow]:
     """Read a page of messages, the last to arrive first; `before` is an arrival's id.
 
-    `which.number` is a whole number here, and not the end of one.
+    `which.number` is a whole number here, and not the end of one, unless it `ends`.
     """
     conditions = [arrivals.c.outcome == ArrivalOutcome.MESSAGE]
     conditions += replace(which, number=None).conditions()
     if source is not None:
         conditions.append(arrivals.c.source == source)
-    looked_at = _newest(select(arrivals.c.id), arrivals.c.id, before)
-    if which.number is not None:
+    everything = select(arrivals.c.id)
+    if which.until is not None:
+        before = min(before or _LAST, arrivals_until(connection, which.until) + 1)
+    if which.since is not None:
+        everything = everything.where(arrivals.c.id > arrivals_since(connection, which.since))
+    looked_at = _newest(everything, arrivals.c.id, before)
+    if which.number is not None and ends:
+        conditions += MessageFilter(number=which.number).conditions()
+    elif which.number is not None:
         has_it = or_(messages.c.sender == which.number, messages.c.recipient == which.number)
         conditions.append(has_it)
         ids = connection.execute(select(messages.c.id).where(has_it).limit(_FEW + 1)).scalars()

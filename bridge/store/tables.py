@@ -74,6 +74,7 @@ messages: Final = Table(
     Column("warnings", Strings),
     Column("purged_at", Instant),  # when its text and its events' bodies were removed
     Column("body", ExactText),
+    Column("checksum", BigInteger),  # NULL: purged, or older than that column
     Index("messages_content", "content_key"),
     Index("messages_sender", "sender"),
     Index("messages_recipient", "recipient"),
@@ -102,6 +103,7 @@ events: Final = Table(
     Column("planned", Integer, nullable=False),  # so many deliveries were written with it
     Column("created_at", Instant, nullable=False),
     Column("body", LargeBinary, nullable=False),  # empty once its message was purged
+    Column("checksum", BigInteger),  # NULL once its message was purged
     Index("events_message", "message_id", "format", unique=True),
 )
 
@@ -133,6 +135,7 @@ arrivals: Final = Table(
     Column("purged_at", Instant),  # when the raw bytes were removed
     Column("discarded_because", SafeText),  # the operator's words
     Column("raw", LargeBinary, nullable=False),  # empty once purged
+    Column("checksum", BigInteger),  # NULL: purged, or older than that column
     Index(
         "arrivals_message",
         "message_id",
