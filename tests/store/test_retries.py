@@ -12,6 +12,7 @@ from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
 from bridge.model import DeliveryState, SourceKind
 from bridge.operations import retries as operations
+from bridge.operations.deliveries import retry
 from bridge.operations.replay import list_replays
 from bridge.operations.retries import Retrier
 from bridge.store import Store, retries
@@ -80,23 +81,42 @@ async def test_it_keeps_to_its_rate_and_goes_on_after_a_restart(
     assert audited(settings, clock()).ok
 
 
-async def test_what_was_delivered_meanwhile_is_left_alone(settings: StoreSettings) -> None:
-    """And of two bridges one makes each step: the other's does nothing."""
+async def test_each_step_is_made_once(settings: StoreSettings) -> None:
+    """Of two bridges one makes it: the other's does nothing, nor does one of a cancelled order."""
     clock = Clock()
     async with opened(settings, clock=clock, endpoints=["crm", "erp"]) as store:
         await fail(store, 6)
-        await operations.start(store, clock, DEAD, rate=100.0, who="ann", why=None)
+        which = DeliveryFilter(endpoint="crm")
+        await operations.start(store, clock, which, rate=100.0, who="ann", why=None)
         (order,) = await store.read(partial(retries.list_retries, running=True))
-        look = partial(retries.look, which=order.which, after=0, last=order.last, most=100)
+        look = partial(retries.look, which=which, after=0, last=order.last, most=4)
         found = await store.read(look)
-        assert len(found.ids) == 6
-        first = partial(retries.advance, retry=order, found=found, now=clock())
-        assert await store.change(first) == 6
-        assert await store.change(first) == 0  # another bridge, a moment later
+        advance = partial(retries.advance, retry=order, found=found, now=clock())
+        assert await store.change(advance) == 4
+        assert await store.change(advance) == 0
+        (order,) = await store.read(partial(retries.list_retries, running=True))
+        await operations.cancel(store, clock, order.id)
+        advance = partial(retries.advance, retry=order, found=found, now=clock())
+        assert await store.change(advance) == 0
+
+
+async def test_what_was_delivered_meanwhile_is_left_alone(settings: StoreSettings) -> None:
+    """Between the look and the change; it counts as skipped."""
+    clock = Clock()
+    async with opened(settings, clock=clock, endpoints=["crm", "erp"]) as store:
+        await fail(store, 6)
+        which = DeliveryFilter(endpoint="crm")
+        await operations.start(store, clock, which, rate=100.0, who="ann", why=None)
+        (order,) = await store.read(partial(retries.list_retries, running=True))
+        look = partial(retries.look, which=which, after=0, last=order.last, most=100)
+        found = await store.read(look)
+        await retry(store, clock, endpoint="crm")
         for claim in await store.claim("crm", 100):
             await store.record(attempt(claim))
-        late = partial(retries.advance, retry=replace(order, position=0), found=found, now=clock())
-        assert await store.change(late) == 0
+        advance = partial(retries.advance, retry=order, found=found, now=clock())
+        assert await store.change(advance) == 0
+        (shown,) = await operations.list_retries(store)
+        assert (shown["retried"], shown["skipped"], shown["state"]) == (0, 6, "done")
         assert await pending(store) == 0
 
 
