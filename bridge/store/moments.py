@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, select
 
 from bridge.store.tables import arrivals, deliveries
 
-# Arrivals whose ids may be in another order than their times, where several bridges store at once.
-_UNORDERED: Final = timedelta(minutes=5)
+# A mail may be committed so much later than it came, and have a higher id than those after it.
+_UNORDERED: Final = timedelta(minutes=1)
 
 
 def arrivals_until(connection: Connection, moment: datetime) -> int:

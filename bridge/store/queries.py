@@ -303,8 +303,7 @@ def quarantined_ids(connection: Connection) -> list[int]:
 def require_raw(connection: Connection, arrival_id: int) -> None:
     """Raise NotFound if there is no such arrival, NotPossible if its raw bytes were purged."""
     wanted = select(arrivals.c.purged_at).where(arrivals.c.id == arrival_id)
-    found = connection.execute(wanted).first()
-    if found is None:
+    if (found := connection.execute(wanted).first()) is None:
         raise NotFound(f"there is no arrival {arrival_id}")
     if found.purged_at is not None:
         at = found.purged_at.isoformat(timespec="seconds")

@@ -91,11 +91,14 @@ def find_message(connection: Connection, wanted: str) -> str:
         return _message_of_arrival(connection, find_arrival(connection, wanted))
     if wanted.isascii() and wanted.isdigit():
         return _message_of_arrival(connection, int(wanted))
+    whole = select(messages.c.id).where(messages.c.id == wanted)
+    if connection.execute(whole).first() is not None:
+        return wanted  # by its beginning, each id would be looked at
     query = select(messages.c.id).where(messages.c.id.startswith(wanted, autoescape=True))
     found = connection.execute(query.order_by(messages.c.id).limit(2)).scalars().all()
     if not wanted or not found:
         raise NotFound(f"there is no message {wanted}")
-    if len(found) > 1 and found[0] != wanted:
+    if len(found) > 1:
         raise NotPossible(f"several messages begin with {wanted}: write more of the id")
     return str(found[0])
 
