@@ -739,9 +739,11 @@ async def test_start_before_run_and_after_the_end(endpoint_at: Make, opening: Op
     rows = Rows(now)
     async with receiver(says(200)) as server:
         dispatcher = _dispatcher(rows, opening, endpoint_at(server.url))
+        assert dispatcher.reserve("crm")
         dispatcher.start([rows.add(leased=True)])
         async with _running(dispatcher):
             await rows.have(1)
+            assert dispatcher.reserve("crm")
         dispatcher.start([rows.add(leased=True)])
     assert len(server.requests) == 1
     assert rows.rows[2].leased
