@@ -177,16 +177,15 @@ class Store:
 
         `since`: not those that were due before. With an `order`, at most one of each conversation,
         and none out of turn: a conversation has one delivery in flight at any time, whoever claims.
-        Each attempt is counted before this returns. No other process is given the same delivery
-        until the lease ends. Below the low-water mark this goes on.
+        Each attempt is counted before this returns. Nobody else is given the same delivery until
+        the lease ends.
         """
         return await self._writer.submit(ClaimWork(endpoint, limit, order, since))
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
         """Undo claims of which no attempt began: each is due when it was, as the same attempt.
 
-        Don't ask again after StoreUnavailable: it may have been done, and the next claim of a
-        delivery has the same token. The lease ends by itself.
+        Don't ask again after StoreUnavailable: it may be done, and the next claim has this token.
         """
         await self.change(lambda to: give_back(to, claims, self._owner, self._clock()))
 
@@ -195,8 +194,7 @@ class Store:
     ) -> Brought:
         """Make due what failed, by age, of the endpoint's next `limit` open ones behind `after`.
 
-        Not what the endpoint asked to wait for (Retry-After), unless before `over_since`, when its
-        failover URL came into use.
+        Not what the endpoint asked to wait for, unless before its failover URL, `over_since`.
         """
         return await self.change(
             lambda to: bring_forward(to, endpoint, after, limit, self._clock(), over_since)
@@ -262,14 +260,17 @@ class Store:
 
         return await self._in_reader(run)
 
-    async def change(self, change: Callable[[Connection], T]) -> T:
+    async def change(self, change: Callable[[Connection], T], *, spare: bool = False) -> T:
         """Commit a change; return what it returns.
 
         It shares its transaction with whatever else waits, after the arrivals and before the
         claims, and is run again by itself if that transaction fails: it must not do anything but
         write. Below the low-water mark this goes on, since most changes free something.
+
+        A `spare` one waits until nothing else does, has a transaction of its own, and is not
+        synced: the next commit's sync includes it, and a power cut before that undoes it.
         """
-        return await self._writer.submit(ChangeWork(change))
+        return await self._writer.submit(ChangeWork(change, spare=spare))
 
     async def rewrite(self) -> None:
         """Rewrite the database's files, so that nothing that was removed is left in them.
@@ -315,7 +316,8 @@ class Store:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
-        with self._database.begin_again() as connection:
+        synced = not all(work.spare for work in works)
+        with self._database.begin_again(synced=synced) as connection:
             lease = self.new_lease()
             now = lease.now
             if ingests or changes:
