@@ -185,7 +185,8 @@ class Store:
     async def give_back(self, claims: Sequence[Claim]) -> None:
         """Undo claims of which no attempt began: each is due when it was, as the same attempt.
 
-        Don't ask again after StoreUnavailable: it may be done, and the next claim has this token.
+        Don't ask again after StoreUnavailable: it may have been done, and the next claim of a
+        delivery has the same token. The lease ends by itself.
         """
         await self.change(lambda to: give_back(to, claims, self._owner, self._clock()))
 
@@ -194,7 +195,8 @@ class Store:
     ) -> Brought:
         """Make due what failed, by age, of the endpoint's next `limit` open ones behind `after`.
 
-        Not what the endpoint asked to wait for, unless before its failover URL, `over_since`.
+        Returns how many, and the last id. Those whose endpoint asked to wait (Retry-After) go on
+        waiting, unless that was before `over_since`, when its failover URL came into use.
         """
         return await self.change(
             lambda to: bring_forward(to, endpoint, after, limit, self._clock(), over_since)
@@ -237,8 +239,7 @@ class Store:
     async def next_due(self, endpoint: str) -> datetime | None:
         """Return when the endpoint's next delivery may be claimed; None if none is pending.
 
-        Reads only, one seek in an index, and waits for no writer. A leased delivery counts with
-        its lease's end.
+        One seek in an index, which waits for no writer. A leased one counts with its lease's end.
         """
         return await self.read(partial(outbox.next_due, endpoint=endpoint))
 
@@ -267,8 +268,8 @@ class Store:
         claims, and is run again by itself if that transaction fails: it must not do anything but
         write. Below the low-water mark this goes on, since most changes free something.
 
-        A `spare` one waits until nothing else does, has a transaction of its own, and is not
-        synced: the next commit's sync includes it, and a power cut before that undoes it.
+        A `spare` one waits until nothing else does, in a transaction of its own, which is not
+        synced: the next commit's sync includes it, and a power cut before undoes it.
         """
         return await self._writer.submit(ChangeWork(change, spare=spare))
 
