@@ -195,8 +195,7 @@ class Store:
     ) -> Brought:
         """Make due what failed, by age, of the endpoint's next `limit` open ones behind `after`.
 
-        Returns how many, and the last id. Those whose endpoint asked to wait (Retry-After) go on
-        waiting, unless that was before `over_since`, when its failover URL came into use.
+        Not where the endpoint asked to wait, unless before `over_since`, the use of its failover.
         """
         return await self.change(
             lambda to: bring_forward(to, endpoint, after, limit, self._clock(), over_since)

@@ -805,6 +805,7 @@ async def test_start_before_run_and_after_the_end(endpoint_at: Make, opening: Op
     rows = Rows(now)
     async with receiver(says(200)) as server:
         dispatcher = _dispatcher(rows, opening, endpoint_at(server.url))
+        assert all(dispatcher.plan(MESSAGE)[0].claimed for _ in range(2))
         dispatcher.start([rows.add(leased=True)])
         async with _running(dispatcher):
             await rows.have(1)
