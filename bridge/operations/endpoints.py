@@ -39,11 +39,10 @@ async def hold(
 
     Raises NotFound, with the nearest name, if neither config nor store knows it.
     """
-    now = clock()
 
     def change(connection: Connection) -> int:
         _require_known(connection, name, configured)
-        return hold_endpoint(connection, name, reason, now)
+        return hold_endpoint(connection, name, reason, clock())
 
     return {"held": await store.change(change)}
 
@@ -55,11 +54,10 @@ async def resume(
 
     Raises NotFound as `hold` does.
     """
-    now = clock()
 
     def change(connection: Connection) -> int:
         _require_known(connection, name, configured)
-        return resume_endpoint(connection, name, now)
+        return resume_endpoint(connection, name, clock())  # as it commits: it may have waited
 
     return {"resumed": await store.change(change)}
 
