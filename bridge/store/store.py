@@ -11,24 +11,23 @@ from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from bridge import logs
 from bridge.config.settings import StoreSettings
 from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
 from bridge.model import Attempt, Claim, Order, Receipt
 from bridge.store import outbox, postgres
 from bridge.store.bring_forward import Brought, bring_forward, try_one
 from bridge.store.database import Database
-from bridge.store.endpoints import match_config, set_failing, set_failover
+from bridge.store.endpoints import set_failing, set_failover
 from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
+from bridge.store.keys import newest_arrival
 from bridge.store.lease import Lease
+from bridge.store.opening import take_up
 from bridge.store.quota import Quota
 from bridge.store.record import record_many
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
 from bridge.store.writer import Work, Writer
 from bridge.workers import started
-
-log = logs.logger("store")
 
 _ROOM_FOR_A_MAIL: Final = 1024**2  # bytes that must be free for the store to count as healthy
 _READERS: Final = 2  # so that a long snapshot does not hold up a lane's next_due
@@ -88,21 +87,10 @@ class Store:
         def open_database() -> Database:
             database = Database.open(settings, migrate=True, lock=True)
             try:
-                now = clock()
-                with database.begin() as connection:
-                    dead = owner if database.file is None else None
-                    freed = outbox.free_leases(connection, dead, now)
-                    match_config(connection, endpoints, now, orders)
+                take_up(database, owner, endpoints, orders, clock())
             except BaseException:
                 database.close()
                 raise
-            if freed:
-                log.info("store.leases_freed", deliveries=freed)
-            if database.file is not None and database.file.readable_by_everybody:
-                log.warning(
-                    "store.readable_by_everybody",
-                    detail=f"{database.name} holds texts and numbers: chmod 600 it",
-                )
             return database
 
         database = await asyncio.to_thread(open_database)
@@ -251,6 +239,10 @@ class Store:
         """Return what an operator's sentence calls the database, without a password."""
         return self._database.name
 
+    async def acknowledged(self) -> int | None:
+        """Return the highest number of an arrival that was acknowledged; None on PostgreSQL."""
+        return await self._in_reader(self._database.acknowledged)
+
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query in a read transaction of its own: one snapshot, waiting for no writer."""
 
@@ -316,6 +308,7 @@ class Store:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
+        newest = 0
         synced = not all(work.spare for work in works)
         with self._database.begin_again(synced=synced) as connection:
             lease = self.new_lease()
@@ -334,6 +327,7 @@ class Store:
                     ingests,
                     ingest_many(connection, [each.item for each in ingests], lease, self._quota),
                 )
+                newest = 0 if self.shared else newest_arrival(connection)
             for change in changes:
                 change.result = change.change(connection)
             for work in works:
@@ -343,6 +337,8 @@ class Store:
                     )
             if any(isinstance(work, ProbeWork) for work in works):
                 outbox.beat(connection, self._owner, now)
+        if newest:
+            self._database.acknowledge(newest)
 
 
 def _set(works: Sequence[Work[T]], results: Sequence[T | BridgeError]) -> None:
