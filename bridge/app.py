@@ -38,6 +38,7 @@ from bridge.no_store import NO_STORE
 from bridge.operations.digest import Digester
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
+from bridge.operations.retries import Retrier
 from bridge.providers import Provider
 from bridge.reader import Reader
 from bridge.reload import Built, Reloaded, Reloader, lease_seconds, tokens_of
@@ -45,7 +46,10 @@ from bridge.sources.imap.places import Places
 from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Mailboxes, Store, failed_over, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
-from bridge.web import EventsApi, Gauges, Health, WebServer
+from bridge.web import Api, Bridge, Gauges, Health, WebServer
+from bridge.web.door import Admission, Door, Sessions
+from bridge.web.page import Page, Pulse, Site
+from bridge.web.pages import unguarded
 from bridge.workers import started
 
 if TYPE_CHECKING:
@@ -95,7 +99,9 @@ class _Dependencies:
     health: Health
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
-    api: EventsApi | None = None  # none for `check`, which serves nothing
+    api: Api | None = None  # none for `check`, which serves nothing
+    door: Door | None = None
+    page: Page | None = None
 
 
 class _Standalone(NamedTuple):
@@ -215,8 +221,10 @@ def _transport_of(endpoint: Endpoint) -> EndpointTransport:
 
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
     health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
-    api = dependencies.api.routes() if dependencies.api else ()
-    return WebServer(settings.http.listen, health, refresh, sockets, api=api)
+    parts = (dependencies.api, dependencies.page)
+    routes = [route for part in parts if part is not None for route in part.routes()]
+    guard = dependencies.door.guard if dependencies.door else unguarded
+    return WebServer(settings.http.listen, health, refresh, sockets, api=routes, guard=guard)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -289,6 +297,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         clock=now,
     )
     mailboxes = Mailboxes(store, owner, now)
+    admission = Admission(store, now)
     try:
         dispatcher = Dispatcher(
             endpoints,
@@ -304,10 +313,17 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         names = [each.name for each in endpoints]
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, now).refresh
-        api = EventsApi(store, settings.endpoints)
-        dependent = _Dependent.of(
-            limited, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, api)
-        )
+        door = Door(settings.http, admission, Sessions())
+
+        def believing(current: Settings, name: str) -> Intake:
+            return Intake(reader_of(current, Trust("operator", name)), store, dispatcher)
+
+        bridge = Bridge(store, health, now, intake, believing, settings, endpoints)
+        pulse = Pulse(store, names, admission.is_open, now)
+        page = Page(door, Site(bridge, pulse, lambda: reloader.candidate()))
+        api = Api(bridge, door)
+        found = intake.accept, mailboxes, health, refresh, sockets, api, door, page
+        dependent = _Dependent.of(limited, _Dependencies(*found))
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
@@ -317,7 +333,8 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, now)
         reloader = Reloader(settings, built, load, _built, taking)
         retention = Retention(store, settings.retention.ages, now)
-        endless = retention.run, replayer.run, digester.run, reloader.run
+        steady = retention.run, replayer.run, Retrier(store, now).run, digester.run
+        endless = *steady, reloader.run, pulse.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
         # What is here by now stays. Otherwise each full collection scans it all and pauses
         # everything for 25 ms: five times as long as a mail takes until its 250.
@@ -326,5 +343,6 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         await serve(parts, reloader.request)
     finally:
         await mailboxes.step_down()
+        await admission.close()
         await store.close()
         trust.close()

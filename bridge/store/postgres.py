@@ -107,6 +107,12 @@ def take_time(connection: Connection) -> None:
         connection.execute(text("SET LOCAL statement_timeout TO 0"))
 
 
+def leave_unsynced(connection: Connection) -> None:
+    """Let this transaction's commit return before it is on disk."""
+    if is_postgres(connection):
+        connection.execute(text("SET LOCAL synchronous_commit TO off"))
+
+
 def lock_migration(connection: Connection) -> None:
     """Let one process migrate at a time; SQLite's BEGIN IMMEDIATE does it by itself."""
     if is_postgres(connection):

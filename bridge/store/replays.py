@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from bridge.errors import NotFound, NotPossible
 from bridge.model import DeliveryState, Event, PlannedDelivery
 from bridge.store import postgres, rows
+from bridge.store.emptying import UNDELIVERED
 from bridge.store.endpoints import held_endpoints
-from bridge.store.retention import UNDELIVERED
 from bridge.store.search import ALL, MessageFilter
 from bridge.store.sequences import Sequences
 from bridge.store.tables import arrivals, deliveries, events, messages, replays
@@ -26,6 +26,7 @@ from bridge.store.tables import arrivals, deliveries, events, messages, replays
 RUNNING: Final = "running"
 DONE: Final = "done"
 CANCELLED: Final = "cancelled"
+_REPLAY: Final = "replay"  # the kind of these rows
 _TIMES: Final = ("since", "until")
 
 
@@ -83,6 +84,9 @@ class Replay:
     state: str
     created_at: datetime
     changed_at: datetime
+    kind: str
+    who: str | None
+    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ def order(
 
 def list_replays(connection: Connection, *, running: bool = False) -> list[Replay]:
     """List replays, newest first; `running`: only those that have not ended."""
-    query = select(replays).order_by(replays.c.id.desc())
+    query = select(replays).where(replays.c.kind == _REPLAY).order_by(replays.c.id.desc())
     if running:
         query = query.where(replays.c.state == RUNNING)
     return [

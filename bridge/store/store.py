@@ -11,23 +11,23 @@ from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from bridge import logs
 from bridge.config.settings import StoreSettings
 from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
 from bridge.model import Attempt, Claim, Order, Receipt
 from bridge.store import outbox, postgres
+from bridge.store.bring_forward import Brought, bring_forward, try_one
 from bridge.store.database import Database
-from bridge.store.endpoints import match_config, set_failing, set_failover
+from bridge.store.endpoints import set_failing, set_failover
 from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
+from bridge.store.keys import newest_arrival
 from bridge.store.lease import Lease
+from bridge.store.opening import take_up
 from bridge.store.quota import Quota
 from bridge.store.record import record_many
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
 from bridge.store.writer import Work, Writer
 from bridge.workers import started
-
-log = logs.logger("store")
 
 _ROOM_FOR_A_MAIL: Final = 1024**2  # bytes that must be free for the store to count as healthy
 _READERS: Final = 2  # so that a long snapshot does not hold up a lane's next_due
@@ -87,21 +87,10 @@ class Store:
         def open_database() -> Database:
             database = Database.open(settings, migrate=True, lock=True)
             try:
-                now = clock()
-                with database.begin() as connection:
-                    dead = owner if database.file is None else None
-                    freed = outbox.free_leases(connection, dead, now)
-                    match_config(connection, endpoints, now, orders)
+                take_up(database, owner, endpoints, orders, clock())
             except BaseException:
                 database.close()
                 raise
-            if freed:
-                log.info("store.leases_freed", deliveries=freed)
-            if database.file is not None and database.file.readable_by_everybody:
-                log.warning(
-                    "store.readable_by_everybody",
-                    detail=f"{database.name} holds texts and numbers: chmod 600 it",
-                )
             return database
 
         database = await asyncio.to_thread(open_database)
@@ -169,15 +158,17 @@ class Store:
         """
         return await self._writer.submit(IngestWork(item))
 
-    async def claim(self, endpoint: str, limit: int, order: Order = Order.NONE) -> list[Claim]:
+    async def claim(
+        self, endpoint: str, limit: int, order: Order = Order.NONE, since: datetime | None = None
+    ) -> list[Claim]:
         """Lease up to `limit` due deliveries, those that have been due longest first.
 
-        With an `order`, at most one of each conversation, and none out of turn: a conversation
-        has one delivery in flight at any time, whoever claims. Each attempt is counted before this
-        returns. No other process is given the same delivery until the lease ends. Below the
-        low-water mark this goes on.
+        `since`: not those that were due before. With an `order`, at most one of each conversation,
+        and none out of turn: a conversation has one delivery in flight at any time, whoever claims.
+        Each attempt is counted before this returns. Nobody else is given the same delivery until
+        the lease ends.
         """
-        return await self._writer.submit(ClaimWork(endpoint, limit, order))
+        return await self._writer.submit(ClaimWork(endpoint, limit, order, since))
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
         """Undo claims of which no attempt began: each is due when it was, as the same attempt.
@@ -185,26 +176,22 @@ class Store:
         Don't ask again after StoreUnavailable: it may have been done, and the next claim of a
         delivery has the same token. The lease ends by itself.
         """
-
-        def change(connection: Connection) -> int:
-            return give_back(connection, claims, self._owner, self._clock())
-
-        await self.change(change)
+        await self.change(lambda to: give_back(to, claims, self._owner, self._clock()))
 
     async def bring_forward(
-        self, endpoint: str, limit: int, over_since: datetime | None = None
-    ) -> int:
-        """Make up to `limit` of the endpoint's deliveries that wait for a retry due.
+        self, endpoint: str, after: int, limit: int, over_since: datetime | None = None
+    ) -> Brought:
+        """Make due what failed, by age, of the endpoint's next `limit` open ones behind `after`.
 
-        Returns how many. They are claimed in the order of their age. Those whose endpoint asked to
-        wait (Retry-After) go on waiting, unless that was before `over_since`, when its failover URL
-        came into use.
+        Not where the endpoint asked to wait, unless before `over_since`, the use of its failover.
         """
+        return await self.change(
+            lambda to: bring_forward(to, endpoint, after, limit, self._clock(), over_since)
+        )
 
-        def change(connection: Connection) -> int:
-            return outbox.bring_forward(connection, endpoint, limit, self._clock(), over_since)
-
-        return await self.change(change)
+    async def try_one(self, endpoint: str, over_since: datetime | None = None) -> int:
+        """Make one due that waits for a retry, as `bring_forward`; return how many that was."""
+        return await self.change(lambda to: try_one(to, endpoint, self._clock(), over_since))
 
     async def fail_over(self, endpoint: str) -> datetime:
         """Note that an endpoint fails and its failover URL is in use; return since when.
@@ -239,8 +226,7 @@ class Store:
     async def next_due(self, endpoint: str) -> datetime | None:
         """Return when the endpoint's next delivery may be claimed; None if none is pending.
 
-        Reads only, one seek in an index, and waits for no writer. A leased delivery counts with
-        its lease's end.
+        One seek in an index, which waits for no writer. A leased one counts with its lease's end.
         """
         return await self.read(partial(outbox.next_due, endpoint=endpoint))
 
@@ -253,6 +239,10 @@ class Store:
         """Return what an operator's sentence calls the database, without a password."""
         return self._database.name
 
+    async def acknowledged(self) -> int | None:
+        """Return the highest number of an arrival that was acknowledged; None on PostgreSQL."""
+        return await self._in_reader(self._database.acknowledged)
+
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query in a read transaction of its own: one snapshot, waiting for no writer."""
 
@@ -262,14 +252,17 @@ class Store:
 
         return await self._in_reader(run)
 
-    async def change(self, change: Callable[[Connection], T]) -> T:
+    async def change(self, change: Callable[[Connection], T], *, spare: bool = False) -> T:
         """Commit a change; return what it returns.
 
         It shares its transaction with whatever else waits, after the arrivals and before the
         claims, and is run again by itself if that transaction fails: it must not do anything but
         write. Below the low-water mark this goes on, since most changes free something.
+
+        A `spare` one waits until nothing else does, in a transaction of its own, which is not
+        synced: the next commit's sync includes it, and a power cut before undoes it.
         """
-        return await self._writer.submit(ChangeWork(change))
+        return await self._writer.submit(ChangeWork(change, spare=spare))
 
     async def rewrite(self) -> None:
         """Rewrite the database's files, so that nothing that was removed is left in them.
@@ -315,7 +308,9 @@ class Store:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
-        with self._database.begin_again() as connection:
+        newest = 0
+        synced = not all(work.spare for work in works)
+        with self._database.begin_again(synced=synced) as connection:
             lease = self.new_lease()
             now = lease.now
             if ingests or changes:
@@ -332,15 +327,18 @@ class Store:
                     ingests,
                     ingest_many(connection, [each.item for each in ingests], lease, self._quota),
                 )
+                newest = 0 if self.shared else newest_arrival(connection)
             for change in changes:
                 change.result = change.change(connection)
             for work in works:
                 if isinstance(work, ClaimWork):
                     work.result = outbox.claim(
-                        connection, work.endpoint, work.limit, lease, work.order
+                        connection, work.endpoint, work.limit, lease, work.order, work.since
                     )
             if any(isinstance(work, ProbeWork) for work in works):
                 outbox.beat(connection, self._owner, now)
+        if newest:
+            self._database.acknowledge(newest)
 
 
 def _set(works: Sequence[Work[T]], results: Sequence[T | BridgeError]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -67,12 +68,13 @@ class RecordWork(Work[None]):
 class ClaimWork(Work[list[Claim]]):
     """A lane that asks for deliveries."""
 
-    __slots__ = ("endpoint", "limit", "order")
+    __slots__ = ("endpoint", "limit", "order", "since")
 
-    def __init__(self, endpoint: str, limit: int, order: Order) -> None:
+    def __init__(self, endpoint: str, limit: int, order: Order, since: datetime | None) -> None:
         self.endpoint = endpoint
         self.limit = limit
         self.order = order
+        self.since = since
 
     @property
     def ordered(self) -> bool:
@@ -92,10 +94,16 @@ class ProbeWork(Work[None]):
 class ChangeWork(Work[T]):
     """Any other change, made after the arrivals of its batch."""
 
-    __slots__ = ("change",)
+    __slots__ = ("_spare", "change")
 
-    def __init__(self, change: Callable[[Connection], T]) -> None:
+    def __init__(self, change: Callable[[Connection], T], *, spare: bool = False) -> None:
         self.change = change
+        self._spare = spare
+
+    @property
+    def spare(self) -> bool:
+        """Whether it was given as work that can wait."""
+        return self._spare
 
     @property
     def ordered(self) -> bool:

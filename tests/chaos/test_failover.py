@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from bridge.store import Database, Store, failed_over, failing_endpoints
-from tests.chaos.test_changes import KILLS, assert_whole, deliveries, fill, launcher, now
+from tests.chaos.test_changes import KILLS, assert_whole, deliveries, failing, fill, now
 from tests.servers.daemon import Config, Daemon
 from tests.servers.ports import steady_port
 from tests.servers.receiver import Exchange, Receiver, status, taken
@@ -84,7 +84,7 @@ def test_daemon_that_dies_as_it_changes_urls_goes_on(
     fill(tmp_path, dead=False, messages=messages)
     if change == "failback":
         asyncio.run(_fail_over(tmp_path))
-    with Daemon(config, launcher(f"{when} {change}")) as daemon:
+    with Daemon(config, failing(f"{when} {change}")) as daemon:
         outages = Outages(tmp_path, lambda: len(daemon.log("failpoint")))
         receiver.answer = outages.answer
         daemon.spawn()
