@@ -56,10 +56,8 @@ class Admission:
         if self.routes.allows(free, self.slots.busy, 0.0) <= 0:
             may = not due or len(self._promised) < self.slots.share_left
             return may and self._promise(now)
-        others = self._pace.before_fresh(
-            len(self._reserved) + len(self._fresh), len(self._ahead) or int(due)
-        )
-        if self._pace.wait_behind(others, now) > _RATE_SECONDS:
+        backlog = len(self._ahead) or int(due)
+        if not self._begins_soon(len(self._reserved) + len(self._fresh), backlog, now):
             return False
         self._reserved.append(now)
         self.slots.take(fresh=True)
@@ -81,12 +79,36 @@ class Admission:
         if self._promised and not self._reserved:
             self._ahead.add([claim], self._promised.popleft())
             return None
-        asked_at = self._reserved.popleft()
+        return self._begin_fresh(claim, self._reserved.popleft(), now)
+
+    def room_for_fresh(self, now: float) -> int:
+        """Return how many fresh ones that had no slot to claim now; none while probes are made."""
+        if self.routes.open:
+            return 0
+        free = self.slots.for_fresh(now, backlog=True)
+        free = max(0, self.routes.allows(free, self.slots.busy, now))
+        waiting = len(self._reserved) + len(self._fresh)
+        return sum(self._begins_soon(waiting + each, 1, now) for each in range(free))
+
+    def claimed_fresh(
+        self, claims: Sequence[Claim], slots: int, now: float, then: float
+    ) -> list[Begun]:
+        """Take fresh ones that were claimed from `now` until `then`, in `slots`; as `claimed`."""
+        self.slots.give_back(slots - len(claims), fresh=True)
+        begun = [self._begin_fresh(claim, now, then) for claim in claims]
+        return [each for each in begun if each is not None]
+
+    def _begin_fresh(self, claim: Claim, asked_at: float, now: float) -> Begun | None:
         in_time = now < asked_at + AHEAD_SECONDS
         if in_time and self._pace.ready(now) and not len(self._fresh):
             return self._begin(claim, now, fresh=True)
         self._fresh.add([claim], asked_at)
         return None
+
+    def _begins_soon(self, fresh: int, backlog: int, now: float) -> bool:
+        """Whether the rate lets one more begin soon, behind so many that wait."""
+        others = self._pace.before_fresh(fresh, backlog)
+        return self._pace.wait_behind(others, now) <= _RATE_SECONDS
 
     def _promise(self, now: float) -> bool:
         """Promise a fresh delivery one of the next slots; False if it would wait for long."""

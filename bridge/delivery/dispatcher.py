@@ -99,8 +99,8 @@ class Dispatcher:
             if delivery.claimed:
                 with self._reserving(delivery.endpoint, delivery.lane) as lane:
                     lane.release()
-            elif delivery.state is DeliveryState.PENDING:
-                self.kick(delivery.endpoint)
+            elif delivery.state is DeliveryState.PENDING and delivery.endpoint in self._lanes:
+                self._lanes[delivery.endpoint].kick(fresh=True)
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Start deliveries that were written as leased to us."""

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
-from typing import Final
 
 import httpx
 
@@ -18,6 +17,7 @@ from bridge import logs
 from bridge.config.settings import DeliverySettings
 from bridge.delivery.admission import Admission, Begun, soonest
 from bridge.delivery.attempt import attempt
+from bridge.delivery.claiming import POLL_SECONDS, Claiming
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.outbox import FIRST_BACKOFF, LAST_BACKOFF, Outbox
 from bridge.delivery.recorder import Recorder
@@ -29,8 +29,6 @@ from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Hold, RetryAt
 
 log = logs.logger("delivery")
-
-POLL_SECONDS: Final = 1.0  # the most that an operator's retry, or another bridge's row, waits
 
 
 class Lane:
@@ -68,10 +66,11 @@ class Lane:
         self._routes = self._standing.routes
         self._admission = Admission(endpoint.concurrency, endpoint.rate, self._routes)
         self._slots = self._admission.slots
+        self._claiming = Claiming(
+            endpoint, outbox, self._admission, self._launch, clock, _monotonic
+        )
         self._wake = asyncio.Event()
         self._recorder = Recorder(endpoint.name, outbox)
-        self._due = True  # rows are known to be due, or assumed to be at the start
-        self._kicked = False  # a row may have been written during a claim
         self._stopping = False
         self._backoff = 0.0  # seconds, of the pump, while the store is down; 0 while it is up
         self._early: list[Claim] = []  # started before `run`
@@ -101,7 +100,7 @@ class Lane:
         """
         if self._stopping or self._recorder.unrecorded:
             return False
-        return self._admission.reserve(_monotonic(), due=self._due)
+        return self._admission.reserve(_monotonic(), due=self._claiming.due)
 
     def release(self) -> None:
         """Free a reserved slot: its delivery was not written, or not as leased to us."""
@@ -133,9 +132,12 @@ class Lane:
         # It is stored and leased: the next start frees the lease and sends it.
         log.warning("delivery.left", delivery=claim.delivery_id, endpoint=self.endpoint.name)
 
-    def kick(self) -> None:
-        """Look for due rows now: one was just written without a reserved slot."""
-        self._due = self._kicked = True
+    def kick(self, *, fresh: bool = False) -> None:
+        """Look for due rows now: one was just written without a reserved slot.
+
+        `fresh`: by ingest, which has asked for one; it doesn't go to the end of a backlog.
+        """
+        self._claiming.kick(fresh=fresh)
         self._wake.set()
 
     # Running.
@@ -188,12 +190,12 @@ class Lane:
                 log.info("delivery.store_up", endpoint=self.endpoint.name)
             if wait != 0 and not self._stopping:
                 began = _monotonic()
-                paced = self._alarm is None and self._admission.paced(began, due=self._due)
+                paced = self._alarm is None and self._admission.paced(began, due=self._claiming.due)
                 await self._sleep(wait)
                 if paced:
                     self._report.paced(_monotonic() - began)
         try:
-            await self._give_back()
+            await self._claiming.give_back()
         except StoreUnavailable as error:
             log.warning("delivery.not_given_back", endpoint=self.endpoint.name, detail=str(error))
 
@@ -202,39 +204,18 @@ class Lane:
 
         None means: when woken. 0 is returned only after progress, so there is no busy loop.
         """
-        await self._give_back()
+        await self._claiming.give_back()
         if await self._standing.fail_over(_monotonic):
             self._bring_forward()
         now = self._launch_waiting()
-        if not self._due:
-            return soonest(await self._until_due(), self._admission.wait(now, due=False))
+        if not self._claiming.due:
+            return soonest(await self._claiming.until_due(), self._admission.wait(now, due=False))
         # Pending records are written before more is claimed.
         if self._recorder.unrecorded:
             return self._admission.wait(now, due=False)  # a record that ends wakes the pump, too
-        begin, ahead = self._admission.room(now)
-        if not begin + ahead:
-            return self._admission.wait(now, due=True)
-        return await self._claim(begin, begin + ahead, now)
-
-    async def _claim(self, begin: int, wanted: int, now: float) -> float:
-        """Claim due deliveries, of which some begin at once; return as `_fill` does."""
-        # Slots are taken before waiting for the store, so that ingest can't reserve them.
-        self._slots.take(begin)
-        self._kicked = False
-        claims: list[Claim] = []
-        try:
-            claims = await self._outbox.claim(self.endpoint.name, wanted, self.endpoint.order)
-        finally:
-            for begun in self._admission.claimed(claims, begin, now, _monotonic()):
-                self._launch(begun)
+        wait = await self._claiming.claim(now)
         self._launch_waiting()  # slots that were freed meanwhile
-        self._due = self._kicked or len(claims) == wanted
-        if not self._due:
-            self._routes.nothing_due()
-        if claims or self._due:
-            return 0
-        # next_due may see rows that claim can't take: wait for the next poll.
-        return POLL_SECONDS
+        return wait
 
     def _launch_waiting(self) -> float:
         """Begin what is ours already, as far as rate and slots let it; return the time."""
@@ -253,20 +234,6 @@ class Lane:
         self._report.paced(paced)
         if self._tasks is not None:
             self._launch_waiting()
-
-    async def _give_back(self) -> None:
-        if unwanted := self._admission.unwanted(_monotonic()):
-            await self._outbox.give_back(unwanted)
-
-    async def _until_due(self) -> float:
-        at = await self._outbox.next_due(self.endpoint.name)
-        if at is None:
-            return POLL_SECONDS
-        seconds = (at - self._clock()).total_seconds()
-        if seconds > 0:
-            return min(seconds, POLL_SECONDS)
-        self._due = True
-        return 0
 
     async def _sleep(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
@@ -337,12 +304,12 @@ class Lane:
     def _bring_forward(self, *, one: bool = False) -> None:
         """Let what waits for a retry go, beside all else. A stop leaves it to the next start."""
         if not self._stopping:
-            work = self._recorder.bring_forward(self.over_since, self.kick, one=one)
-            self._forward.add(task := self._spawn(work))
+            bring = self._recorder.try_one if one else self._recorder.bring_forward
+            self._forward.add(task := self._spawn(bring(self.over_since, self.kick)))
             task.add_done_callback(self._forward.discard)
 
     def _freed(self) -> None:
-        if self._due:
+        if self._claiming.due:
             self._wake.set()
 
 

@@ -20,10 +20,13 @@ T = TypeVar("T")
 class Outbox(Protocol):
     """The deliveries of the store."""
 
-    async def claim(self, endpoint: str, limit: int, order: Order) -> list[Claim]:
+    async def claim(
+        self, endpoint: str, limit: int, order: Order, since: datetime | None
+    ) -> list[Claim]:
         """Lease up to `limit` due deliveries to us, each counted as an attempt already.
 
-        With an order, at most one of each conversation, and none while one of it is in flight.
+        Those that have been due longest; with `since`, of those that became due since then. With an
+        order, at most one of each conversation, and none while one of it is in flight.
         """
         ...
 
@@ -43,13 +46,18 @@ class Outbox(Protocol):
         ...
 
     async def bring_forward(
-        self, endpoint: str, limit: int, over_since: datetime | None = None
-    ) -> int:
-        """Make up to `limit` deliveries that wait for a retry due, by age; return how many.
+        self, endpoint: str, after: int, limit: int, over_since: datetime | None
+    ) -> tuple[int, int | None]:
+        """Make due what failed, of the next `limit` open deliveries behind the id `after`.
 
-        Those that wait because the endpoint asked for it (Retry-After) go on waiting, unless that
-        was before `over_since`, when its failover URL came into use.
+        Returns how many those were, and the id to go on behind; None: there are no more. The oldest
+        is claimed first. Those that wait because the endpoint asked for it (Retry-After) go on
+        waiting, unless that was before `over_since`, when its failover URL came into use.
         """
+        ...
+
+    async def try_one(self, endpoint: str, over_since: datetime | None) -> int:
+        """Make one due that waits for a retry, as `bring_forward`; return how many that was."""
         ...
 
     async def fail_over(self, endpoint: str) -> datetime:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from bridge import logs
 from bridge.delivery.outbox import Outbox, until_stored
@@ -13,8 +13,9 @@ from bridge.errors import NotFound, StoreUnavailable
 from bridge.model import Attempt
 
 log = logs.logger("delivery")
+T = TypeVar("T")
 
-BROUGHT_AT_ONCE: Final = 1000  # deliveries in one transaction
+LOOKED_AT_ONCE: Final = 1000  # deliveries, of which some are brought forward in one transaction
 
 
 class Recorder:
@@ -36,29 +37,37 @@ class Recorder:
             )
 
     async def bring_forward(
-        self, over_since: datetime | None, progress: Callable[[], None], *, one: bool = False
+        self, over_since: datetime | None, progress: Callable[[], None]
     ) -> None:
-        """Make due what waits for a retry, or one of it; call `progress` after each transaction.
+        """Make due what failed, in several transactions; call `progress` after each.
 
         Waits for a store that is down, since each would else wait for its own time, up to hours.
         """
-        limit = 1 if one else BROUGHT_AT_ONCE
-        some = partial(self._outbox.bring_forward, self._endpoint, limit, over_since)
-        total, more = 0, True
-        while more:
-            try:
-                brought = await some()
-            except StoreUnavailable as error:
-                log.warning(
-                    "delivery.not_brought_forward", endpoint=self._endpoint, detail=str(error)
+        total = 0
+        after: int | None = 0
+        while after is not None:
+            brought, after = await self._waiting_for_store(
+                partial(
+                    self._outbox.bring_forward, self._endpoint, after, LOOKED_AT_ONCE, over_since
                 )
-                brought = await until_stored(some)
+            )
             total += brought
-            more = brought == limit and not one
             if brought:
                 progress()
         if total:
             log.info("delivery.brought_forward", endpoint=self._endpoint, deliveries=total)
+
+    async def try_one(self, over_since: datetime | None, progress: Callable[[], None]) -> None:
+        """Make one due that waits for a retry, if there is one; then call `progress`."""
+        if await self._waiting_for_store(partial(self._outbox.try_one, self._endpoint, over_since)):
+            progress()
+
+    async def _waiting_for_store(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        except StoreUnavailable as error:
+            log.warning("delivery.not_brought_forward", endpoint=self._endpoint, detail=str(error))
+            return await until_stored(work)
 
     async def _insist(self, done: Attempt) -> None:
         try:

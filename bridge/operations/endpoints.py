@@ -47,12 +47,11 @@ async def hold(
     Raises NotFound, with the nearest name, if neither config nor store knows it; Changed if none of
     `seen` is its version any more.
     """
-    now = clock()
 
     def change(connection: Connection) -> int:
         _require_known(connection, name, configured)
         _require_as_seen(connection, name, seen)
-        return hold_endpoint(connection, name, reason, now)
+        return hold_endpoint(connection, name, reason, clock())
 
     return {"held": await store.change(change)}
 
@@ -68,12 +67,11 @@ async def resume(
 
     Raises NotFound and Changed as `hold` does.
     """
-    now = clock()
 
     def change(connection: Connection) -> int:
         _require_known(connection, name, configured)
         _require_as_seen(connection, name, seen)
-        return resume_endpoint(connection, name, now)
+        return resume_endpoint(connection, name, clock())  # as it commits: it may have waited
 
     return {"resumed": await store.change(change)}
 

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from bridge.model import Order, PlannedDelivery
-from bridge.store.endpoints import BEHIND, PENDING, begun_by
+from bridge.store.endpoints import BEHIND, EVER, PENDING, begun_by
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
 from bridge.store.types import Instant
@@ -79,7 +79,12 @@ def _blocked(order: Order) -> ColumnElement[bool]:
 def _look(order: Order) -> Select[int, int | None, bool]:
     return (
         select(deliveries.c.id, deliveries.c.conversation, _blocked(order).label("blocked"))
-        .where(deliveries.c.endpoint == bindparam("wanted"), PENDING, deliveries.c.due_at <= _now)
+        .where(
+            deliveries.c.endpoint == bindparam("wanted"),
+            PENDING,
+            deliveries.c.due_at <= _now,
+            deliveries.c.due_at >= bindparam("since", type_=Instant()),
+        )
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(_AT_ONCE)
         .with_for_update(of=deliveries, skip_locked=True)
@@ -132,15 +137,23 @@ _WAKE_FREE: Final = {order: _wake(~_blocked(order)) for order in _LOOKS}
 
 
 def choose(
-    connection: Connection, endpoint: str, limit: int, now: datetime, order: Order
+    connection: Connection,
+    endpoint: str,
+    limit: int,
+    now: datetime,
+    order: Order,
+    since: datetime = EVER,
 ) -> list[int]:
     """Choose up to `limit` due deliveries that may go now; park those that wait behind another.
 
-    Of each conversation at most one is chosen, and none while one of it is in flight.
+    Only among those that became due since then. Of each conversation at most one is chosen, and
+    none while one of it is in flight.
     """
     chosen: list[int] = []
     for _ in range(_ROUNDS):
-        found = connection.execute(_LOOKS[order], {"wanted": endpoint, "now": now}).all()
+        found = connection.execute(
+            _LOOKS[order], {"wanted": endpoint, "now": now, "since": since}
+        ).all()
         free = [row.id for row in found if not row.blocked and row.id not in chosen]
         if blocked := [row for row in found if row.blocked]:
             _PARK.change(connection, [{"delivery": row.id} for row in blocked])

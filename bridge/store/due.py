@@ -61,6 +61,7 @@ _DUE: Final = (
         deliveries.c.endpoint == bindparam("wanted"),
         PENDING,
         deliveries.c.due_at <= bindparam("now", type_=deliveries.c.due_at.type),
+        deliveries.c.due_at >= bindparam("since", type_=deliveries.c.due_at.type),
     )
     .limit(bindparam("most"))
     # Another bridge's rows are passed by, not waited for; SQLite has one writer and leaves it out.
@@ -98,12 +99,18 @@ class Due(NamedTuple):
 
 
 def read_due(
-    connection: Connection, endpoint: str, limit: int, now: datetime, chosen: Sequence[int] | None
+    connection: Connection,
+    endpoint: str,
+    limit: int,
+    now: datetime,
+    since: datetime,
+    chosen: Sequence[int] | None,
 ) -> list[Due]:
-    """Read what is due, or the chosen ones; what was altered on the disk is held instead."""
+    """Read what became due since then, or the chosen ones; what was altered is held instead."""
+    values = {"wanted": endpoint, "now": now, "since": since, "most": limit}
     try:
         if chosen is None:
-            found = _READ_DUE.select(connection, wanted=endpoint, now=now, most=limit)
+            found = _READ_DUE.select(connection, **values)
         else:
             found = connection.execute(_ROWS.where(deliveries.c.id.in_(chosen))).all()
     except UNREADABLE:
@@ -111,7 +118,6 @@ def read_due(
             raise
         if chosen is None:
             which = _DUE.with_only_columns(deliveries.c.id)
-            values = {"wanted": endpoint, "now": now, "most": limit}
             chosen = connection.execute(which, values).scalars().all()
         one = _ROWS.where(deliveries.c.id == bindparam("one"))
         found = [

@@ -49,6 +49,7 @@ UNLEASED: Final[ColumnElement[bool]] = deliveries.c.leased_by.is_(None)
 # When a delivery is due that waits behind another one of its conversation: never, until it is
 # woken (bridge.store.conversations).
 BEHIND: Final = datetime(9999, 1, 1, tzinfo=UTC)
+EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)  # before any delivery was due
 
 _WAITED_FOR: Final = frozenset({DeliveryState.PENDING.value, PARKED})
 IS_PARKED: Final = PENDING & (deliveries.c.due_at == literal_column(str(microseconds(BEHIND))))

@@ -7,11 +7,9 @@ from datetime import datetime
 from typing import Final, TypeVar, cast
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     bindparam,
     func,
-    or_,
     select,
     update,
 )
@@ -21,6 +19,7 @@ from bridge.store import conversations, postgres
 from bridge.store.due import Due, read_due
 from bridge.store.endpoints import (
     BEHIND,
+    EVER,
     PENDING,
     UNLEASED,
     held_endpoints,
@@ -56,19 +55,25 @@ _BEAT: Final = (
 
 
 def claim(
-    connection: Connection, endpoint: str, limit: int, lease: Lease, order: Order = Order.NONE
+    connection: Connection,
+    endpoint: str,
+    limit: int,
+    lease: Lease,
+    order: Order = Order.NONE,
+    since: datetime | None = None,
 ) -> list[Claim]:
     """Lease the endpoint's deliveries that have been due longest, each attempt counted already.
 
-    With an `order`, only the one that goes first in its conversation. Expired leases are due like
-    any other, unless their endpoint is held: then they are held. Never gives a delivery that
-    somebody else holds. Needs a write transaction, for an order with `postgres.lock_order`; the
-    claims are ours when it has committed.
+    `since`: not those that were due before. With an `order`, only the one that goes first in its
+    conversation. Expired leases are due like any other, unless their endpoint is held: then they
+    are held. Never gives a delivery that somebody else holds. Needs a write transaction, for an
+    order with `postgres.lock_order`; the claims are ours when it has committed.
     """
+    since = since or EVER
     chosen: Sequence[int] | None = None
     if order is not Order.NONE:
-        chosen = conversations.choose(connection, endpoint, limit, lease.now, order)
-    found = read_due(connection, endpoint, limit, lease.now, chosen)
+        chosen = conversations.choose(connection, endpoint, limit, lease.now, order, since)
+    found = read_due(connection, endpoint, limit, lease.now, since, chosen)
     due = _hold_expired(connection, endpoint, found, lease.now)
     if due:
         _LEASE.change(
@@ -110,48 +115,6 @@ def next_due(connection: Connection, endpoint: str) -> datetime | None:
     """
     ((due_at,),) = _READ_NEXT_DUE.select(connection, wanted=endpoint)
     return cast("datetime | None", due_at)
-
-
-def bring_forward(
-    connection: Connection,
-    endpoint: str,
-    limit: int,
-    now: datetime,
-    over_since: datetime | None = None,
-) -> int:
-    """Make up to `limit` deliveries that wait for a retry due; return how many.
-
-    Each is due since its schedule began, so that the oldest goes first, whatever it waited for,
-    and also among those that were never tried. Those that the endpoint asked to wait for
-    (`not_before`) go on waiting, unless it asked before `over_since`, when its failover URL came
-    into use, which asked for nothing. In-flight ones are skipped. Their steps are kept: one that
-    fails again waits as long as it would have. Needs a write transaction.
-    """
-    waiting = (
-        select(deliveries.c.id)
-        .where(
-            deliveries.c.endpoint == endpoint,
-            PENDING,
-            deliveries.c.due_at > now,
-            deliveries.c.due_at < BEHIND,
-            UNLEASED,
-            _may_be_tried(now, over_since),
-        )
-        .order_by(deliveries.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    brought = connection.execute(
-        update(deliveries)
-        .where(deliveries.c.id.in_(waiting))
-        .values(due_at=deliveries.c.schedule_from, changed_at=now)
-    )
-    return brought.rowcount
-
-
-def _may_be_tried(now: datetime, over_since: datetime | None) -> ColumnElement[bool]:
-    free = or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
-    return free if over_since is None else or_(free, deliveries.c.changed_at < over_since)
 
 
 def beat(connection: Connection, owner: str, now: datetime) -> None:

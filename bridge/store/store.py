@@ -15,6 +15,7 @@ from bridge.config.settings import StoreSettings
 from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
 from bridge.model import Attempt, Claim, Order, Receipt
 from bridge.store import outbox, postgres
+from bridge.store.bring_forward import Brought, bring_forward, try_one
 from bridge.store.database import Database
 from bridge.store.endpoints import set_failing, set_failover
 from bridge.store.give_back import give_back
@@ -157,15 +158,17 @@ class Store:
         """
         return await self._writer.submit(IngestWork(item))
 
-    async def claim(self, endpoint: str, limit: int, order: Order = Order.NONE) -> list[Claim]:
+    async def claim(
+        self, endpoint: str, limit: int, order: Order = Order.NONE, since: datetime | None = None
+    ) -> list[Claim]:
         """Lease up to `limit` due deliveries, those that have been due longest first.
 
-        With an `order`, at most one of each conversation, and none out of turn: a conversation
-        has one delivery in flight at any time, whoever claims. Each attempt is counted before this
-        returns. No other process is given the same delivery until the lease ends. Below the
-        low-water mark this goes on.
+        `since`: not those that were due before. With an `order`, at most one of each conversation,
+        and none out of turn: a conversation has one delivery in flight at any time, whoever claims.
+        Each attempt is counted before this returns. Nobody else is given the same delivery until
+        the lease ends.
         """
-        return await self._writer.submit(ClaimWork(endpoint, limit, order))
+        return await self._writer.submit(ClaimWork(endpoint, limit, order, since))
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
         """Undo claims of which no attempt began: each is due when it was, as the same attempt.
@@ -173,25 +176,22 @@ class Store:
         Don't ask again after StoreUnavailable: it may have been done, and the next claim of a
         delivery has the same token. The lease ends by itself.
         """
-
-        def change(connection: Connection) -> int:
-            return give_back(connection, claims, self._owner, self._clock())
-
-        await self.change(change)
+        await self.change(lambda to: give_back(to, claims, self._owner, self._clock()))
 
     async def bring_forward(
-        self, endpoint: str, limit: int, over_since: datetime | None = None
-    ) -> int:
-        """Make up to `limit` of the endpoint's deliveries that wait for a retry due.
+        self, endpoint: str, after: int, limit: int, over_since: datetime | None = None
+    ) -> Brought:
+        """Make due what failed, by age, of the endpoint's next `limit` open ones behind `after`.
 
-        Returns how many. They are claimed by age. Those whose endpoint asked to wait (Retry-After)
-        go on waiting, unless that was before `over_since`, when its failover URL came into use.
+        Not where the endpoint asked to wait, unless before `over_since`, the use of its failover.
         """
+        return await self.change(
+            lambda to: bring_forward(to, endpoint, after, limit, self._clock(), over_since)
+        )
 
-        def change(connection: Connection) -> int:
-            return outbox.bring_forward(connection, endpoint, limit, self._clock(), over_since)
-
-        return await self.change(change)
+    async def try_one(self, endpoint: str, over_since: datetime | None = None) -> int:
+        """Make one due that waits for a retry, as `bring_forward`; return how many that was."""
+        return await self.change(lambda to: try_one(to, endpoint, self._clock(), over_since))
 
     async def fail_over(self, endpoint: str) -> datetime:
         """Note that an endpoint fails and its failover URL is in use; return since when.
@@ -333,7 +333,7 @@ class Store:
             for work in works:
                 if isinstance(work, ClaimWork):
                     work.result = outbox.claim(
-                        connection, work.endpoint, work.limit, lease, work.order
+                        connection, work.endpoint, work.limit, lease, work.order, work.since
                     )
             if any(isinstance(work, ProbeWork) for work in works):
                 outbox.beat(connection, self._owner, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -67,12 +68,13 @@ class RecordWork(Work[None]):
 class ClaimWork(Work[list[Claim]]):
     """A lane that asks for deliveries."""
 
-    __slots__ = ("endpoint", "limit", "order")
+    __slots__ = ("endpoint", "limit", "order", "since")
 
-    def __init__(self, endpoint: str, limit: int, order: Order) -> None:
+    def __init__(self, endpoint: str, limit: int, order: Order, since: datetime | None) -> None:
         self.endpoint = endpoint
         self.limit = limit
         self.order = order
+        self.since = since
 
     @property
     def ordered(self) -> bool:

@@ -255,7 +255,7 @@ def _live(point: str, lives: int, arguments: list[str], *, armed: bool) -> NoRet
     when, _, where = point.partition(" ")
     if where in _OF_URLS:
         routes.FIRST_PROBE = _PROBE  # type: ignore[misc]
-    recorder.BROUGHT_AT_ONCE = _FORWARD  # type: ignore[misc]
+    recorder.LOOKED_AT_ONCE = _FORWARD  # type: ignore[misc]
     if armed:
         # A client that heard no 250 sends its mail once more: that one must get through.
         spare = 1 if lives and where in _OF_MAILS and point != "after 250" else 0

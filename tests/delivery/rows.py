@@ -70,11 +70,22 @@ class Rows:
             row.due = self.clock() + timedelta(hours=hours, seconds=-number)
             row.claim = replace(row.claim, attempt=5, step=5)
 
+    def age(self, *, hours: int) -> None:
+        """Let all of them have been due for so long."""
+        for row in self.rows.values():
+            row.due = self.clock() - timedelta(hours=hours)
+
     def states(self, endpoint: str = "crm") -> list[DeliveryState]:
         """Tell the states of an endpoint's deliveries."""
         return [row.state for row in self.rows.values() if row.claim.endpoint == endpoint]
 
-    async def claim(self, endpoint: str, limit: int, order: Order = Order.NONE) -> list[Claim]:
+    async def claim(
+        self,
+        endpoint: str,
+        limit: int,
+        order: Order = Order.NONE,
+        since: datetime | None = None,
+    ) -> list[Claim]:
         """Lease what is due."""
         self.claim_calls += 1
         await asyncio.sleep(self.claim_seconds)
@@ -82,7 +93,7 @@ class Rows:
         if self.blind:
             return []
         found = sorted(self._pending(endpoint), key=lambda row: row.due)
-        taken = [row for row in found if row.due <= self.clock()][:limit]
+        taken = [row for row in found if (since or row.due) <= row.due <= self.clock()][:limit]
         for row in taken:
             old = row.claim
             row.leased = True
@@ -108,26 +119,42 @@ class Rows:
         return min((row.due for row in self._pending(endpoint)), default=None)
 
     async def bring_forward(
-        self, endpoint: str, limit: int, over_since: datetime | None = None
-    ) -> int:
-        """Make due what waits for a retry, unless the endpoint asked for it since `over_since`."""
+        self, endpoint: str, after: int, limit: int, over_since: datetime | None
+    ) -> tuple[int, int | None]:
+        """Make due what failed, unless the endpoint asked for its wait since `over_since`."""
         self.forward_calls += 1
         await self._commit()
-        now = self.clock()
-        waiting = [
+        behind = [
+            row
+            for row in self.rows.values()
+            if row.claim.endpoint == endpoint
+            and row.state in {DeliveryState.PENDING, DeliveryState.HELD}
+            and row.claim.delivery_id > after
+        ][:limit]
+        failed = [row for row in self._failed(endpoint, over_since) if row in behind]
+        for row in failed:
+            row.due = row.claim.schedule_from
+        return len(failed), behind[-1].claim.delivery_id if behind else None
+
+    async def try_one(self, endpoint: str, over_since: datetime | None) -> int:
+        """Make one of these due that isn't yet."""
+        await self._commit()
+        later = [row for row in self._failed(endpoint, over_since) if row.due > self.clock()]
+        for row in sorted(later, key=lambda row: row.due)[:1]:
+            row.due = row.claim.schedule_from
+        return len(later[:1])
+
+    def _failed(self, endpoint: str, over_since: datetime | None) -> list[Row]:
+        return [
             row
             for row in self._pending(endpoint)
-            if row.due > now
+            if row.due > row.claim.schedule_from
             and (
                 row.not_before is None
-                or row.not_before <= now
+                or row.not_before <= self.clock()
                 or (over_since is not None and row.changed < over_since)
             )
         ]
-        waiting = sorted(waiting, key=lambda row: row.due)[:limit]
-        for row in waiting:
-            row.due = row.claim.schedule_from
-        return len(waiting)
 
     async def fail_over(self, endpoint: str) -> datetime:
         """Note it."""

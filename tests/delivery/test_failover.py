@@ -211,9 +211,11 @@ async def test_a_backlog_that_is_brought_forward_is_sent_meanwhile(
     async with _pair(endpoint_at, opening) as pair:
         done, real = asyncio.Event(), pair.rows.bring_forward
 
-        async def slowly(endpoint: str, limit: int, over_since: datetime | None = None) -> int:
+        async def slowly(
+            endpoint: str, after: int, limit: int, over_since: datetime | None
+        ) -> tuple[int, int | None]:
             await done.wait()
-            return await real(endpoint, limit, over_since)
+            return await real(endpoint, after, limit, over_since)
 
         monkeypatch.setattr(pair.rows, "bring_forward", slowly)
         pair.statuses["own"] = 429

@@ -13,7 +13,7 @@ import pytest
 from bridge.config.settings import DeliverySettings
 from bridge.delivery import Dispatcher, Endpoint
 from bridge.delivery.breaker import FAILURES
-from bridge.delivery.lane import POLL_SECONDS
+from bridge.delivery.claiming import POLL_SECONDS
 from bridge.delivery.waiting import AHEAD_SECONDS
 from bridge.model import DeliveryState
 from tests.conftest import Line

@@ -71,6 +71,7 @@ async def _limited(
     rows = Rows(now, claim_seconds=claim_seconds)
     for _ in range(backlog):
         rows.add()
+    rows.age(hours=1)
     lane: Limited
 
     async def note(request: Request, writer: asyncio.StreamWriter) -> None:

@@ -239,7 +239,7 @@ async def test_a_digest_goes_through_the_lane_that_has_its_slot(
             store.change = reloaded_meanwhile  # type: ignore[method-assign,assignment]
             running = asyncio.create_task(dispatcher.run())
             async with asyncio.timeout(PATIENCE):
-                while dispatcher._lanes["crm"]._due:  # its first look takes all slots
+                while dispatcher._lanes["crm"]._claiming.due:  # its first look takes all slots
                     await asyncio.sleep(0.01)
             await Digester(store, dispatcher, [before], utc_now).step()
             async with asyncio.timeout(PATIENCE):

@@ -105,8 +105,10 @@ def _ignores_the_order() -> Bug:
     """Claim what is due, whoever's turn it is."""
     claim = outbox.claim
 
-    def any_turn(connection: Any, endpoint: str, limit: int, lease: Any, _order: Order) -> Any:
-        return claim(connection, endpoint, limit, lease, Order.NONE)
+    def any_turn(
+        connection: Any, endpoint: str, limit: int, lease: Any, _order: Order, since: Any
+    ) -> Any:
+        return claim(connection, endpoint, limit, lease, Order.NONE, since)
 
     return patch.object(outbox, "claim", any_turn)
 
@@ -161,7 +163,7 @@ def _stops_after_a_store_outage() -> Bug:
     """Look for nothing any more once a claim has failed."""
 
     async def resigned(self: Any, _error: Exception) -> None:
-        self._due = False
+        self._claiming.due = False
         await self._sleep(3600)
 
     return patch.object(lane.Lane, "_back_off", resigned)

@@ -40,6 +40,7 @@ from bridge.store import (
     retry_deliveries,
 )
 from bridge.store.audit import audit
+from bridge.store.bring_forward import bring_forward
 from bridge.store.endpoints import BEHIND, match_config
 from bridge.store.erase import erase_messages
 from bridge.store.postgres import lock_order
@@ -296,7 +297,7 @@ async def test_what_is_held_is_passed_by_once_the_order_says_so(
         await store.record(attempt(first, Hold("by hand")))
         assert await store.claim("crm", 9, BLOCK) == []
         assert await store.next_due("crm") is None
-        assert await store.bring_forward("crm", 9) == 0
+        assert (await store.bring_forward("crm", 0, 9)).made == 0
         clock.forward(7 * 24 * 3600)
         await store.change(
             lambda c: match_config(c, ["crm"], clock(), {"crm": PASS})  # as a reload does
@@ -408,7 +409,7 @@ def test_the_look_at_a_conversation_is_seeks(settings: StoreSettings, order: Ord
         with database.begin() as connection:
             connection.execute(text("ANALYZE"))
         with database.read() as connection:
-            values = {"wanted": "crm", "now": START}
+            values = {"wanted": "crm", "now": START, "since": START}
             found = plan_of(connection, conversations._LOOKS[order], values)
             values = {"wanted": "crm", "conversation": 7, "now": START, "in_conversation": 7}
             busy = plan_of(connection, conversations._BUSY[order]._clause, values)
@@ -520,11 +521,12 @@ class Conversations(RuleBasedStateMachine):
             self._check(claim, before, flying)
         self._hold(bridge, receipt.claims)
 
-    @rule(limit=st.integers(1, 4), which=st.integers(0, 1))
-    def claim(self, limit: int, which: int) -> None:
+    @rule(limit=st.integers(1, 4), which=st.integers(0, 1), fresh=st.booleans())
+    def claim(self, limit: int, which: int, fresh: bool) -> None:
         bridge = self._bridges[which]
         flying, before = self._in_flight(), self._rows()
-        claims = self._run(bridge.store.claim(self._endpoint, limit, self._order))
+        since = self._clock() - timedelta(seconds=10) if fresh else None
+        claims = self._run(bridge.store.claim(self._endpoint, limit, self._order, since))
         for claim in claims:
             self._check(claim, before, flying)
         spoken = [self._conversation[each.delivery_id] for each in claims]
@@ -597,7 +599,7 @@ class Conversations(RuleBasedStateMachine):
             "retry": lambda connection: retry_deliveries(connection, now=now, endpoint=name),
             "hold": lambda connection: hold_endpoint(connection, name, "operator", now),
             "resume": lambda connection: resume_endpoint(connection, name, now),
-            "forward": lambda connection: outbox.bring_forward(connection, name, 9, now),
+            "forward": lambda connection: bring_forward(connection, name, 0, 9, now),
         }[what]
         self._run(store.change(change))
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, bindparam, event, select, text, updat
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
-from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold, RetryAt
+from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold, Order, RetryAt
 from bridge.store import (
     Database,
     checksums,
@@ -293,6 +293,31 @@ async def test_record_of_an_unknown_delivery_fails_alone(
     assert fine is None
 
 
+@pytest.mark.parametrize("order", Order)
+async def test_what_became_due_lately_can_be_claimed_before_a_backlog(
+    settings: StoreSettings, clock: Clock, order: Order
+) -> None:
+    """Only that, the oldest of it first, and nothing that is not due yet."""
+    async with opened(settings, clock=clock, orders={"crm": order}) as store:
+        for item in many(3):
+            await store.ingest(item)
+        (late,) = await store.claim("crm", 1, order)
+        await store.record(attempt(late, later(600)))
+        clock.forward(60)
+        lately = clock()
+        for item in many(2, first=3):
+            await store.ingest(item)
+            clock.forward(1)
+        claims = await store.claim("crm", 1, order, lately)
+        claims += await store.claim("crm", 9, order, lately)
+        assert [each.event.id for each in claims] == [
+            each.messages[0].events[0].id for each in many(2, first=3)
+        ]
+        assert await store.claim("crm", 9, order, clock()) == []
+        assert len(await store.claim("crm", 9, order)) == 2
+    assert audited(settings).ok
+
+
 @pytest.mark.parametrize("failed_over", [False, True])
 async def test_bring_forward_ends_the_wait_for_a_retry(
     settings: StoreSettings, clock: Clock, failed_over: bool
@@ -309,20 +334,20 @@ async def test_bring_forward_ends_the_wait_for_a_retry(
         await store.record(attempt(asked, RetryAt(until + timedelta(seconds=60), 1, until)))
         await store.record(attempt(other, later(21_600)))
         clock.forward(5)
-        assert await store.bring_forward("crm", 1) == 1
+        assert await store.try_one("crm") == 1
         (claim,) = await store.claim("crm", 9)
         assert (claim.delivery_id, claim.step) == (sooner.delivery_id, 8)
-        assert await store.bring_forward("crm", 9) == 1
-        assert await store.bring_forward("crm", 9) == 0
+        assert (await store.bring_forward("crm", 0, 9)).made == 1
+        assert (await store.bring_forward("crm", 0, 9)).made == 0
         (claim,) = await store.claim("crm", 9)
         assert (claim.delivery_id, claim.step) == (waits.delivery_id, 9)
         assert other.delivery_id not in {each.delivery_id for each in await store.claim("erp", 9)}
         assert state_of(settings, flies) is PENDING
         if failed_over:  # the failover URL has asked for nothing
-            assert await store.bring_forward("crm", 9, clock()) == 1
+            assert (await store.bring_forward("crm", 0, 9, clock())).made == 1
         else:
             clock.forward(3_600)  # what the endpoint asked for is over
-            assert await store.bring_forward("crm", 9) == 1
+            assert (await store.bring_forward("crm", 0, 9)).made == 1
         assert asked.delivery_id in {each.delivery_id for each in await store.claim("crm", 9)}
     assert audited(settings).ok
 
@@ -337,6 +362,7 @@ _ENDS: Final = {
         [(9, 6, None), (8, -8, None), (7, 3, None), (6, -6, None)],
         [0, 1, 2, 3],
     ),
+    "a retry is overdue": ([(9, -1, None), (8, -8, None), (7, 3, None)], [0, 1, 2]),
     "some were tried by hand": ([(0, 6, None), (8, 5, None), (0, 4, None)], [1, 0, 2]),
     "the endpoint asked to wait": ([(9, 6, 1), (8, 6, -1), (7, -7, None)], [1, 2]),
 }
@@ -366,7 +392,9 @@ async def test_what_is_brought_forward_goes_by_age(
                         not_before=None if asked is None else START + asked * hour,
                     )
                 )
-        while await store.bring_forward("crm", limit) == limit:
+        after: int | None = 0
+        while after is not None:
+            _, after = await store.bring_forward("crm", after, limit)
             clock.forward(1)
         claims = [await store.claim("crm", 1) for _ in expected]
         assert [each.delivery_id for (each,) in claims] == [ids[each] for each in expected]
@@ -383,12 +411,12 @@ async def test_a_retry_forgets_what_the_endpoint_asked_for(
         (claim,) = await store.claim("crm", 1)
         far = START + timedelta(days=1)
         await store.record(attempt(claim, RetryAt(far, 1, far)))
-        assert await store.bring_forward("crm", 9) == 0
+        assert (await store.bring_forward("crm", 0, 9)).made == 0
         with writing(settings) as connection:
             assert retry_deliveries(connection, now=clock(), ids=[claim.delivery_id]) == 1
         (claim,) = await store.claim("crm", 1)
         await store.record(attempt(claim, later(600)))
-        assert await store.bring_forward("crm", 9) == 1
+        assert (await store.bring_forward("crm", 0, 9)).made == 1
 
 
 async def test_start_frees_a_dead_predecessors_leases(
@@ -553,7 +581,7 @@ def plan_of(connection: Connection, statement: object, values: dict[str, object]
 
 def test_claims_are_seeks_in_an_index_however_many_wait(crowded: Database) -> None:
     """Neither claim nor next_due reads the waiting rows to find the oldest."""
-    values = {"wanted": "crm", "now": START, "most": 10}
+    values = {"wanted": "crm", "now": START, "since": START - timedelta(seconds=1), "most": 10}
     with crowded.read() as connection:
         for statement in (due._DUE, outbox._NEXT_DUE):
             found = plan_of(connection, statement, values)

@@ -1,0 +1,105 @@
+"""Ends the wait of deliveries that failed, when an outage is over.
+
+Each is then due since its schedule began. So the oldest goes first, whatever it waited for, also
+among those whose next try was overdue already, and those that were never tried.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
+
+from bridge.store.endpoints import BEHIND, PENDING, UNLEASED, WAITING_OR_HELD
+from bridge.store.tables import deliveries
+
+
+class Brought(NamedTuple):
+    """How many were made due, and the id of the last one that was looked at; None: the end."""
+
+    made: int
+    last: int | None
+
+
+def bring_forward(
+    connection: Connection,
+    endpoint: str,
+    after: int,
+    limit: int,
+    now: datetime,
+    over_since: datetime | None = None,
+) -> Brought:
+    """Make due what failed, of the next `limit` open deliveries behind the one with the id `after`.
+
+    Those that the endpoint asked to wait for (`not_before`) go on waiting, unless it asked before
+    `over_since`, when its failover URL came into use, which asked for nothing. In-flight ones are
+    skipped. Their steps are kept: one that fails again waits as long as it would have. Needs a
+    write transaction.
+    """
+    some = (
+        select(deliveries.c.id, _may_be_earlier(now, over_since).label("failed"))
+        .where(deliveries.c.endpoint == endpoint, WAITING_OR_HELD, deliveries.c.id > after)
+        .order_by(deliveries.c.id)
+        .limit(limit)
+        .subquery()
+    )
+    last, failed = connection.execute(
+        select(func.max(some.c.id), func.count().filter(some.c.failed)).select_from(some)
+    ).one()
+    if not failed:
+        return Brought(0, last)
+    mine = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.endpoint == endpoint,
+            WAITING_OR_HELD,
+            deliveries.c.id > after,
+            deliveries.c.id <= last,
+            _may_be_earlier(now, over_since),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    return Brought(_make_due(connection, mine, now), last)
+
+
+def try_one(
+    connection: Connection, endpoint: str, now: datetime, over_since: datetime | None = None
+) -> int:
+    """Make one due that waits for a retry, the one that is due next; return how many that was."""
+    waiting = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.endpoint == endpoint,
+            PENDING,
+            deliveries.c.due_at > now,
+            deliveries.c.due_at < BEHIND,
+            _may_be_earlier(now, over_since),
+        )
+        .order_by(deliveries.c.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return _make_due(connection, waiting, now)
+
+
+def _may_be_earlier(now: datetime, over_since: datetime | None) -> ColumnElement[bool]:
+    free = or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
+    if over_since is not None:
+        free = or_(free, deliveries.c.changed_at < over_since)
+    return and_(
+        PENDING,
+        UNLEASED,
+        deliveries.c.due_at > deliveries.c.schedule_from,
+        deliveries.c.due_at < BEHIND,
+        free,
+    )
+
+
+def _make_due(connection: Connection, which: Select[int], now: datetime) -> int:
+    made = connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_(which))
+        .values(due_at=deliveries.c.schedule_from, changed_at=now)
+    )
+    return made.rowcount
