@@ -250,6 +250,11 @@ class SmtpConnection(SMTP):
             self.transport.write(bytes(self._replies))
             self._replies.clear()
 
+    def _lies_unsent(self) -> bool:
+        """Return whether there are replies that the peer's side has no room for."""
+        self._flush()
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
+
     # TLS
 
     async def _start_tls(self) -> None:

@@ -145,6 +145,9 @@ class SmtpSession(ReadingConnection):
             await self.push("503 5.5.1 TLS is on already")
         elif self._shared.tls is None:
             await self.push("454 4.7.0 TLS is not available")
+        elif self._lies_unsent():
+            # That the peer has read at last, only the TLS layer would be told, which didn't write.
+            await self.push("454 4.7.0 Read the replies first")
         else:
             self._replies += b"220 2.0.0 Go ahead\r\n"
             self._flush()

@@ -267,6 +267,36 @@ async def test_nothing_said_in_the_clear_gets_between_220_and_the_handshake(
     assert [line["event"] for line in lines] == ["smtp.tls_failed"]
 
 
+async def test_tls_does_not_begin_while_replies_lie_unsent(
+    start: Start,
+    connect: Connect,
+    tls_settings: dict[str, object],
+    trusting: ssl.SSLContext,
+) -> None:
+    """Of replies that are read later only the TLS layer would be told, which knows of none."""
+    source = await start(**tls_settings)
+    peer = await connect(source)
+    await peer.greet()
+    session = session_of(source)
+    wire = cast("asyncio.Transport", session.transport)
+    cast("asyncio.Transport", peer.writer.transport).pause_reading()
+    wire.set_write_buffer_limits(high=1 << 28)
+    while not wire.get_write_buffer_size():
+        wire.write(b"250 x\r\n" * 50_000)
+    # So that the next reply is the one that is too many.
+    unsent = wire.get_write_buffer_size()
+    wire.set_write_buffer_limits(high=unsent, low=unsent - 1)
+    session.data_received(b"STARTTLS\r\n")
+    cast("asyncio.Transport", peer.writer.transport).resume_reading()
+    while (said := await peer.reply()) == "250 x":
+        pass
+    assert said == "454 4.7.0 Read the replies first"
+    assert (await peer.ask(b"STARTTLS")).startswith("220")
+    async with asyncio.timeout(PATIENCE):
+        await peer.writer.start_tls(trusting, server_hostname="127.0.0.1")
+    assert await peer.codes(b"EHLO x", b"NOOP") == ["250", "250"]
+
+
 async def test_a_bug_within_a_mail_ends_the_session(
     start: Start,
     connect: Connect,
