@@ -61,8 +61,7 @@ class ReadingConnection(SmtpConnection):
         input ends the connection.
         """
         self._input_ended = True
-        if not self._waits:
-            self._close()
+        self._go_on()
         return not self._tls_on
 
     def pause_writing(self) -> None:

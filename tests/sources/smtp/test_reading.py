@@ -297,6 +297,25 @@ async def test_tls_does_not_begin_while_replies_lie_unsent(
     assert await peer.codes(b"EHLO x", b"NOOP") == ["250", "250"]
 
 
+async def test_what_came_before_the_end_of_input_is_obeyed(
+    start: Start, connect: Connect, taken: Taken
+) -> None:
+    """Even when the end comes the moment the peer has read our replies, before the rest goes on."""
+    source = await start()
+    peer = await connect(source)
+    await peer.greet()
+    await peer.begin_mail()
+    session = session_of(source)
+    session.pause_writing()
+    session.data_received(MAIL + b".\r\nNOOP\r\n")
+    session.resume_writing()
+    session.eof_received()
+    assert await peer.reply() == stored()
+    assert (await peer.reply()).startswith("250")
+    assert await peer.rest() == b""
+    assert taken.contents == [MAIL]
+
+
 async def test_a_bug_within_a_mail_ends_the_session(
     start: Start,
     connect: Connect,
