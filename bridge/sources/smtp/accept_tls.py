@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from bridge.net.accepting import accept
 from bridge.shortage import noted
@@ -28,7 +29,9 @@ async def serve(
                 if not admitted:
                     accepted.close()
             if admitted:
-                session.handshake = handshakes.create_task(_shake_hands(accepted, shared, session))
+                shaking = handshakes.create_task(_shake_hands(accepted, shared, session))
+                session.handshake = shaking
+                shaking.add_done_callback(partial(_shaken, accepted, session))
 
         def failed(error: OSError) -> None:
             shared.log.warning("smtp.accept_failed", error=noted(error) or error.strerror)
@@ -50,9 +53,20 @@ async def _shake_hands(
         shared.log.warning("smtp.tls_failed", peer=session.peer)
         session.release()
         accepted.close()
-    except BaseException:
+    except Exception:
         session.release()
         accepted.close()
         raise
     finally:
         session.handshake = None
+
+
+def _shaken(accepted: socket.socket, session: SmtpConnection, shaking: asyncio.Task[None]) -> None:
+    """Give everything back if it was cancelled, even before it began: then it did nothing at all.
+
+    Many are accepted in one turn of the loop, and the last may get the place of the first.
+    """
+    if shaking.cancelled():
+        session.handshake = None
+        session.release()
+        accepted.close()

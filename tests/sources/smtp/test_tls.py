@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import ssl
 from pathlib import Path
 
@@ -173,6 +174,28 @@ async def test_handshakes_count_as_connections(
     assert await refused.rest() == b""
     for peer in (*waiting, refused):
         peer.reset()
+
+
+async def test_a_place_is_given_up_before_the_handshake_began(
+    start: Start, lines: list[Line], tls_settings: dict[str, object]
+) -> None:
+    """Who is sent away in the moment of being accepted leaves nothing, and nor do the others."""
+    source = await start(tls_listen=("127.0.0.1:0",), max_connections=2, **tls_settings)
+    host, _, port = source.tls_addresses[0].rpartition(":")
+    # All are there before the loop accepts the first; the last one gets the first one's place.
+    peers = [
+        socket.create_connection((host, int(port)), source_address=(come_from, 0))
+        for come_from in ("127.0.0.1", "127.0.0.1", "127.0.0.2")
+    ]
+    async with asyncio.timeout(PATIENCE):
+        while not lines:
+            await asyncio.sleep(0)
+    for peer in peers:
+        peer.close()
+    async with asyncio.timeout(PATIENCE):
+        await source._shared.empty.wait()
+    assert lines[0]["limit"] == "evicted"
+    assert {line["event"] for line in lines[1:]} <= {"smtp.tls_failed"}
 
 
 async def test_a_new_certificate_is_used_and_old_sessions_go_on(
