@@ -130,6 +130,8 @@ async def _probe(parts: Parts) -> None:
     pause = _PROBE_INTERVAL if wanted is None else min(_PROBE_INTERVAL, wanted / 3)
     while True:
         running = await _check_store(parts.store, parts.health)
+        for part, problem in parts.store.clock_problems.items():
+            _record(parts.health, "clock", problem, part)
         await _check_deliveries(parts)
         for source in parts.sources:
             running &= _check_source(source, parts.health)

@@ -46,6 +46,8 @@ LABELS = {
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_oldest_undelivered_seconds": ("endpoint",),
     "smsbridge_problems": ("kind",),
+    "smsbridge_clock_jumps": ("way",),
+    "smsbridge_clock_apart_seconds": (),
     "smsbridge_free_bytes": (),
     "smsbridge_quarantined": ("reason",),
     "smsbridge_store_up": (),

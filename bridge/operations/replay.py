@@ -139,7 +139,9 @@ class Replayer:
         now = self._clock()
         # Two ticks' worth at most, so that nothing is made up for after a stop.
         most = math.ceil(order.rate * 2 * _TICK)
-        allowed = min(most, int(order.rate * (now - order.changed_at).total_seconds()))
+        since = (now - order.changed_at).total_seconds()
+        # It was changed in the future if the clock was set back since.
+        allowed = min(most, int(order.rate * since)) if since >= 0 else most
         if allowed < 1:
             return
         look = partial(

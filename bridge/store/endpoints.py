@@ -15,7 +15,6 @@ from sqlalchemy import (
     case,
     func,
     insert,
-    literal,
     literal_column,
     null,
     select,
@@ -24,6 +23,7 @@ from sqlalchemy import (
 
 from bridge.model import DeliveryState, EndpointState, EndpointStatus, Order
 from bridge.store import postgres
+from bridge.store.lease import UNBEGUN
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, endpoints
 from bridge.store.tallies import PARKED, read_counts
@@ -55,6 +55,15 @@ IS_PARKED: Final = PENDING & (deliveries.c.due_at == literal_column(str(microsec
 
 _NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (
     deliveries.c.reason == literal_column(f"'{NOT_CONFIGURED}'")
+)
+
+# From when a delivery's schedule counts that is woken: its next claim, if it was never tried.
+WOKEN: Final[ColumnElement[datetime]] = case(
+    (
+        deliveries.c.attempts == literal_column("0"),
+        literal_column(str(microseconds(UNBEGUN)), deliveries.c.schedule_from.type),
+    ),
+    else_=deliveries.c.schedule_from,
 )
 
 _HELD_ENDPOINTS: Final = Statement(
@@ -190,20 +199,10 @@ def wake_all(
     connection: Connection, endpoint: str, now: datetime, among: Select[int] | None = None
 ) -> None:
     """Make due whatever waits behind another delivery; a claim parks again what must wait."""
-    moment = literal(now, deliveries.c.due_at.type)
     which = [deliveries.c.endpoint == endpoint, IS_PARKED]
     if among is not None:
         which.append(deliveries.c.id.in_(among))
-    connection.execute(
-        update(deliveries).where(*which).values(due_at=now, schedule_from=begun_by(moment))
-    )
-
-
-def begun_by(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
-    """Return from when a delivery's schedule counts that is woken: now, if it was never tried."""
-    return case(
-        (deliveries.c.attempts == literal_column("0"), now), else_=deliveries.c.schedule_from
-    )
+    connection.execute(update(deliveries).where(*which).values(due_at=now, schedule_from=WOKEN))
 
 
 def _status(row: Row[Any]) -> EndpointStatus:
@@ -234,7 +233,7 @@ def again(now: datetime) -> Mapping[str, object]:
         "state": DeliveryState.PENDING,
         "reason": null(),
         "step": 0,
-        "schedule_from": now,
+        "schedule_from": UNBEGUN,
         "due_at": now,
         "leased_by": null(),
         "changed_at": now,

@@ -36,7 +36,7 @@ from bridge.store.endpoints import (
 )
 from bridge.store.lease import Lease
 from bridge.store.statements import Statement
-from bridge.store.tables import attempts, deliveries, events, heartbeat
+from bridge.store.tables import attempts, deliveries, events
 
 _IDS_AT_ONCE: Final = 500
 _BEHIND: Final = bindparam("behind", BEHIND, type_=deliveries.c.due_at.type)
@@ -99,6 +99,7 @@ _LEASE: Final = Statement(
         attempts=bindparam("attempt"),
         leased_by=bindparam("owner"),
         due_at=bindparam("until"),
+        schedule_from=bindparam("begun"),
         changed_at=bindparam("now"),
     )
 )
@@ -107,11 +108,6 @@ _NEXT_DUE: Final = select(func.min(deliveries.c.due_at)).where(
 )
 _READ_DUE: Final = Statement(_DUE)
 _READ_NEXT_DUE: Final = Statement(_NEXT_DUE)
-_BEAT: Final = (
-    update(heartbeat)
-    .where(heartbeat.c.id == 1)
-    .values(owner=bindparam("who"), beat_at=bindparam("now"))
-)
 
 
 class _Due(NamedTuple):
@@ -158,6 +154,7 @@ def claim(
                     "attempt": row.attempts + 1,
                     "owner": lease.owner,
                     "until": lease.until,
+                    "begun": lease.begun(row.schedule_from),
                     "now": lease.now,
                 }
                 for row in due
@@ -170,7 +167,7 @@ def claim(
             event=Event(row.event_id, row.format, row.type, row.body),
             attempt=row.attempts + 1,
             step=row.step,
-            schedule_from=row.schedule_from,
+            elapsed=lease.elapsed(row.schedule_from),
             lease=lease.token(row.attempts + 1),
             conversation=row.conversation,
             due_at=row.due_at,
@@ -222,11 +219,6 @@ def bring_forward(
 
 def _may_be_tried(now: datetime) -> ColumnElement[bool]:
     return or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
-
-
-def beat(connection: Connection, owner: str, now: datetime) -> None:
-    """Write the heartbeat: the smallest commit that proves that the store takes writes."""
-    connection.execute(_BEAT, {"who": owner, "now": now})
 
 
 def free_leases(connection: Connection, owner: str | None, now: datetime) -> int:

@@ -57,7 +57,7 @@ class Rows:
         attempt = 1 if leased else 0
         now = self.clock()
         claim = Claim(
-            number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now, lane=lane
+            number, endpoint, event, attempt, 0, 0.0, f"lease-{number}", created_at=now, lane=lane
         )
         self.rows[number] = Row(claim, self.clock(), leased=leased)
         return claim
@@ -78,7 +78,9 @@ class Rows:
         for row in taken:
             old = row.claim
             row.leased = True
-            row.claim = replace(old, attempt=old.attempt + 1)
+            assert old.created_at is not None
+            elapsed = (self.clock() - old.created_at).total_seconds()
+            row.claim = replace(old, attempt=old.attempt + 1, elapsed=elapsed)
         return [row.claim for row in taken]
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
