@@ -50,6 +50,7 @@ class Clock:
         self.alone = alone
         self.moved = ZERO  # how far the database's times were moved in all, as this clock knows
         self._steady = steady
+        self._began = awake()
         self._set = machine(), steady()
         self._beat: tuple[datetime, float] | None = None
 
@@ -64,6 +65,11 @@ class Clock:
             return None
         lived, at = self._beat
         return lived + min(timedelta(seconds=self.awake() - at), MOST)
+
+    @property
+    def age(self) -> timedelta:
+        """For how long it has gone, but for what the machine was suspended for."""
+        return timedelta(seconds=self.awake() - self._began)
 
     def awake_since_beat(self, awake: float) -> timedelta:
         """Return what this bridge has lived since its last beat."""

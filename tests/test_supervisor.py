@@ -154,6 +154,9 @@ async def test_a_delivery_that_waits_is_red_after_five_minutes(tmp_path: Path) -
             "delivery: endpoints.crm: a delivery has been waiting since "
             "2026-04-08T12:30:52+00:00; `smsbridge deliveries list --endpoint crm` shows why"
         )
+        clock.forward(-600)  # it came when the clock was ahead
+        await _check_deliveries(parts)
+        assert health.problems == seen[2]
         await store.record(attempt(claim))
         await _check_deliveries(parts)
         assert health.problems == ()

@@ -61,8 +61,8 @@ class Retention:
     async def sweep(self) -> Mapping[str, int]:
         """Remove everything that is due; return how many rows, by stage. Raises StoreError.
 
-        Nothing for a day after the clock was set far ahead, or after a stop as long as that: what
-        is removed for an age that was none does not come back when the clock is set right.
+        Nothing for some time after the clock was set far ahead, or after a stop as long as that:
+        what is removed for an age that was none is gone when the clock is set right.
         """
         if await self._store.read(is_resting):
             log.warning("retention.resting", detail="the clock may be wrong: nothing is removed")

@@ -21,12 +21,12 @@ from bridge.store.mend import MICROSECOND, Longest, mend, move
 from bridge.store.tables import arrivals, heartbeat
 
 JUMP: Final = timedelta(seconds=5)  # of a clock that was set; less is followed in silence
-FAR: Final = timedelta(hours=1)  # of a jump ahead: ages may be wrong
-_LONG_AWAY: Final = timedelta(days=1)
-# So long, in time lived, what removes by age waits for somebody to look: after a jump ahead, and
-# after a stop that may have been one, in which a time service has still to set the clock right.
+FAR: Final = timedelta(days=1)  # of a jump ahead, or a stop that may have been one
+# So long, in time lived, what removes by age waits after that for somebody to look. In a process
+# that is this young it is most likely a time service that sets right what the machine began with.
 _REST: Final = timedelta(days=1)
-_REST_AT_FIRST: Final = timedelta(hours=1)
+_YOUNG: Final = timedelta(minutes=10)
+_REST_OF_YOUNG: Final = timedelta(hours=1)
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -88,7 +88,7 @@ def beat(
     jump = jump_of_first(kept, now) if first else jump_of(kept, late, clock.moved)
     since = now - kept.beat_at - jump
     lived = kept.lived + lived_between(clock.awake_since_beat(awake), since)
-    rest_until = max(kept.rest_until, lived + _rest(kept, jump, since, first=first))
+    rest_until = max(kept.rest_until, lived + _rest(kept, jump, since, clock.age, first=first))
     if jump:
         move(connection, now - jump, jump)
     mend(connection, now, lease, longest)
@@ -147,12 +147,14 @@ def jump_of_first(kept: Kept, now: datetime) -> timedelta:
     return now - kept.beat_at if kept.beat_at - now >= JUMP else ZERO
 
 
-def _rest(kept: Kept, jump: timedelta, since: timedelta, *, first: bool) -> timedelta:
+def _rest(
+    kept: Kept, jump: timedelta, since: timedelta, age: timedelta, *, first: bool
+) -> timedelta:
     """Return for how long nothing is to be removed because of its age."""
-    if jump >= FAR:
-        return _REST
-    away = first and kept.beat_at > _NEVER and since >= _LONG_AWAY
-    return _REST_AT_FIRST if away else ZERO
+    away = first and kept.beat_at > _NEVER and since >= FAR
+    if not away and jump < FAR:
+        return ZERO
+    return _REST_OF_YOUNG if age < _YOUNG else _REST
 
 
 def lived_between(awake: timedelta, since: timedelta) -> timedelta:

@@ -81,7 +81,7 @@ def _set_ahead(ahead: timedelta) -> str | None:
         return None
     return (
         f"the clock was set ahead by {_length(ahead)}: look at `date`, and set it right if that "
-        f"was a mistake; {_REFUSED}. [retention] removes nothing for a day"
+        f"was a mistake; {_REFUSED}. [retention] removes nothing meanwhile"
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -12,7 +13,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from bridge.clock import MOST, ZERO, Clock
+from bridge.clock import MOST, ZERO, Clock, machine_time
 from bridge.config.settings import DeliverySettings, StoreSettings
 from bridge.delivery.schedule import decide, longest_waits
 from bridge.model import Claim, Dead, Outcome
@@ -240,6 +241,7 @@ async def test_nothing_is_removed_for_an_age_that_it_has_not(settings: StoreSett
         await store.ingest(_sms("a"))
         (claim,) = await store.claim("crm", 1)
         await store.record(attempt(claim))
+        clock.forward(600)
         retention = Retention(store, {"bodies": 30 * 86400.0}, clock, pause)
         clock.put(YEAR)
         for _ in range(2):
@@ -330,8 +332,8 @@ async def test_open_deliveries_keep_their_age_over_the_upgrade(settings: StoreSe
                 "VALUES ('m', 'm', 't', 't', 1, 0, '')"
             ),
             (
-                "INSERT INTO deliveries (id, event_id, endpoint, state, attempts, step, schedule_from,"
-                " due_at, created_at, changed_at, replay) "
+                "INSERT INTO deliveries (id, event_id, endpoint, state, attempts, step, "
+                "schedule_from, due_at, created_at, changed_at, replay) "
                 f"VALUES (1, 'm', 'crm', 'pending', 3, 3, {born}, 0, 0, 0, 0)"
             ),
         ):
@@ -345,23 +347,32 @@ async def test_open_deliveries_keep_their_age_over_the_upgrade(settings: StoreSe
 
 @pytest.mark.processes
 async def test_bridges_take_the_databases_time(postgres: PostgresServer) -> None:
-    """Machines 60 s apart tell one time, and each says that it is wrong."""
+    """Machines that are minutes apart lease by one time, and each says that it is wrong.
+
+    By their own, the one ahead would send what the one behind has just begun to send.
+    """
     settings = StoreSettings(url=postgres.create_database())
-    clocks: list[Clock] = []
-    told: list[Sequence[str | None]] = []
-    for ahead in (-60, 0, 60):
-        clock = Clock(lambda ahead=ahead: Clock()() + _seconds(ahead))  # type: ignore[misc]
-        store = await Store.open(
-            settings, owner=f"{ahead}", lease_seconds=LEASE, endpoints=["crm"], clock=clock
-        )
-        await store.probe()
-        told.append([each for each in store.clock_problems.values() if each])
-        await store.close()
-        clocks.append(clock)
-    times = [clock() for clock in clocks]
-    assert max(times) - min(times) < JUMP
+    told: list[list[str]] = []
+    times: list[datetime] = []
+    async with AsyncExitStack() as stack:
+        for ahead in (-180, 0, 180):
+            clock = Clock(partial(_ahead, ahead))
+            store = await stack.enter_async_context(
+                opened(settings, clock=clock, owner=f"{ahead}", endpoints=["crm"])
+            )
+            await store.probe()
+            told.append([each for each in store.clock_problems.values() if each])
+            times.append(clock())
+            await store.ingest(_sms(f"{ahead}"))
+            assert len(await store.claim("crm", 9)) == 1  # of the others' none
+    assert times == sorted(times)
     assert [len(each) for each in told] == [1, 0, 1]
-    assert "60 seconds behind that of the database's server" in str(told[0])
+    assert "3 minutes behind that of the database's server" in told[0][0]
+    assert "3 minutes ahead of that of the database's server" in told[2][0]
+
+
+def _ahead(seconds: float) -> datetime:
+    return machine_time() + _seconds(seconds)
 
 
 steps = st.one_of(
