@@ -49,6 +49,8 @@ from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Longest, Mailboxes, Store, failed_over, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import EventsApi, Gauges, Health, WebServer
+from bridge.web.door import Admission, Door, Sessions
+from bridge.web.pages import unguarded
 from bridge.workers import started
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class _Dependencies:
     sockets: Sockets
     clock: Callable[[], datetime]
     api: EventsApi | None = None  # none for `check`, which serves nothing
+    door: Door | None = None
 
 
 class _Standalone(NamedTuple):
@@ -220,7 +223,8 @@ def _transport_of(endpoint: Endpoint) -> EndpointTransport:
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
     health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
     api = dependencies.api.routes() if dependencies.api else ()
-    return WebServer(settings.http.listen, health, refresh, sockets, api=api)
+    guard = dependencies.door.guard if dependencies.door else unguarded
+    return WebServer(settings.http.listen, health, refresh, sockets, api=api, guard=guard)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -295,6 +299,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         longest=Longest(*longest_waits(settings.delivery)),
     )
     mailboxes = Mailboxes(store, owner, clock)
+    admission = Admission(store, clock)
     try:
         dispatcher = Dispatcher(
             endpoints,
@@ -311,8 +316,10 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, clock).refresh
         api = EventsApi(store, settings.endpoints)
+        door = Door(settings.http, admission, Sessions())
         dependent = _Dependent.of(
-            limited, _Dependencies(intake.accept, mailboxes, health, refresh, sockets, clock, api)
+            limited,
+            _Dependencies(intake.accept, mailboxes, health, refresh, sockets, clock, api, door),
         )
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
@@ -332,5 +339,6 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         await serve(parts, reloader.request)
     finally:
         await mailboxes.step_down()
+        await admission.close()
         await store.close()
         trust.close()

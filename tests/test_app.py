@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from bridge import app
+from bridge.config.http import HttpSettings
 from bridge.config.imap import ImapSettings
 from bridge.config.settings import (
     EndpointSettings,
-    HttpSettings,
     ProviderSettings,
     Settings,
     SmtpSettings,

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
     "backup": ("backup", "Back the SQLite database up into a new file."),
     "restore": ("restore", "Restore the SQLite database from a backup."),
+    "token": ("token", "Make, list and revoke the tokens that open API and page."),
     "secret": ("secret", "Generate a signing secret, or change an endpoint's."),
 }
 

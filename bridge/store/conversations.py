@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from bridge.model import Order, PlannedDelivery
-from bridge.store.endpoints import BEHIND, PENDING, WOKEN
+from bridge.store.endpoints import BEHIND, PENDING, WOKEN, begun_by
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
 from bridge.store.types import Instant
@@ -122,7 +122,8 @@ def _wake(*which: ColumnElement[bool]) -> Statement:
         .values(
             due_at=_now,
             # Its time begins when it may be tried for the first time, not when it came in.
-            schedule_from=WOKEN,
+            schedule_from=begun_by(_now),
+            lived_from=WOKEN,
         )
     )
 

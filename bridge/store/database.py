@@ -12,10 +12,10 @@ from sqlalchemy.exc import ArgumentError
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreUnusable
 from bridge.store import postgres, schema, sqlite
+from bridge.store.access_tables import metadata
 from bridge.store.faults import translated
 from bridge.store.schema import Schema
 from bridge.store.sqlite import SqliteFile
-from bridge.store.stream_tables import metadata
 
 
 class Database:

@@ -135,7 +135,8 @@ def write(
     made = connection.execute(
         insert(deliveries).values(
             event_id=event.id, endpoint=digest.endpoint, state=state, reason=reason,
-            attempts=int(claimed), step=0, schedule_from=lease.lived,
+            attempts=int(claimed), step=0, schedule_from=now,
+            lived_from=lease.lived,
             due_at=lease.until if claimed else now, leased_by=lease.owner if claimed else None,
             created_at=now, changed_at=now,
         )

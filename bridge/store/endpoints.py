@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    literal,
     literal_column,
     null,
     select,
@@ -57,13 +58,14 @@ _NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (
     deliveries.c.reason == literal_column(f"'{NOT_CONFIGURED}'")
 )
 
-# From when a delivery's schedule counts that is woken: its next claim, if it was never tried.
+_UNTRIED: Final = deliveries.c.attempts == literal_column("0")
+# `begun_by` in time lived: with its next claim.
 WOKEN: Final[ColumnElement[datetime]] = case(
     (
-        deliveries.c.attempts == literal_column("0"),
-        literal_column(str(microseconds(UNBEGUN)), deliveries.c.schedule_from.type),
+        _UNTRIED,
+        literal_column(str(microseconds(UNBEGUN)), deliveries.c.lived_from.type),
     ),
-    else_=deliveries.c.schedule_from,
+    else_=deliveries.c.lived_from,
 )
 
 _HELD_ENDPOINTS: Final = Statement(
@@ -199,10 +201,20 @@ def wake_all(
     connection: Connection, endpoint: str, now: datetime, among: Select[int] | None = None
 ) -> None:
     """Make due whatever waits behind another delivery; a claim parks again what must wait."""
+    moment = literal(now, deliveries.c.due_at.type)
     which = [deliveries.c.endpoint == endpoint, IS_PARKED]
     if among is not None:
         which.append(deliveries.c.id.in_(among))
-    connection.execute(update(deliveries).where(*which).values(due_at=now, schedule_from=WOKEN))
+    connection.execute(
+        update(deliveries)
+        .where(*which)
+        .values(due_at=now, schedule_from=begun_by(moment), lived_from=WOKEN)
+    )
+
+
+def begun_by(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """Return from when a delivery's schedule counts that is woken: now, if it was never tried."""
+    return case((_UNTRIED, now), else_=deliveries.c.schedule_from)
 
 
 def _status(row: Row[Any]) -> EndpointStatus:
@@ -233,7 +245,8 @@ def again(now: datetime) -> Mapping[str, object]:
         "state": DeliveryState.PENDING,
         "reason": null(),
         "step": 0,
-        "schedule_from": UNBEGUN,
+        "schedule_from": now,
+        "lived_from": UNBEGUN,
         "due_at": now,
         "leased_by": null(),
         "changed_at": now,

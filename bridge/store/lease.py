@@ -23,13 +23,13 @@ class Lease:
     until: datetime
     lived: datetime = UNBEGUN
 
-    def begun(self, schedule_from: datetime) -> datetime:
+    def begun(self, lived_from: datetime) -> datetime:
         """Return from when a schedule counts that is claimed now."""
-        return min(schedule_from, self.lived)
+        return min(lived_from, self.lived)
 
-    def elapsed(self, schedule_from: datetime) -> float:
+    def elapsed(self, lived_from: datetime) -> float:
         """Return for how many seconds lived a schedule has gone on."""
-        return (self.lived - self.begun(schedule_from)) / timedelta(seconds=1)
+        return (self.lived - self.begun(lived_from)) / timedelta(seconds=1)
 
     def token(self, attempt: int) -> str:
         """Name one claim: a delivery's attempts are counted up, so no token comes twice."""

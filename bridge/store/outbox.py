@@ -14,6 +14,7 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -67,7 +68,7 @@ _ROWS: Final = (
         deliveries.c.id,
         deliveries.c.attempts,
         deliveries.c.step,
-        deliveries.c.schedule_from,
+        deliveries.c.lived_from,
         deliveries.c.conversation,
         deliveries.c.due_at,
         deliveries.c.leased_by,
@@ -99,7 +100,7 @@ _LEASE: Final = Statement(
         attempts=bindparam("attempt"),
         leased_by=bindparam("owner"),
         due_at=bindparam("until"),
-        schedule_from=bindparam("begun"),
+        lived_from=bindparam("begun"),
         changed_at=bindparam("now"),
     )
 )
@@ -116,7 +117,7 @@ class _Due(NamedTuple):
     id: int
     attempts: int
     step: int
-    schedule_from: datetime
+    lived_from: datetime
     conversation: int | None
     due_at: datetime
     leased_by: str | None  # whose lease has ended
@@ -154,7 +155,7 @@ def claim(
                     "attempt": row.attempts + 1,
                     "owner": lease.owner,
                     "until": lease.until,
-                    "begun": lease.begun(row.schedule_from),
+                    "begun": lease.begun(row.lived_from),
                     "now": lease.now,
                 }
                 for row in due
@@ -167,7 +168,7 @@ def claim(
             event=Event(row.event_id, row.format, row.type, row.body),
             attempt=row.attempts + 1,
             step=row.step,
-            elapsed=lease.elapsed(row.schedule_from),
+            elapsed=lease.elapsed(row.lived_from),
             lease=lease.token(row.attempts + 1),
             conversation=row.conversation,
             due_at=row.due_at,
@@ -189,13 +190,19 @@ def next_due(connection: Connection, endpoint: str) -> datetime | None:
 
 
 def bring_forward(
-    connection: Connection, endpoint: str, limit: int, now: datetime, *, asked: bool = False
+    connection: Connection,
+    endpoint: str,
+    limit: int,
+    now: datetime,
+    over_since: datetime | None = None,
 ) -> int:
-    """Make up to `limit` deliveries that wait for a retry due now; return how many.
+    """Make up to `limit` deliveries that wait for a retry due; return how many.
 
-    Those that the endpoint asked to wait for (`not_before`) go on waiting, unless `asked`, and
-    in-flight ones are skipped. Their steps are kept: one that fails again waits as long as it
-    would have. Needs a write transaction.
+    Each is due since its schedule began, so that the oldest goes first, whatever it waited for,
+    and also among those that were never tried. Those that the endpoint asked to wait for
+    (`not_before`) go on waiting, unless it asked before `over_since`, when its failover URL came
+    into use, which asked for nothing. In-flight ones are skipped. Their steps are kept: one that
+    fails again waits as long as it would have. Needs a write transaction.
     """
     waiting = (
         select(deliveries.c.id)
@@ -205,20 +212,29 @@ def bring_forward(
             deliveries.c.due_at > now,
             deliveries.c.due_at < BEHIND,
             UNLEASED,
-            *([] if asked else [_may_be_tried(now)]),
+            _may_be_tried(now, over_since),
         )
         .order_by(deliveries.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     brought = connection.execute(
-        update(deliveries).where(deliveries.c.id.in_(waiting)).values(due_at=now, changed_at=now)
+        update(deliveries)
+        .where(deliveries.c.id.in_(waiting))
+        .values(due_at=_began(now), changed_at=now)
     )
     return brought.rowcount
 
 
-def _may_be_tried(now: datetime) -> ColumnElement[bool]:
-    return or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
+def _began(now: datetime) -> ColumnElement[datetime]:
+    """Return when a schedule began: not in the future, where the clock may have been."""
+    began = deliveries.c.schedule_from
+    return case((began < now, began), else_=literal(now, began.type))
+
+
+def _may_be_tried(now: datetime, over_since: datetime | None) -> ColumnElement[bool]:
+    free = or_(deliveries.c.not_before.is_(None), deliveries.c.not_before <= now)
+    return free if over_since is None else or_(free, deliveries.c.changed_at < over_since)
 
 
 def free_leases(connection: Connection, owner: str | None, now: datetime) -> int:

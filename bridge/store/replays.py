@@ -182,7 +182,8 @@ def advance(
             [
                 {
                     "event_id": each.event.id, "endpoint": replay.endpoint, "state": state,
-                    "reason": held, "attempts": 0, "step": 0, "schedule_from": UNBEGUN,
+                    "reason": held, "attempts": 0, "step": 0, "schedule_from": now,
+                    "lived_from": UNBEGUN,
                     "due_at": now, "leased_by": None, "created_at": now, "changed_at": now,
                     "replay": replay.id, "conversation": each.plan.conversation,
                     "sequence": sequences.next(replay.endpoint),

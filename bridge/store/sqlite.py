@@ -15,8 +15,8 @@ from typing import Final, Protocol
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
 
 from bridge.errors import StoreFull, StoreUnavailable, StoreUnusable
+from bridge.store.access_tables import metadata
 from bridge.store.driver import DriverCursor
-from bridge.store.stream_tables import metadata
 from bridge.store.wal import log_is_foreign
 
 WRITES: Final = "smsbridge_writes"  # the execution option that asks for BEGIN IMMEDIATE

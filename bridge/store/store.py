@@ -216,16 +216,18 @@ class Store:
 
         await self.change(change)
 
-    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
-        """Make up to `limit` of the endpoint's deliveries that wait for a retry due now.
+    async def bring_forward(
+        self, endpoint: str, limit: int, over_since: datetime | None = None
+    ) -> int:
+        """Make up to `limit` of the endpoint's deliveries that wait for a retry due.
 
-        Returns how many. Those whose endpoint asked to wait (Retry-After) go on waiting, unless
-        `asked`.
+        Returns how many. They are claimed in the order of their age. Those whose endpoint asked to
+        wait (Retry-After) go on waiting, unless that was before `over_since`, when its failover URL
+        came into use.
         """
 
         def change(connection: Connection) -> int:
-            now = self._clock()
-            return outbox.bring_forward(connection, endpoint, limit, now, asked=asked)
+            return outbox.bring_forward(connection, endpoint, limit, self._clock(), over_since)
 
         return await self.change(change)
 

@@ -1,7 +1,4 @@
-"""The tables of the endpoints' streams: what is counted beside the deliveries themselves.
-
-With these, `metadata` is complete: whoever needs all tables takes it from here.
-"""
+"""The tables of the endpoints' streams: what is counted beside the deliveries themselves."""
 
 from __future__ import annotations
 

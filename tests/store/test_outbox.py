@@ -4,9 +4,10 @@ import asyncio
 import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Final
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, text, update
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
@@ -20,6 +21,7 @@ from bridge.store import (
     take_snapshot,
 )
 from bridge.store.queries import DeliveryDetail, list_deliveries, show_delivery
+from bridge.store.tables import deliveries
 from tests.store.making import (
     GIVE_UP,
     LEASE,
@@ -315,12 +317,72 @@ async def test_bring_forward_ends_the_wait_for_a_retry(
         assert other.delivery_id not in {each.delivery_id for each in await store.claim("erp", 9)}
         assert state_of(settings, flies) is PENDING
         if failed_over:  # the failover URL has asked for nothing
-            assert await store.bring_forward("crm", 9, asked=True) == 1
+            assert await store.bring_forward("crm", 9, clock()) == 1
         else:
             clock.forward(3_600)  # what the endpoint asked for is over
             assert await store.bring_forward("crm", 9) == 1
         assert asked.delivery_id in {each.delivery_id for each in await store.claim("crm", 9)}
     assert audited(settings).ok
+
+
+# At the end of an outage: each delivery by how many hours ago it came in, and in how many it is due
+# again (before now: it was never tried, or its next try is due anyway), or for how many hours the
+# endpoint asked to wait for it. Then the order in which they go.
+_ENDS: Final = {
+    "the oldest waits for longest": ([(9, 6, None), (8, 2, None), (7, 1, None)], [0, 1, 2]),
+    "the oldest waits for least": ([(9, 1, None), (8, 2, None), (7, 6, None)], [0, 1, 2]),
+    "some were never tried": (
+        [(9, 6, None), (8, -8, None), (7, 3, None), (6, -6, None)],
+        [0, 1, 2, 3],
+    ),
+    "some were tried by hand": ([(0, 6, None), (8, 5, None), (0, 4, None)], [1, 0, 2]),
+    "the endpoint asked to wait": ([(9, 6, 1), (8, 6, -1), (7, -7, None)], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("limit", [1, 9])
+@pytest.mark.parametrize("case", _ENDS)
+async def test_what_is_brought_forward_goes_by_age(
+    settings: StoreSettings, clock: Clock, case: str, limit: int
+) -> None:
+    """The oldest first, whatever it waited for, and however many transactions it takes."""
+    made, expected = _ENDS[case]
+    hour = timedelta(hours=1)
+    async with opened(settings, clock=clock) as store:
+        for item in many(len(made)):
+            await store.ingest(item)
+        with writing(settings) as connection:
+            ids = sorted(row.id for row in list_deliveries(connection))
+            for which, (age, due, asked) in zip(ids, made, strict=True):
+                connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.id == which)
+                    .values(
+                        step=5,
+                        schedule_from=START - age * hour,
+                        due_at=START + due * hour,
+                        not_before=None if asked is None else START + asked * hour,
+                    )
+                )
+        while await store.bring_forward("crm", limit) == limit:
+            clock.forward(1)
+        claims = [await store.claim("crm", 1) for _ in expected]
+        assert [each.delivery_id for (each,) in claims] == [ids[each] for each in expected]
+        assert await store.claim("crm", 9) == []
+    assert audited(settings).ok
+
+
+async def test_what_came_when_the_clock_was_ahead_is_brought_forward_to_now(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A schedule that began in the future is no reason to wait for that."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        (claim,) = await store.claim("crm", 1)
+        await store.record(attempt(claim, later(60)))
+        clock.forward(-3600)
+        assert await store.bring_forward("crm", 9) == 1
+        assert len(await store.claim("crm", 9)) == 1
 
 
 async def test_a_retry_forgets_what_the_endpoint_asked_for(
