@@ -15,6 +15,10 @@ CONFIG ?= config.toml
 TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
+COMPILED := .venv/.compiled
+
+# Where it is set, each process of the tests would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
 	posts-test kills lock runtime generate dist package-test clean
@@ -39,12 +43,16 @@ demo: $(READY) ## real mails in, verified webhooks out; KEEP=1 stays up
 run: $(READY) ## the daemon with CONFIG=config.toml
 	@exec $(BIN)/smsbridge run -c $(CONFIG) $(ARGS)
 
-test: $(READY) servers ## check, and all tests with real servers
-	@$(MAKE) check
+test: $(READY) ## check, and all tests with real servers
+	@$(MAKE) -j 3 --output-sync=target check servers $(COMPILED)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(ARGS)
 
 test-quick: $(READY) ## the tests that start no process, in less than a minute
 	$(BIN)/python -m pytest -q -n auto --dist worksteal --quick $(TESTS) $(ARGS)
+
+$(COMPILED): $(READY) # the tests, once: each process of the first run would do it for itself
+	@$(BIN)/python -m pytest --collect-only -qqq tests >/dev/null 2>&1 || true # the run will tell
+	@touch $@
 
 check: $(READY) ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check .

@@ -50,6 +50,7 @@ from bridge.store import LEAD_SECONDS, Longest, Mailboxes, Store, failed_over, f
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import EventsApi, Gauges, Health, WebServer
 from bridge.web.door import Admission, Door, Sessions
+from bridge.web.page import Page, Pulse, Site
 from bridge.web.pages import unguarded
 from bridge.workers import started
 
@@ -98,6 +99,7 @@ class _Dependencies:
     clock: Callable[[], datetime]
     api: EventsApi | None = None  # none for `check`, which serves nothing
     door: Door | None = None
+    page: Page | None = None
 
 
 class _Standalone(NamedTuple):
@@ -222,9 +224,10 @@ def _transport_of(endpoint: Endpoint) -> EndpointTransport:
 
 def _web(settings: Settings, dependencies: _Dependencies) -> WebServer:
     health, refresh, sockets = dependencies.health, dependencies.refresh, dependencies.sockets
-    api = dependencies.api.routes() if dependencies.api else ()
+    parts = (dependencies.api, dependencies.page)
+    routes = [route for part in parts if part is not None for route in part.routes()]
     guard = dependencies.door.guard if dependencies.door else unguarded
-    return WebServer(settings.http.listen, health, refresh, sockets, api=api, guard=guard)
+    return WebServer(settings.http.listen, health, refresh, sockets, api=routes, guard=guard)
 
 
 def endpoints_of(settings: Settings) -> tuple[Endpoint, ...]:
@@ -317,10 +320,10 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         refresh = Gauges(store, names, clock).refresh
         api = EventsApi(store, settings.endpoints)
         door = Door(settings.http, admission, Sessions())
-        dependent = _Dependent.of(
-            limited,
-            _Dependencies(intake.accept, mailboxes, health, refresh, sockets, clock, api, door),
-        )
+        pulse = Pulse(store, names, admission.is_open, clock)
+        page = Page(door, Site(store, health, intake, pulse, clock, lambda: reloader))
+        found = intake.accept, mailboxes, health, refresh, sockets, clock, api, door, page
+        dependent = _Dependent.of(limited, _Dependencies(*found))
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
@@ -330,7 +333,7 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, clock)
         reloader = Reloader(settings, built, load, _built, taking)
         retention = Retention(store, settings.retention.ages, clock)
-        endless = retention.run, replayer.run, digester.run, reloader.run
+        endless = retention.run, replayer.run, digester.run, reloader.run, pulse.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, clock, endless)
         # What is here by now stays. Otherwise each full collection scans it all and pauses
         # everything for 25 ms: five times as long as a mail takes until its 250.

@@ -71,6 +71,11 @@ class Intake:
         self._deadline = deadline
         self._clock = clock
 
+    @property
+    def reader(self) -> Reader:
+        """The reader in use."""
+        return self._reader
+
     def use(self, reader: Reader) -> None:
         """Read with another config from now on."""
         self._reader = reader

@@ -125,6 +125,27 @@ class Reloader:
         self._parts = parts
         self._requested = asyncio.Event()
 
+    @property
+    def settings(self) -> Settings:
+        """The settings in use."""
+        return self._settings
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The endpoints in use."""
+        return self._built.endpoints
+
+    def candidate(self) -> Reader:
+        """Build the reader of the file as it is now, and use nothing of it; blocks.
+
+        Raises BridgeError if the file can't be used.
+        """
+        file = self._load()
+        try:
+            return self._build(file.settings).reader
+        except ConfigError as error:
+            raise file.locate(error) from None
+
     def request(self) -> None:
         """Reload soon."""
         self._requested.set()

@@ -17,6 +17,7 @@ from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
 from bridge.operations.documents import Document
 from bridge.operations.follow import follow_deliveries
+from bridge.operations.sentences import why
 from bridge.store import Store
 
 _COLUMNS = ("id", "message_id", "endpoint", "state", "attempts", "next_at", "reason")
@@ -106,16 +107,6 @@ def _nothing(endpoint: str | None, file: ConfigFile) -> str:
     if endpoint is None or endpoint in names:
         return "no deliveries"
     return f"no deliveries; the config has no endpoint {endpoint!r}, but {', '.join(names)}"
-
-
-def why(delivery: Document) -> str | None:
-    """Return why a delivery has not arrived, as far as there is something to say."""
-    if delivery["behind"] is not None:
-        return f"waits behind delivery {delivery['behind']}"
-    if delivery["waits_for_rate"] is not None:
-        return f"waits for its turn: the endpoint's rate is {delivery['waits_for_rate']}"
-    reason: str | None = delivery["reason"] or delivery["last_error"]
-    return reason
 
 
 @deliveries.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from typing import Final
 
@@ -124,6 +124,8 @@ class Lane:
             self._launch(begun)
         elif self._stopping:
             self._left(claim)
+        elif self._admission.wait(_monotonic(), due=False) == 0:
+            self._wake.set()  # it is too old to begin, and the pump gives it back
         else:
             self._launch_waiting()
 
@@ -267,11 +269,9 @@ class Lane:
         return 0
 
     async def _sleep(self, seconds: float | None) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return
 
     async def _back_off(self, error: StoreUnavailable) -> None:
         if not self._backoff:

@@ -48,10 +48,9 @@ def decide(
     if claim.elapsed + outcome.duration >= settings.give_up:
         return Dead(f"{failure(outcome)}, and the schedule is over after {claim.attempt} attempts")
     asked = _retry_after(outcome, settings)
-    wait = max(step_wait(claim.step, settings), asked)
-    wait += rng() * min(wait * JITTER_SHARE, JITTER_MAX)
+    wait = _with_jitter(max(step_wait(claim.step, settings), asked), rng())
     not_before = now + timedelta(seconds=asked) if asked else None
-    return RetryAt(now + timedelta(seconds=wait), claim.step + 1, not_before)
+    return RetryAt(now + wait, claim.step + 1, not_before)
 
 
 def delivered(outcome: Outcome) -> bool:
@@ -76,10 +75,11 @@ def step_wait(step: int, settings: DeliverySettings) -> float:
 def longest_waits(settings: DeliverySettings) -> tuple[timedelta, timedelta]:
     """Return the longest waits: by the schedule, and because an endpoint asked for it."""
     by_schedule = max(*settings.schedule, settings.repeat)
-    waits = [
-        timedelta(seconds=each + JITTER_MAX) for each in (by_schedule, settings.max_retry_after)
-    ]
-    return waits[0], waits[1]
+    return _with_jitter(by_schedule, 1), _with_jitter(settings.max_retry_after, 1)
+
+
+def _with_jitter(wait: float, share: float) -> timedelta:
+    return timedelta(seconds=wait + share * min(wait * JITTER_SHARE, JITTER_MAX))
 
 
 def _retry_after(outcome: Outcome, settings: DeliverySettings) -> float:

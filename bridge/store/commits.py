@@ -79,7 +79,8 @@ class Commits:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
-        with self._database.begin_again() as connection:
+        synced = not all(work.spare for work in works)
+        with self._database.begin_again(synced=synced) as connection:
             lease = self.new_lease()
             if ingests or changes:
                 postgres.lock_ingest(connection)  # before any other lock

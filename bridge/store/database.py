@@ -105,18 +105,23 @@ class Database:
             yield connection
 
     @contextmanager
-    def begin_again(self) -> Iterator[Connection]:
+    def begin_again(self, *, synced: bool = True) -> Iterator[Connection]:
         """Begin as `begin` does, on a connection that is kept from one transaction to the next.
 
         For one thread that commits all the time: drawing a connection from the pool and giving it
-        back costs as much as an insert. After any error the connection is given up.
+        back costs as much as an insert. After any error the connection is given up. What isn't
+        `synced` may be undone by a power cut, until something else is committed.
         """
         if self.file is not None:
             self.file.check_in_place()
         with translated(self.name):
             kept, self._kept = self._kept or self._writing.connect(), None
+            if kept.get_execution_options().get(sqlite.SYNCED, True) is not synced:
+                kept.execution_options(**{sqlite.SYNCED: synced})
             try:
                 with kept.begin():
+                    if not synced:
+                        postgres.leave_unsynced(kept)
                     yield kept
             except BaseException:
                 kept.close()

@@ -8,7 +8,7 @@ to where that one began: during an outage one waits, and none of what it says is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -110,7 +110,7 @@ def write(
     digest: Digest,
     event: Event,
     standing: Standing,
-    lease: Lease,
+    new_lease: Callable[[], Lease],
     planned: PlannedDelivery,
 ) -> Claim | bool:
     """Write a digest with its delivery, if the endpoint's digests are still where they were.
@@ -119,6 +119,7 @@ def write(
     """
     postgres.lock_ingest(connection)
     postgres.lock_holds(connection, change=False)
+    lease = new_lease()  # not before: a commit may wait for another one for longer than a lease
     now = lease.now
     if read_standing(connection, digest.endpoint, now) != standing:
         return False

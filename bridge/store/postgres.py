@@ -114,6 +114,12 @@ def read_time(connection: Connection) -> datetime:
     return now
 
 
+def leave_unsynced(connection: Connection) -> None:
+    """Let this transaction's commit return before it is on disk."""
+    if is_postgres(connection):
+        connection.execute(text("SET LOCAL synchronous_commit TO off"))
+
+
 def lock_migration(connection: Connection) -> None:
     """Let one process migrate at a time; SQLite's BEGIN IMMEDIATE does it by itself."""
     if is_postgres(connection):

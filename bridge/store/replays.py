@@ -17,9 +17,9 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from bridge.errors import NotFound, NotPossible
 from bridge.model import DeliveryState, Event, PlannedDelivery
 from bridge.store import postgres, rows
+from bridge.store.emptying import UNDELIVERED
 from bridge.store.endpoints import held_endpoints
 from bridge.store.lease import UNBEGUN
-from bridge.store.retention import UNDELIVERED
 from bridge.store.search import ALL, MessageFilter
 from bridge.store.sequences import Sequences
 from bridge.store.tables import arrivals, deliveries, events, messages, replays

@@ -12,8 +12,8 @@ from sqlalchemy import Column, ColumnElement, Select, Table, and_, exists, func,
 
 from bridge.model import BRIDGE_DIGEST, ArrivalOutcome, DeliveryState
 from bridge.store.conversations import behind_nothing
+from bridge.store.emptying import UNDELIVERED
 from bridge.store.forget import deleted_of
-from bridge.store.retention import UNDELIVERED
 from bridge.store.sequence_rules import (
     number_before_missing,
     number_not_counted,

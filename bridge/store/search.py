@@ -44,6 +44,8 @@ class MessageFilter:
     since: datetime | None = None
     until: datetime | None = None
     unwanted: bool = False  # only those that no endpoint wanted
+    source: SourceKind | None = None
+    above: int | None = None  # only those brought by arrivals with a higher id
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """Yield the conditions on messages joined with the arrivals that brought them."""
@@ -62,6 +64,10 @@ class MessageFilter:
             yield self._delivery()
         if self.unwanted:
             yield ~_WANTED
+        if self.source is not None:
+            yield arrivals.c.source == self.source
+        if self.above is not None:
+            yield arrivals.c.id > self.above
 
     def _delivery(self) -> ColumnElement[bool]:
         conditions = [events.c.message_id == messages.c.id, deliveries.c.event_id == events.c.id]

@@ -20,6 +20,7 @@ from bridge.store.driver import DriverCursor
 from bridge.store.wal import log_is_foreign
 
 WRITES: Final = "smsbridge_writes"  # the execution option that asks for BEGIN IMMEDIATE
+SYNCED: Final = "smsbridge_synced"  # False: the next commit's sync will do for this one, too
 _MAGIC: Final = b"SQLite format 3\0"
 _PRIVATE: Final = 0o600  # the texts are private; -wal and -shm take the file's mode
 _ANY_WRITE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -227,16 +228,21 @@ def engine(file: SqliteFile, busy_timeout: float) -> Engine:
             raise StoreUnusable(
                 f"{file.name}: its file system cannot do write-ahead logging; use a local disk"
             )
-        # NORMAL lost 5 % of what was acknowledged over power cuts, FULL nothing.
-        connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA journal_size_limit=67108864")
 
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES)
+        options = connection.get_execution_options()
         with DriverCursor(connection) as cursor:
-            cursor.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+            if not options.get(WRITES):
+                cursor.execute("BEGIN")
+                return
+            # NORMAL lost 5 % of what was acknowledged over power cuts, FULL nothing. Said anew each
+            # time, so that no connection can be left at less.
+            level = "FULL" if options.get(SYNCED, True) else "NORMAL"
+            cursor.execute(f"PRAGMA synchronous={level}")
+            cursor.execute("BEGIN IMMEDIATE")
 
     return made
 

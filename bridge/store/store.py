@@ -221,9 +221,8 @@ class Store:
     ) -> int:
         """Make up to `limit` of the endpoint's deliveries that wait for a retry due.
 
-        Returns how many. They are claimed in the order of their age. Those whose endpoint asked to
-        wait (Retry-After) go on waiting, unless that was before `over_since`, when its failover URL
-        came into use.
+        Returns how many. They are claimed by age. Those whose endpoint asked to wait (Retry-After)
+        go on waiting, unless that was before `over_since`, when its failover URL came into use.
         """
 
         def change(connection: Connection) -> int:
@@ -264,8 +263,7 @@ class Store:
     async def next_due(self, endpoint: str) -> datetime | None:
         """Return when the endpoint's next delivery may be claimed; None if none is pending.
 
-        Reads only, one seek in an index, and waits for no writer. A leased delivery counts with
-        its lease's end.
+        One seek in an index, which waits for no writer. A leased one counts with its lease's end.
         """
         return await self.read(partial(outbox.next_due, endpoint=endpoint))
 
@@ -287,14 +285,17 @@ class Store:
 
         return await self._in_reader(run)
 
-    async def change(self, change: Callable[[Connection], T]) -> T:
+    async def change(self, change: Callable[[Connection], T], *, spare: bool = False) -> T:
         """Commit a change; return what it returns.
 
         It shares its transaction with whatever else waits, after the arrivals and before the
         claims, and is run again by itself if that transaction fails: it must not do anything but
         write. Below the low-water mark this goes on, since most changes free something.
+
+        A `spare` one waits until nothing else does, in a transaction of its own, which is not
+        synced: the next commit's sync includes it, and a power cut before undoes it.
         """
-        return await self._writer.submit(ChangeWork(change))
+        return await self._writer.submit(ChangeWork(change, spare=spare))
 
     async def rewrite(self) -> None:
         """Rewrite the database's files, so that nothing that was removed is left in them.

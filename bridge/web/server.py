@@ -19,10 +19,10 @@ _NO_SOCKETS: Final[Mapping[str, Sequence[socket.socket]]] = MappingProxyType({})
 
 
 class WebServer:
-    """Serves health, readiness, metrics and an API on one address; `listen` empty means none.
+    """Serves health, readiness, metrics, API and page on one address; `listen` empty means none.
 
-    `api` are the API's routes. `guard` is asked for each of health and metrics. `refresh` updates
-    the gauges before each scrape. `sockets` are those of systemd, by name, for
+    `api` are the routes of API and page. `guard` is asked for each of health and metrics. `refresh`
+    updates the gauges before each scrape. `sockets` are those of systemd, by name, for
     `listen = "systemd:NAME"`.
     """
 

@@ -14,6 +14,7 @@ import pytest
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "bash": "bash",
+        "chromium": "chromium",
         "curl": "curl",
         "dkimproxy-sign": "libmail-dkim-perl",
         "dkimsign": "python3-dkim",

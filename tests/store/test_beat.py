@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 from bridge.clock import MOST, ZERO, Clock, machine_time
 from bridge.config.settings import DeliverySettings, StoreSettings
 from bridge.delivery.schedule import decide, longest_waits
-from bridge.model import Claim, Dead, Outcome
+from bridge.model import Claim, Dead, Outcome, RetryAt
 from bridge.operations.retention import Retention
 from bridge.store import Ingest, Longest, Mailboxes, Store, retry_deliveries
 from bridge.store.beat import FAR, JUMP, Kept, is_resting, jump_of, jump_of_first, lived_between
@@ -159,6 +159,21 @@ async def test_a_clock_set_back_while_no_bridge_ran(settings: StoreSettings) -> 
     again.forward(30)
     async with opened(settings, clock=again) as store:
         assert await _due(store) == [START + _seconds(30 + 60)] * 2
+
+
+async def test_an_attempt_in_flight_while_the_clock_is_set_back(settings: StoreSettings) -> None:
+    """What it decided by the clock of before is recorded by the new one."""
+    clock = SettableClock()
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(_sms("a"))
+        (claim,) = await store.claim("crm", 1)
+        clock.put(-THREE_HOURS)
+        await store.probe()
+        asked = RetryAt(START + _seconds(60), 1, not_before=START + _seconds(30))
+        await store.record(attempt(claim, asked))
+        assert await _due(store) == [START - THREE_HOURS + _seconds(60)]
+        clock.forward(31)
+        assert await store.bring_forward("crm", 1) == 1
 
 
 @pytest.mark.parametrize("leased", [False, True])

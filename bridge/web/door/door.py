@@ -155,6 +155,15 @@ class Door:
         log.info("door.logged_in", token=token.name)
         return _visitor(token, name)
 
+    async def still_in(self, visitor: Visitor) -> bool:
+        """Whether a visitor's session and token still open; raises StoreError.
+
+        A stream asks for as long as it is open, which doesn't keep the session from ending.
+        """
+        if visitor.session is not None and not self._sessions.is_running(visitor.session):
+            return False
+        return await self._admission.find_id(visitor.token_id) is not None
+
     def log_out(self, visitor: Visitor) -> None:
         """End a visitor's session."""
         if visitor.session is not None:
@@ -197,7 +206,7 @@ class Door:
             if token is None:
                 return self._wrong(request) if "Authorization" in request.headers else _NOBODY
         else:
-            token_id = self._sessions.find(session)
+            token_id = self._sessions.find(session, use=not stream)
             token = None if token_id is None else await self._admission.find_id(token_id)
             if token is None:
                 self._sessions.end(session)

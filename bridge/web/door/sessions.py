@@ -51,7 +51,11 @@ class Sessions:
             self._sessions.popitem(last=False)
         return name
 
-    def find(self, name: str) -> int | None:
+    def is_running(self, name: str) -> bool:
+        """Whether a session is running; that doesn't count as its use."""
+        return self.find(name, use=False) is not None
+
+    def find(self, name: str, *, use: bool = True) -> int | None:
         """Return the id of a running session's token, and note that it was used."""
         session = self._sessions.get(_key(name))
         if session is None:
@@ -60,8 +64,9 @@ class Sessions:
         if now >= min(session.ends_at, session.idle_at):
             self.end(name)
             return None
-        session.idle_at = now + _IDLE
-        self._sessions.move_to_end(_key(name))
+        if use:
+            session.idle_at = now + _IDLE
+            self._sessions.move_to_end(_key(name))
         return session.token_id
 
     def end(self, name: str) -> None:
