@@ -281,7 +281,7 @@ async def test_record_of_an_unknown_delivery_fails_alone(
     async with opened(settings, clock=clock) as store:
         await store.ingest(sms())
         (claim,) = await store.claim("crm", 1)
-        wrong = Claim(999, "crm", claim.event, 1, 0, START, claim.lease)
+        wrong = Claim(999, "crm", claim.event, 1, 0, 0.0, claim.lease)
         refused, fine = await asyncio.gather(
             store.record(Attempt(wrong, START, attempt(claim).outcome, Delivered())),
             store.record(attempt(claim)),
