@@ -41,6 +41,7 @@ from bridge.no_store import NO_STORE
 from bridge.operations.digest import Digester
 from bridge.operations.replay import Replayer
 from bridge.operations.retention import Retention
+from bridge.operations.retries import Retrier
 from bridge.providers import Provider
 from bridge.reader import Reader
 from bridge.reload import Built, Reloaded, Reloader, lease_seconds, tokens_of
@@ -48,7 +49,7 @@ from bridge.sources.imap.places import Places
 from bridge.sources.smtp.source import SmtpSource
 from bridge.store import LEAD_SECONDS, Longest, Mailboxes, Store, failed_over, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
-from bridge.web import EventsApi, Gauges, Health, WebServer
+from bridge.web import Api, Bridge, Gauges, Health, WebServer
 from bridge.web.door import Admission, Door, Sessions
 from bridge.web.page import Page, Pulse, Site
 from bridge.web.pages import unguarded
@@ -97,7 +98,7 @@ class _Dependencies:
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
     clock: Callable[[], datetime]
-    api: EventsApi | None = None  # none for `check`, which serves nothing
+    api: Api | None = None  # none for `check`, which serves nothing
     door: Door | None = None
     page: Page | None = None
 
@@ -318,10 +319,15 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         names = [each.name for each in endpoints]
         metrics.start_at_zero([each.name for each in settings.providers])
         refresh = Gauges(store, names, clock).refresh
-        api = EventsApi(store, settings.endpoints)
         door = Door(settings.http, admission, Sessions())
+
+        def believing(current: Settings, name: str) -> Intake:
+            return Intake(reader_of(current, Trust("operator", name)), store, dispatcher)
+
+        bridge = Bridge(store, health, clock, intake, believing, settings, endpoints)
         pulse = Pulse(store, names, admission.is_open, clock)
-        page = Page(door, Site(store, health, intake, pulse, clock, lambda: reloader))
+        page = Page(door, Site(bridge, pulse, lambda: reloader.candidate()))
+        api = Api(bridge, door)
         found = intake.accept, mailboxes, health, refresh, sockets, clock, api, door, page
         dependent = _Dependent.of(limited, _Dependencies(*found))
         sources = _build(dependent.sources)
@@ -333,7 +339,8 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, clock)
         reloader = Reloader(settings, built, load, _built, taking)
         retention = Retention(store, settings.retention.ages, clock)
-        endless = retention.run, replayer.run, digester.run, reloader.run, pulse.run
+        steady = retention.run, replayer.run, Retrier(store, clock).run, digester.run
+        endless = *steady, reloader.run, pulse.run
         parts = Parts(store, dispatcher, sources, web, health, grace, names, clock, endless)
         # What is here by now stays. Otherwise each full collection scans it all and pauses
         # everything for 25 ms: five times as long as a mail takes until its 250.

@@ -197,8 +197,8 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources, log or "
-    "clock.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources, log, "
+    "clock or damage.",
     ("kind",),
     registry=REGISTRY,
 )
@@ -240,6 +240,18 @@ PULLS: Final = Counter(
     "smsbridge_pulls",
     "Requests for the events of an endpoint under /api/v1, by endpoint and status.",
     ("endpoint", "status"),
+    registry=REGISTRY,
+)
+API_REQUESTS: Final = Counter(
+    "smsbridge_api_requests",
+    "Requests to the admin API that were let in, by operation and status.",
+    ("operation", "status"),
+    registry=REGISTRY,
+)
+TURNED_AWAY: Final = Counter(
+    "smsbridge_turned_away",
+    "Requests to API and page that were not let in, by status.",
+    ("status",),
     registry=REGISTRY,
 )
 SEQUENCE: Final = Gauge(

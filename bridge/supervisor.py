@@ -22,6 +22,7 @@ from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.model import Report
 from bridge.shutdown import Shutdown
 from bridge.store import Store
+from bridge.store.damage import list_damage
 from bridge.store.snapshot import oldest_undelivered
 from bridge.web import Condition, Health, WebServer
 
@@ -133,6 +134,7 @@ async def _probe(parts: Parts) -> None:
         for part, problem in parts.store.clock_problems.items():
             _record(parts.health, "clock", problem, part)
         await _check_deliveries(parts)
+        await _check_damage(parts)
         for source in parts.sources:
             running &= _check_source(source, parts.health)
         _record(parts.health, "resources", shortage.problem())
@@ -173,6 +175,17 @@ async def _check_deliveries(parts: Parts) -> None:
         _record(parts.health, "delivery", _waiting(endpoint, since, now), endpoint)
         over = parts.dispatcher.over.get(endpoint)
         _record(parts.health, "delivery", _failed_over(endpoint, over), f"{endpoint} failover")
+
+
+async def _check_damage(parts: Parts) -> None:
+    """Record what was found damaged and no operator has accepted; a restart would not help."""
+    try:
+        async with asyncio.timeout(_PROBE_DEADLINE):
+            found = await parts.store.read(list_damage)
+    except (StoreError, TimeoutError):
+        return  # the store's own condition says so
+    more = f" (and {len(found) - 1} more: `smsbridge damage list`)" if len(found) > 1 else ""
+    _record(parts.health, "damage", f"{found[0]}{more}" if found else None)
 
 
 def _waiting(endpoint: str, since: datetime, now: datetime) -> str | None:

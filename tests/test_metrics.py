@@ -46,6 +46,8 @@ LABELS = {
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_oldest_undelivered_seconds": ("endpoint",),
     "smsbridge_problems": ("kind",),
+    "smsbridge_api_requests": ("operation", "status"),
+    "smsbridge_turned_away": ("status",),
     "smsbridge_clock_jumps": ("way",),
     "smsbridge_clock_apart_seconds": (),
     "smsbridge_free_bytes": (),

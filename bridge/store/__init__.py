@@ -17,7 +17,7 @@ from bridge.store.ingest import Ingest, PlannedMessage, ingest_many
 from bridge.store.lease import Lease
 from bridge.store.mailboxes import LEAD_SECONDS, Mailboxes, MailboxRow
 from bridge.store.mend import Longest
-from bridge.store.outbox import retry_deliveries
+from bridge.store.retry import count_retryable, retry_deliveries
 from bridge.store.snapshot import Snapshot, take_snapshot
 from bridge.store.store import Store
 
@@ -32,6 +32,7 @@ __all__ = [
     "PlannedMessage",
     "Snapshot",
     "Store",
+    "count_retryable",
     "endpoint_statuses",
     "failed_over",
     "failing_endpoints",

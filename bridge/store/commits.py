@@ -12,6 +12,7 @@ from bridge.store import outbox, postgres
 from bridge.store.database import Database
 from bridge.store.heart import Heart
 from bridge.store.ingest import ingest_many
+from bridge.store.keys import newest_arrival
 from bridge.store.lease import UNBEGUN, Lease
 from bridge.store.quota import Quota
 from bridge.store.record import record_many
@@ -79,6 +80,7 @@ class Commits:
         ingests = [work for work in works if isinstance(work, IngestWork)]
         records = [work for work in works if isinstance(work, RecordWork)]
         changes = [work for work in works if isinstance(work, ChangeWork)]
+        newest = 0
         synced = not all(work.spare for work in works)
         with self._database.begin_again(synced=synced) as connection:
             lease = self.new_lease()
@@ -96,6 +98,8 @@ class Commits:
                     ingests,
                     ingest_many(connection, [each.item for each in ingests], lease, self._quota),
                 )
+                shared = self._database.file is None
+                newest = 0 if shared else newest_arrival(connection)
             for change in changes:
                 change.result = change.change(connection)
             for work in works:
@@ -103,6 +107,8 @@ class Commits:
                     work.result = outbox.claim(
                         connection, work.endpoint, work.limit, lease, work.order
                     )
+        if newest:
+            self._database.acknowledge(newest)
 
 
 def _set(works: Sequence[Work[T]], results: Sequence[T | BridgeError]) -> None:

@@ -156,6 +156,15 @@ class Database:
         if self.file is not None:
             self.file.require_space(max(self._min_free, least))
 
+    def acknowledged(self) -> int | None:
+        """Return the highest number of an arrival that was acknowledged, if somebody else knows."""
+        return None if self.file is None else self.file.witness.read()
+
+    def acknowledge(self, newest: int) -> None:
+        """Note the highest number of an arrival that was committed, before anybody is told."""
+        if self.file is not None:
+            self.file.witness.note(newest)
+
     def close(self) -> None:
         """Close every connection and give up the lock."""
         if self._kept is not None:

@@ -115,7 +115,8 @@ _FREE: Final = Statement(select(messages.c.id).where(among(messages.c.id), DELIV
 def _empty(table: Table, which: ColumnElement[bool], values: Mapping[str, object]) -> Statement:
     """Make the statement that empties columns; the time of the first removal stays."""
     purged_at = func.coalesce(table.c.purged_at, _NOW)
-    return Statement(update(table).where(which).values({**values, "purged_at": purged_at}))
+    changed = {**values, "checksum": None, "purged_at": purged_at}
+    return Statement(update(table).where(which).values(changed))
 
 
 def _empty_arrivals(which: ColumnElement[bool]) -> Statement:
@@ -139,7 +140,7 @@ def emptying_attempts(which: ColumnElement[bool]) -> tuple[Statement, Statement]
 
 
 _OWN_EVENTS: Final = among(events.c.message_id)
-_NO_BODY: Final = Statement(update(events).where(_OWN_EVENTS).values(body=b""))
+_NO_BODY: Final = Statement(update(events).where(_OWN_EVENTS).values(body=b"", checksum=None))
 _EMPTY_TEXT: Final = (_empty(messages, among(messages.c.id), _NO_TEXT), _NO_BODY)
 _EMPTY_WHOLE: Final = (
     _empty(messages, among(messages.c.id), _NO_TEXT | _NO_MESSAGE),

@@ -1,98 +1,41 @@
-"""The outbox: which deliveries are due, whose they are, and what an operator may do with them."""
+"""The outbox: which deliveries are due, and whose they are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    and_,
     bindparam,
     case,
-    exists,
     func,
     literal,
-    literal_column,
     or_,
     select,
     update,
 )
 
-from bridge.errors import NotPossible
 from bridge.model import Claim, DeliveryState, Event, Order
 from bridge.store import conversations, postgres
+from bridge.store.due import Due, read_due
 from bridge.store.endpoints import (
     BEHIND,
-    DEAD,
-    HELD,
-    NOT_CONFIGURED,
     PENDING,
     UNLEASED,
-    again,
     held_endpoints,
     wake_all,
 )
 from bridge.store.lease import Lease
 from bridge.store.statements import Statement
-from bridge.store.tables import attempts, deliveries, events
+from bridge.store.tables import deliveries
 
 _IDS_AT_ONCE: Final = 500
 _BEHIND: Final = bindparam("behind", BEHIND, type_=deliveries.c.due_at.type)
 _Id = TypeVar("_Id", int, str)
 
-# Whether an earlier request may have arrived. Attempts are counted before they are made, so one
-# without a row, because we died, may have; so may another delivery of the same event (a replay).
-_other = deliveries.alias("other")
-_UNSENT: Final = (
-    select(func.count())
-    .where(attempts.c.delivery_id == deliveries.c.id, ~attempts.c.sent)
-    .scalar_subquery()
-)
-_ANOTHER: Final = exists().where(
-    _other.c.event_id == deliveries.c.event_id,
-    _other.c.endpoint == deliveries.c.endpoint,
-    _other.c.replay != deliveries.c.replay,
-    _other.c.attempts > 0,
-)
-_SENT_BEFORE: Final = case(
-    (and_(deliveries.c.attempts > 0, deliveries.c.attempts > _UNSENT), literal_column("1")),
-    (and_(deliveries.c.replay > 0, _ANOTHER), literal_column("1")),
-    else_=literal_column("0"),
-)
-
-_ROWS: Final = (
-    select(
-        deliveries.c.id,
-        deliveries.c.attempts,
-        deliveries.c.step,
-        deliveries.c.lived_from,
-        deliveries.c.conversation,
-        deliveries.c.due_at,
-        deliveries.c.leased_by,
-        deliveries.c.sequence,
-        events.c.id.label("event_id"),
-        events.c.format,
-        events.c.type,
-        events.c.body,
-        events.c.created_at,
-        _SENT_BEFORE.label("sent_before"),
-    )
-    .join(events, events.c.id == deliveries.c.event_id)
-    .order_by(deliveries.c.due_at, deliveries.c.id)
-)
-_DUE: Final = (
-    _ROWS.where(
-        deliveries.c.endpoint == bindparam("wanted"),
-        PENDING,
-        deliveries.c.due_at <= bindparam("now", type_=deliveries.c.due_at.type),
-    )
-    .limit(bindparam("most"))
-    # Another bridge's rows are passed by, not waited for; SQLite has one writer and leaves it out.
-    .with_for_update(of=deliveries, skip_locked=True)
-)
 _LEASE: Final = Statement(
     update(deliveries)
     .where(deliveries.c.id == bindparam("delivery"))
@@ -107,27 +50,7 @@ _LEASE: Final = Statement(
 _NEXT_DUE: Final = select(func.min(deliveries.c.due_at)).where(
     deliveries.c.endpoint == bindparam("wanted"), PENDING, deliveries.c.due_at < _BEHIND
 )
-_READ_DUE: Final = Statement(_DUE)
 _READ_NEXT_DUE: Final = Statement(_NEXT_DUE)
-
-
-class _Due(NamedTuple):
-    """A delivery that is due, with its event; the columns that `_ROWS` selects."""
-
-    id: int
-    attempts: int
-    step: int
-    lived_from: datetime
-    conversation: int | None
-    due_at: datetime
-    leased_by: str | None  # whose lease has ended
-    sequence: int | None
-    event_id: str
-    format: str
-    type: str
-    body: bytes
-    created_at: datetime
-    sent_before: bool
 
 
 def claim(
@@ -140,12 +63,11 @@ def claim(
     somebody else holds. Needs a write transaction, for an order with `postgres.lock_order`; the
     claims are ours when it has committed.
     """
-    if order is Order.NONE:
-        found = _READ_DUE.select(connection, wanted=endpoint, now=lease.now, most=limit)
-    else:
+    chosen: Sequence[int] | None = None
+    if order is not Order.NONE:
         chosen = conversations.choose(connection, endpoint, limit, lease.now, order)
-        found = connection.execute(_ROWS.where(deliveries.c.id.in_(chosen))).all()
-    due = _hold_expired(connection, endpoint, [_Due(*row) for row in found], lease.now)
+    found = read_due(connection, endpoint, limit, lease.now, chosen)
+    due = _hold_expired(connection, endpoint, found, lease.now)
     if due:
         _LEASE.change(
             connection,
@@ -271,8 +193,8 @@ def _held(reason: str, now: datetime) -> Mapping[str, object]:
 
 
 def _hold_expired(
-    connection: Connection, endpoint: str, due: Sequence[_Due], now: datetime
-) -> Sequence[_Due]:
+    connection: Connection, endpoint: str, due: Sequence[Due], now: datetime
+) -> Sequence[Due]:
     """Hold those whose lease ended while their endpoint is held; return the others.
 
     What is pending without a lease there is an operator's retry, which may go, and which may have
@@ -287,54 +209,6 @@ def _hold_expired(
         connection.execute(update(deliveries).where(which).values(_held(reason, now)))
     wake_all(connection, endpoint, now)
     return [row for row in due if row.leased_by is None]
-
-
-_RETRYABLE: Final = {
-    DeliveryState.PENDING: PENDING,
-    DeliveryState.HELD: HELD,
-    DeliveryState.DEAD: DEAD,
-}
-
-
-def retry_deliveries(
-    connection: Connection,
-    *,
-    now: datetime,
-    ids: Sequence[int] = (),
-    endpoint: str | None = None,
-    state: DeliveryState | None = None,
-) -> int:
-    """Try deliveries again, now, by a new schedule; return how many.
-
-    Either `ids`, or all of an `endpoint` and/or in a `state`: pending, held and dead ones.
-    In-flight deliveries are skipped, and those held because their endpoint is not in the config;
-    delivered and filtered ones stay as they are (NotPossible if such a state is named, or nothing
-    at all). Retrying a held endpoint's delivery is the operator's exception: the endpoint stays
-    held. Needs a write transaction.
-    """
-    if ids:
-        return sum(_retry(connection, [deliveries.c.id.in_(some)], now) for some in in_parts(ids))
-    if endpoint is None and state is None:
-        raise NotPossible("name deliveries, an endpoint or a state to try again")
-    which: list[ColumnElement[bool]] = []
-    if endpoint is not None:
-        which.append(deliveries.c.endpoint == endpoint)
-    if state is not None:
-        if state not in _RETRYABLE:
-            raise NotPossible(f"a {state.value} delivery cannot be tried again")
-        which.append(_RETRYABLE[state])
-    return _retry(connection, which, now)
-
-
-def _retry(connection: Connection, which: Sequence[ColumnElement[bool]], now: datetime) -> int:
-    free = UNLEASED | (deliveries.c.due_at <= now)
-    open_ones = or_(PENDING, HELD, DEAD)
-    # Nobody would send it: there is no lane for an endpoint that the config does not name.
-    wanted = or_(deliveries.c.reason.is_(None), deliveries.c.reason != NOT_CONFIGURED)
-    tried = connection.execute(
-        update(deliveries).where(*which, open_ones, free, wanted).values(again(now))
-    )
-    return tried.rowcount
 
 
 def in_parts(ids: Sequence[_Id]) -> list[Sequence[_Id]]:

@@ -27,6 +27,7 @@ from bridge.store.tables import arrivals, deliveries, events, messages, replays
 RUNNING: Final = "running"
 DONE: Final = "done"
 CANCELLED: Final = "cancelled"
+_REPLAY: Final = "replay"  # the kind of these rows
 _TIMES: Final = ("since", "until")
 
 
@@ -84,6 +85,9 @@ class Replay:
     state: str
     created_at: datetime
     changed_at: datetime
+    kind: str
+    who: str | None
+    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def order(
 
 def list_replays(connection: Connection, *, running: bool = False) -> list[Replay]:
     """List replays, newest first; `running`: only those that have not ended."""
-    query = select(replays).order_by(replays.c.id.desc())
+    query = select(replays).where(replays.c.kind == _REPLAY).order_by(replays.c.id.desc())
     if running:
         query = query.where(replays.c.state == RUNNING)
     return [

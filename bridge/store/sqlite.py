@@ -18,6 +18,7 @@ from bridge.errors import StoreFull, StoreUnavailable, StoreUnusable
 from bridge.store.access_tables import metadata
 from bridge.store.driver import DriverCursor
 from bridge.store.wal import log_is_foreign
+from bridge.store.witness import Witness
 
 WRITES: Final = "smsbridge_writes"  # the execution option that asks for BEGIN IMMEDIATE
 SYNCED: Final = "smsbridge_synced"  # False: the next commit's sync will do for this one, too
@@ -43,6 +44,7 @@ class SqliteFile:
         self._identity: tuple[int, int] | None = None
         self._space: tuple[float, int] | None = None
         self._lock: int | None = None
+        self.witness = Witness(self.path)
 
     def prepare(self, *, create: bool) -> None:
         """See that there is a file that we can use, or make an empty, private one.
@@ -196,6 +198,7 @@ class SqliteFile:
 
     def unlock(self) -> None:
         """Let another daemon in. The lock's file stays, since deleting it would race."""
+        self.witness.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

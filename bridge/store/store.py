@@ -11,7 +11,6 @@ from typing import Final, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from bridge import logs
 from bridge.clock import Clock
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreUnavailable, StoreUnusable
@@ -20,18 +19,17 @@ from bridge.store import outbox
 from bridge.store.beat import behind
 from bridge.store.commits import Commits
 from bridge.store.database import Database
-from bridge.store.endpoints import match_config, set_failing, set_failover
+from bridge.store.endpoints import set_failing, set_failover
 from bridge.store.give_back import give_back
 from bridge.store.heart import Heart
 from bridge.store.ingest import Ingest
 from bridge.store.lease import Lease
 from bridge.store.mend import Longest
+from bridge.store.opening import take_up
 from bridge.store.quota import Quota
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
 from bridge.store.writer import Writer
 from bridge.workers import started
-
-log = logs.logger("store")
 
 _READERS: Final = 2  # so that a long snapshot does not hold up a lane's next_due
 T = TypeVar("T")
@@ -95,22 +93,10 @@ class Store:
         def open_database() -> Database:
             database = Database.open(settings, migrate=True, lock=True)
             try:
-                with database.begin() as connection:
-                    first = heart.beat(connection, timedelta(seconds=lease_seconds), first=True)
-                    dead = owner if database.file is None else None
-                    freed = outbox.free_leases(connection, dead, first.now)
-                    match_config(connection, endpoints, first.now, orders)
-                heart.committed(first)
+                take_up(database, heart, timedelta(seconds=lease_seconds), owner, endpoints, orders)
             except BaseException:
                 database.close()
                 raise
-            if freed:
-                log.info("store.leases_freed", deliveries=freed)
-            if database.file is not None and database.file.readable_by_everybody:
-                log.warning(
-                    "store.readable_by_everybody",
-                    detail=f"{database.name} holds texts and numbers: chmod 600 it",
-                )
             return database
 
         database = await asyncio.to_thread(open_database)
@@ -275,6 +261,10 @@ class Store:
     def name(self) -> str:
         """Return what an operator's sentence calls the database, without a password."""
         return self._database.name
+
+    async def acknowledged(self) -> int | None:
+        """Return the highest number of an arrival that was acknowledged; None on PostgreSQL."""
+        return await self._in_reader(self._database.acknowledged)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query in a read transaction of its own: one snapshot, waiting for no writer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from bridge.store.queries import AttemptRow
 from bridge.store.tables import attempts
@@ -14,11 +14,7 @@ def newest_attempts(
     connection: Connection, delivery_ids: Sequence[int], most: int, longest: int
 ) -> Mapping[int, tuple[AttemptRow, ...]]:
     """Return the newest attempts of each delivery, oldest first, with the answers' beginnings."""
-    columns = [
-        func.substr(column, 1, longest).label(column.name) if column.name == "answer" else column
-        for column in attempts.c
-        if column.name not in {"id", "delivery_id"}
-    ]
+    columns = [column for column in attempts.c if column.name not in {"id", "delivery_id"}]
     found = {}
     for each in delivery_ids:
         made = (
@@ -28,5 +24,7 @@ def newest_attempts(
             .limit(most)
         )
         rows = connection.execute(made).mappings().all()
-        found[each] = tuple(AttemptRow(**row) for row in reversed(rows))
+        found[each] = tuple(
+            AttemptRow(**{**row, "answer": row["answer"][:longest]}) for row in reversed(rows)
+        )
     return found

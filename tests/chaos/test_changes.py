@@ -246,7 +246,7 @@ def test_daemon_that_dies_as_it_brings_forward_what_waits_goes_on(
         database.begin() as connection,
     ):
         connection.execute(in_hours)
-    with Daemon(config, launcher(f"{when} forward")) as daemon:
+    with Daemon(config, failing(f"{when} forward")) as daemon:
         daemon.spawn()
         assert receiver.wait_for_ids(count)
         daemon.wait_until(

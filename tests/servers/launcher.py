@@ -61,18 +61,18 @@ class Started:
         self.pid = pid
         self.returncode: int | None = None
         self._pidfd = pidfd
-        self._end = end  # here comes the exit code
+        self._end = end.detach()  # here comes the exit code
         self._lock = threading.Lock()
 
     def __del__(self) -> None:
         os.close(self._pidfd)
-        self._end.close()
+        os.close(self._end)
 
     def poll(self) -> int | None:
         """Return the exit code, or nothing while it runs."""
         with self._lock:
             if self.returncode is None and self._ended(0):
-                self.returncode = int(self._end.recv(16))
+                self.returncode = int(os.read(self._end, 16))
             return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:

@@ -7,13 +7,15 @@ from datetime import timedelta
 from typing import Final
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text, update
+from sqlalchemy import Connection, Engine, bindparam, event, select, text, update
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold, RetryAt
 from bridge.store import (
     Database,
+    checksums,
+    due,
     hold_endpoint,
     outbox,
     resume_endpoint,
@@ -21,7 +23,7 @@ from bridge.store import (
     take_snapshot,
 )
 from bridge.store.queries import DeliveryDetail, list_deliveries, show_delivery
-from bridge.store.tables import deliveries
+from bridge.store.tables import deliveries, events
 from tests.store.making import (
     GIVE_UP,
     LEASE,
@@ -518,12 +520,13 @@ def crowded(settings: StoreSettings) -> Iterator[Database]:
 
 def fill(connection: Connection, count: int, state: str) -> None:
     """Write many deliveries by the database's own means."""
-    numbers = f"generate_series(1, {count}) AS n(i)"
+    numbers, nothing = f"generate_series(1, {count}) AS n(i)", "''"
     if connection.dialect.name == "sqlite":
         numbers = (
             "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
             f"WHERE i < {count}) SELECT i FROM n)"
         )
+        nothing = "x''"
     for rows in (
         (
             "messages (id, provider, sender, recipient, received_at, bridged_at, content_key) "
@@ -531,7 +534,7 @@ def fill(connection: Connection, count: int, state: str) -> None:
         ),
         (
             "events (id, message_id, format, type, planned, created_at, body) "
-            "SELECT 'm' || i, 'm' || i, 't', 't', 1, 0, ''"
+            f"SELECT 'm' || i, 'm' || i, 't', 't', 1, 0, {nothing}"
         ),
         (
             "deliveries (id, event_id, endpoint, state, attempts, step, schedule_from, due_at, "
@@ -539,6 +542,14 @@ def fill(connection: Connection, count: int, state: str) -> None:
         ),
     ):
         connection.execute(text(f"INSERT INTO {rows} FROM {numbers}"))
+    firsts = select(events).where(events.c.id.in_([f"m{number}" for number in range(1, 101)]))
+    connection.execute(
+        update(events).where(events.c.id == bindparam("of")).values(checksum=bindparam("new")),
+        [
+            {"of": row["id"], "new": checksums.of_event(row)}
+            for row in connection.execute(firsts).mappings()
+        ],
+    )
 
 
 def plan_of(connection: Connection, statement: object, values: dict[str, object]) -> str:
@@ -557,7 +568,7 @@ def test_claims_are_seeks_in_an_index_however_many_wait(crowded: Database) -> No
     """Neither claim nor next_due reads the waiting rows to find the oldest."""
     values = {"wanted": "crm", "now": START, "most": 10}
     with crowded.read() as connection:
-        for statement in (outbox._DUE, outbox._NEXT_DUE):
+        for statement in (due._DUE, outbox._NEXT_DUE):
             found = plan_of(connection, statement, values)
             assert "deliveries_due" in found
             assert "TEMP B-TREE" not in found

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Pool, event
+from sqlalchemy import Connection, Engine, Pool, event
 
 from bridge.config.retention import RetentionSettings
 from bridge.config.settings import StoreSettings
@@ -242,6 +242,11 @@ async def test_the_writer_is_shared(settings: StoreSettings) -> None:
     clock = Clock()
     rests: list[float] = []
     took = count(step=0.0015)  # as each piece should
+    unsynced: list[str] = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.endswith(("synchronous=NORMAL", "synchronous_commit TO off")):
+            unsynced.append(statement)
 
     async def rest(seconds: float) -> None:
         rests.append(seconds)
@@ -255,10 +260,15 @@ async def test_the_writer_is_shared(settings: StoreSettings) -> None:
             pass
         clock.forward(2 * DAY)
         sweeper = Retention(store, {"bodies": DAY}, clock, rest, lambda: next(took))
-        assert await sweeper.sweep() == {"bodies": 120}
+        event.listen(Engine, "before_cursor_execute", look)
+        try:
+            assert await sweeper.sweep() == {"bodies": 120}
+        finally:
+            event.remove(Engine, "before_cursor_execute", look)
         listed = await store.read(partial(queries.list_messages, limit=200))
         assert sum(row.message.sms.body == TEXT for row in listed) == 12
     assert rests == pytest.approx([19 * 0.0015] * 12)
+    assert len(unsynced) == 12  # and of the mails' commits, none
     assert audited(settings, clock()).ok
 
 

@@ -96,6 +96,7 @@ class SmtpConnection(SMTP):
         if not self._admitted:  # with implicit TLS it was admitted before the handshake
             self.peer = peer_address(transport.get_extra_info("peername"))
             if not self.admit():
+                self._ended = True
                 wire.write(b"421 4.7.0 Too many connections, try again later\r\n")
                 wire.close()
                 return

@@ -43,8 +43,8 @@ class ReadingConnection(SmtpConnection):
         if self._ended:
             return
         self.pace.add(len(data))
-        if self._mail is not None and not self._waits:
-            self._take(self._mail, data)  # while a mail is being received, nothing is left unread
+        if self._mail is not None and not self._waits and not self._unread:
+            self._take(self._mail, data)
         else:
             self._unread += data
         self._go_on()
@@ -70,9 +70,9 @@ class ReadingConnection(SmtpConnection):
         self._unsent = True
 
     def resume_writing(self) -> None:
-        """Go on where `pause_writing` stopped."""
+        """Go on where `pause_writing` stopped; not now, for it may be a reply that calls this."""
         self._unsent = False
-        self._go_on()
+        self.loop.call_soon(self._go_on)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Give back what a mail took that will never end."""

@@ -194,7 +194,7 @@ class SmtpSession(ReadingConnection):
         finally:
             self._shared.commits.discard(self._task)
             mail.close()
-        await self._wait_for(self._reply_to(mail, reply))
+        await self._wait_for(self._guarded(self._reply_to(mail, reply)))
 
     async def _reply_to(self, mail: IncomingMail, reply: str) -> None:
         """Forget a mail and tell what became of it."""

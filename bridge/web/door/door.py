@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from bridge import logs
+from bridge import logs, metrics
 from bridge.config.http import HttpOpen, HttpSettings
 from bridge.errors import StoreError
 from bridge.model import Scope, Token
@@ -132,23 +132,25 @@ class Door:
         self, request: web.Request, scope: Scope = Scope.READ, *, stream: bool = False
     ) -> Visitor | Refusal:
         """Let a request in, or say why not. `stream`: its answer goes on and on."""
+        return _counted(await self._or_store_down(self._admit(request, scope, stream=stream)))
+
+    async def log_in(self, request: web.Request, given: str) -> Visitor | Refusal:
+        """Begin a session for a token that was typed into our own page's form."""
+        return _counted(await self._or_store_down(self._log_in(request, given)))
+
+    async def _or_store_down(self, found: Awaitable[Visitor | Refusal]) -> Visitor | Refusal:
         try:
-            return await self._admit(request, scope, stream=stream)
+            return await found
         except StoreError as error:
             self._throttled.warning("door.store_down", detail=str(error))
             return _STORE_DOWN
 
-    async def log_in(self, request: web.Request, given: str) -> Visitor | Refusal:
-        """Begin a session for a token that was typed into our own page's form."""
-        try:
-            if (refusal := await self._strange(request)) is not None:
-                return refusal
-            if self._origins.is_foreign(request, from_browser=True):
-                return _FOREIGN
-            token = await self._admission.find(given.strip())
-        except StoreError as error:
-            self._throttled.warning("door.store_down", detail=str(error))
-            return _STORE_DOWN
+    async def _log_in(self, request: web.Request, given: str) -> Visitor | Refusal:
+        if (refusal := await self._strange(request)) is not None:
+            return refusal
+        if self._origins.is_foreign(request, from_browser=True):
+            return _FOREIGN
+        token = await self._admission.find(given.strip())
         if token is None:
             return self._wrong(request)
         name = self._sessions.begin(token.id, request.cookies.get(self._cookie))
@@ -233,6 +235,12 @@ class Door:
             return _NOBODY
         retry = {"Retry-After": str(math.ceil(wait))}
         return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens: wait", retry)
+
+
+def _counted(found: Visitor | Refusal) -> Visitor | Refusal:
+    if isinstance(found, Refusal):
+        metrics.TURNED_AWAY.labels(str(found.status.value)).inc()
+    return found
 
 
 def _visitor(token: Token, session: str | None) -> Visitor:

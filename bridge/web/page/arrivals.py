@@ -37,7 +37,7 @@ async def try_again(visit: Visit) -> web.Response:
     trials = [await _tried("With the config in use", site.intake.reader, found.arrival)]
     name = "With the config file as it is now"
     try:
-        candidate = await asyncio.to_thread(site.config().candidate)
+        candidate = await asyncio.to_thread(site.candidate)
     except BridgeError as error:
         trials.append(_failed(name, f"The file cannot be used: {error}"))
     else:

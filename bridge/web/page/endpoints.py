@@ -14,8 +14,7 @@ from bridge.net.tls import shared_client_context
 from bridge.operations import endpoints as operations
 from bridge.operations.acts import logged
 from bridge.operations.documents import Document
-from bridge.operations.pages import delivery_page
-from bridge.operations.send_test import ping
+from bridge.operations.listing import newest_of_endpoint
 from bridge.operations.sentences import about_endpoint, about_ping, why
 from bridge.store.acts import Act
 from bridge.store.snapshot import oldest_undelivered
@@ -67,9 +66,11 @@ async def resume(visit: Visit) -> web.Response:
 
 async def test(visit: Visit) -> web.Response:
     """Send an endpoint one ping, and show how it was answered."""
+    from bridge.operations.send_test import ping  # brings SMTP along: only for who tests
+
     site = visit.site
     name = _name(visit)
-    endpoint = next((each for each in site.config().endpoints if each.name == name), None)
+    endpoint = next((each for each in site.endpoints if each.name == name), None)
     if endpoint is None:
         raise NotFound(f"the config has no endpoint {name!r}")
     answer = await _act(
@@ -95,11 +96,9 @@ async def _shown(visit: Visit, ping_answer: Document | None) -> web.Response:
     document = next((each for each in rows if each["name"] == name), None)
     if document is None:
         raise NotFound(f"there is no endpoint {name!r}")
-    page = await delivery_page(
-        site.store, site.clock, site.names, limit=_NEWEST, endpoint=name, rates=site.rates
-    )
+    newest = await newest_of_endpoint(site.store, site.clock, name, _NEWEST)
     oldest = await site.store.read(partial(oldest_undelivered, endpoints=[name]))
-    used = next((each for each in site.config().endpoints if each.name == name), None)
+    used = next((each for each in site.endpoints if each.name == name), None)
     return await visit.show(
         "endpoint.html",
         "/endpoints",
@@ -115,7 +114,7 @@ async def _shown(visit: Visit, ping_answer: Document | None) -> web.Response:
         **drawn(site, name, oldest.get(name), site.clock()),
         may_act=visit.reveal,
         ping=ping_answer,
-        rows=[{**each, "why": why(each)} for each in page.rows],
+        rows=[{**each, "why": why(each)} for each in newest],
     )
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
+from sqlalchemy import Connection
 
-from bridge.model import DeliveryState, Reason, SourceKind
-from bridge.operations.pages import Page, delivery_page, message_page, quarantine_page
+from bridge.model import ArrivalOutcome, DeliveryState, Reason, SourceKind
+from bridge.operations import listing
+from bridge.operations.documents import Document
 from bridge.operations.sentences import why
 from bridge.store import take_snapshot
+from bridge.store.moments import arrival_time, delivery_time
+from bridge.store.pages import ArrivalFilter, DeliveryFilter
 from bridge.store.search import MessageFilter
 from bridge.web.page.visit import ROWS, Visit
 
@@ -30,7 +35,7 @@ class Links:
 
     first: str
     next: str
-    cut: str | None
+    cut: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,8 @@ async def show_messages(visit: Visit) -> web.Response:
     )
     if _ID.fullmatch(query.number):
         return visit.go(f"/messages/{query.number}")
+    site = visit.site
     number = _BETWEEN.sub("", query.number)
-    settings = visit.site.config().settings
-    nothing = "Nothing has come in yet." if not query.any else "No message matches all of this."
-    # By parts of a number that is masked, one could find it out digit by digit.
-    hidden = not visit.reveal and number and not _WHOLE.fullmatch(number)
     which = MessageFilter(
         provider=query.provider or None,
         number=number or None,
@@ -83,25 +85,32 @@ async def show_messages(visit: Visit) -> web.Response:
         endpoint=query.endpoint or None,
         since=_time(query.since),
         until=_time(query.until),
-        source=visit.chosen("source", SourceKind),
     )
-    if hidden:
+    whole = _WHOLE.fullmatch(number) is not None
+    nothing = "No message matches all of this." if query.any else "Nothing has come in yet."
+    if number and not whole and not visit.reveal:
+        # By its end, a number that is masked could be found out digit by digit.
         nothing = "Your token shows numbers masked: write the whole number, as +393301234567."
-        page = Page([])
+        page: Document = {"data": [], "next": None}
     else:
-        page = await message_page(
-            visit.site.store, which, limit=ROWS, before=visit.number("before"), reveal=visit.reveal
-        )
+
+        def turn(limit: int, before: int | None) -> Awaitable[Document]:
+            return listing.messages(
+                site.store, which, visit.chosen("source", SourceKind), limit=limit, before=before,
+                numbers=visit.reveal, texts=visit.reveal, ends=not whole,
+            )  # fmt: skip
+
+        page = await listing.patiently(turn, ROWS, visit.number("before"))
     return await visit.show(
         "messages.html",
         "/messages",
         query=query,
-        rows=page.rows,
-        list=_links(visit, "/messages", query, page),
+        rows=page["data"],
+        list=await _links(visit, "/messages", query, page, arrival_time),
         states=_STATES,
         sources=_SOURCES,
-        providers=[each.name for each in settings.providers],
-        endpoints=visit.site.names,
+        providers=[each.name for each in site.settings.providers],
+        endpoints=site.names,
         nothing=nothing,
     )
 
@@ -109,24 +118,26 @@ async def show_messages(visit: Visit) -> web.Response:
 async def show_deliveries(visit: Visit) -> web.Response:
     """List deliveries, each with why it has not arrived and when it is tried next."""
     query = Query.of(visit, "state", "endpoint")
-    page = await delivery_page(
-        visit.site.store,
-        visit.site.clock,
-        visit.site.names,
-        limit=ROWS,
-        before=visit.number("before"),
-        endpoint=query.endpoint or None,
-        state=visit.chosen("state", DeliveryState),
-        rates=visit.site.rates,
+    site = visit.site
+    which = DeliveryFilter(
+        endpoint=query.endpoint or None, state=visit.chosen("state", DeliveryState)
     )
+
+    def turn(limit: int, before: int | None) -> Awaitable[Document]:
+        return listing.deliveries(
+            site.store, site.clock, which, limit=limit, before=before, rates=site.rates
+        )
+
+    page = await listing.patiently(turn, ROWS, visit.number("before"))
     return await visit.show(
         "deliveries.html",
         "/deliveries",
         query=query,
-        rows=[{**each, "why": why(each)} for each in page.rows],
-        list=_links(visit, "/deliveries", query, page),
+        rows=[{**each, "why": why(each)} for each in page["data"]],
+        list=await _links(visit, "/deliveries", query, page, delivery_time),
         states=_STATES,
-        endpoints=visit.site.names,
+        endpoints=site.names,
+        may_retry=visit.reveal and query.any and query.state not in {"delivered", "filtered"},
         nothing="No delivery is like that." if query.any else "There are no deliveries yet.",
     )
 
@@ -134,31 +145,42 @@ async def show_deliveries(visit: Visit) -> web.Response:
 async def show_quarantine(visit: Visit) -> web.Response:
     """List what came in and became no message."""
     query = Query.of(visit, "reason")
-    reason = visit.chosen("reason", Reason)
-    page = await quarantine_page(
-        visit.site.store, limit=ROWS, before=visit.number("before"), reason=reason
-    )
-    snapshot = await visit.site.store.read(take_snapshot)
+    store = visit.site.store
+    which = ArrivalFilter(outcome=ArrivalOutcome.QUARANTINE, reason=visit.chosen("reason", Reason))
+
+    def turn(limit: int, before: int | None) -> Awaitable[Document]:
+        return listing.arrivals(store, which, limit=limit, before=before)
+
+    page = await listing.patiently(turn, ROWS, visit.number("before"))
+    snapshot = await store.read(take_snapshot)
     return await visit.show(
         "quarantine.html",
         "/quarantine",
         query=query,
-        rows=page.rows,
+        rows=page["data"],
         total=sum(snapshot.quarantine.values()),
-        list=_links(visit, "/quarantine", query, page),
+        list=await _links(visit, "/quarantine", query, page, arrival_time),
         reasons=_REASONS,
-        nothing="Nothing is in quarantine."
-        if not query.any
-        else "Nothing is here for this reason.",
+        nothing="Nothing is here for this reason." if query.any else "Nothing is in quarantine.",
     )
 
 
-def _links(visit: Visit, path: str, query: Query, page: Page) -> Links:
-    behind = visit.number("before") is not None
+async def _links(
+    visit: Visit,
+    path: str,
+    query: Query,
+    page: Document,
+    moment_of: Callable[[Connection, int], datetime | None],
+) -> Links:
+    """Return where a list goes on; `moment_of` a row's id, where it has looked so far in vain."""
+    further = page["next"]
+    cut = None
+    if further is not None and len(page["data"]) < ROWS:
+        cut = await visit.site.store.read(lambda connection: moment_of(connection, further))
     return Links(
-        first=visit.at(path, query.asked) if behind else "",
-        next="" if page.next is None else visit.at(path, {**query.asked, "before": page.next}),
-        cut=page.looked_back_to,
+        first=visit.at(path, query.asked) if visit.number("before") is not None else "",
+        next="" if further is None else visit.at(path, {**query.asked, "before": further}),
+        cut=cut,
     )
 
 

@@ -36,7 +36,7 @@ class Figure:
 async def show_overview(visit: Visit) -> web.Response:
     """Show health, figures, endpoints and sources; also if the store doesn't answer."""
     site = visit.site
-    settings = site.config().settings
+    settings = site.settings
     names = site.names
     daemon = Daemon(
         settings.http.listen, True, problems=site.health.problems, sources=site.health.reports

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from bridge.errors import BridgeError, NotFound, NotPossible, StoreError
 from bridge.web.door import Door, Refusal, Visitor
-from bridge.web.page import arrivals, endpoints, lists, live, overview, stories
+from bridge.web.page import arrivals, endpoints, lists, live, overview, retries, stories
 from bridge.web.page.rendering import Templates
 from bridge.web.page.routes import Address
 from bridge.web.page.site import Site
@@ -36,6 +36,11 @@ SCREENS: Final[Mapping[tuple[str, str], Screen]] = MappingProxyType(
         ("GET", "/deliveries"): lists.show_deliveries,
         ("GET", "/deliveries/{id}"): stories.show_delivery,
         ("POST", "/deliveries/{id}/retry"): stories.retry,
+        ("GET", "/retries"): retries.show_retries,
+        ("POST", "/retries"): retries.order,
+        ("GET", "/retries/order"): retries.show_order,
+        ("GET", "/retries/{id}"): retries.show_retry,
+        ("POST", "/retries/{id}/cancel"): retries.cancel,
         ("GET", "/quarantine"): lists.show_quarantine,
         ("GET", "/arrivals/{id}"): arrivals.show_arrival,
         ("GET", "/arrivals/{id}/raw"): arrivals.download,

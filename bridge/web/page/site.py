@@ -5,53 +5,67 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from bridge.config.settings import Settings
 from bridge.delivery.endpoint import Endpoint
 from bridge.intake import Intake
 from bridge.reader import Reader
 from bridge.store import Store
+from bridge.web.api import Bridge
 from bridge.web.health import Health
 from bridge.web.page.pulse import Pulse
 
 
-class InUse(Protocol):
-    """The config that the daemon uses, and the file that it would use after a reload."""
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The running bridge, as far as its page shows it.
+
+    `candidate` builds the reader of the config file as it is now; it blocks, and raises
+    BridgeError.
+    """
+
+    bridge: Bridge
+    pulse: Pulse
+    candidate: Callable[[], Reader]
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.bridge.store
+
+    @property
+    def health(self) -> Health:
+        """The health of the bridge."""
+        return self.bridge.health
+
+    @property
+    def intake(self) -> Intake:
+        """The intake that sources use."""
+        return self.bridge.intake
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The clock."""
+        return self.bridge.clock
 
     @property
     def settings(self) -> Settings:
         """The settings in use."""
+        return self.bridge.settings
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
         """The endpoints in use."""
-
-    def candidate(self) -> Reader:
-        """Build the reader of the file as it is now; blocks, and raises BridgeError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The daemon, as far as its page shows it; `config` returns the one in use."""
-
-    store: Store
-    health: Health
-    intake: Intake
-    pulse: Pulse
-    clock: Callable[[], datetime]
-    config: Callable[[], InUse]
+        return self.bridge.endpoints
 
     @property
     def names(self) -> list[str]:
-        """The configured endpoints."""
-        return [each.name for each in self.config().settings.endpoints]
+        """The names of the endpoints in use."""
+        return self.bridge.names
 
     @property
     def rates(self) -> dict[str, str]:
         """The rates of the endpoints that have one."""
         return {
-            each.name: each.rate.text
-            for each in self.config().settings.endpoints
-            if each.rate is not None
+            each.name: each.rate.text for each in self.settings.endpoints if each.rate is not None
         }

@@ -22,7 +22,7 @@ from bridge.operations.tokens import create_token
 from bridge.store import Store
 from tests.patience import PATIENCE
 from tests.servers.daemon import MAILBOX, Config, Daemon
-from tests.servers.receiver import Exchange, Receiver, status
+from tests.servers.receiver import Exchange, Receiver, status, taken
 
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NUMBER: Final = "+393301234567"
@@ -115,13 +115,13 @@ def open_house(folder: Path) -> Iterator[House]:
     """Run a daemon with messages, an endpoint that fails and mails in quarantine."""
 
     async def answer(exchange: Exchange) -> None:
-        bad = exchange.webhook.path.startswith("/bad")
         body = hostile("x-answer").encode()
-        await (status(503, body=body) if bad else status(200, body=body))(exchange)
+        answers = {"/bad": status(503, body=body), "/ok": status(200, body=body)}
+        await answers.get(exchange.webhook.path, taken)(exchange)
 
     with Receiver(SECRET, answer) as receiver:
         base = f"http://127.0.0.1:{receiver.port}"
-        endpoints = {"crm": f"{base}/ok", "billing": f"{base}/bad"}
+        endpoints = {"crm": f"{base}/ok", "billing": f"{base}/bad", "silent": f"{base}/silent"}
         config = Config(endpoints=endpoints, secret=SECRET).write(folder)
         operate, read = asyncio.run(_tokens(config))
         with Daemon(config) as daemon:

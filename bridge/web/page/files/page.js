@@ -75,7 +75,23 @@ function follow(list) {
   open();
 }
 
+// Fetches a part of the page anew every so many seconds, for as long as it asks for that.
+function renew(part) {
+  setTimeout(async () => {
+    const answer = await fetch(location.href).catch(() => null);
+    const fresh = answer && answer.ok && !answer.redirected
+      ? new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id)
+      : null;
+    if (fresh) {
+      localTimes(fresh);
+      part.replaceWith(fresh);
+    }
+    if ((fresh || part).dataset.renew) renew(fresh || part);
+  }, 1000 * Number(part.dataset.renew));
+}
+
 localTimes(document);
+for (const part of document.querySelectorAll("[data-renew]")) renew(part);
 for (const each of document.querySelectorAll("[data-zone]")) {
   const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (name) each.textContent = `Times are in your zone, ${name}; UTC is shown on hover.`;
