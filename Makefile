@@ -15,9 +15,13 @@ CONFIG ?= config.toml
 TESTS ?= tests
 BIN := .venv/bin
 READY := .venv/.ready
+COMPILED := .venv/.compiled
 
-.PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz attacks \
-	posts-test kills lock runtime generate dist package-test clean
+# Where it is set, each process of the tests would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup demo run test test-quick check servers bench bench-parse bench-fidelity fuzz flips \
+	attacks posts-test kills simulate lock runtime generate dist package-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -39,12 +43,16 @@ demo: $(READY) ## real mails in, verified webhooks out; KEEP=1 stays up
 run: $(READY) ## the daemon with CONFIG=config.toml
 	@exec $(BIN)/smsbridge run -c $(CONFIG) $(ARGS)
 
-test: $(READY) servers ## check, and all tests with real servers
-	@$(MAKE) check
+test: $(READY) ## check, and all tests with real servers
+	@$(MAKE) -j 3 --output-sync=target check servers $(COMPILED)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(ARGS)
 
 test-quick: $(READY) ## the tests that start no process, in less than a minute
 	$(BIN)/python -m pytest -q -n auto --dist worksteal --quick $(TESTS) $(ARGS)
+
+$(COMPILED): $(READY) # the tests, once: each process of the first run would do it for itself
+	@$(BIN)/python -m pytest --collect-only -qqq tests >/dev/null 2>&1 || true # the run will tell
+	@touch $@
 
 check: $(READY) ## format, lint, types, and which room may import which
 	$(BIN)/ruff format --check .
@@ -67,6 +75,9 @@ bench-fidelity: $(READY) ## our reading beside others'; ARGS="FOLDER …", needs
 fuzz: $(READY) ## 2,000,000 hostile inputs; ARGS="--seed 1 --cases 1000"
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
+flips: $(READY) ## 200 flipped bits in the database and its log; ARGS="--checks off" must lose
+	@$(BIN)/python -m benchmarks.flips $(ARGS)
+
 posts-test: $(READY) ## providers' posts the long way: kills, fuzz; ten minutes
 	POSTS_SMS=1000 POSTS_KILLS=50 POSTS_EXAMPLES=400 POSTS_SEED=$${POSTS_SEED:-$$$$} \
 		$(BIN)/python -m pytest -s -n 2 tests/chaos/test_posts.py tests/sources/posts/test_openapi.py $(ARGS)
@@ -75,14 +86,18 @@ kills: $(READY) ## every change of state dies at its commit, twenty times each; 
 	CHAOS_KILLS=20 $(BIN)/python -m pytest -s -n 2 \
 		tests/chaos/test_changes.py tests/chaos/test_failover.py $(ARGS)
 
+simulate: $(READY) ## nights of kills, stalls and lying receivers; ARGS="--messages 20000 --seed 1"
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
 attacks: $(READY) ## hostile peers; ARGS="--before COMMIT" compares
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 lock: ## requirements.lock from pyproject.toml; ARGS=--upgrade
 	@scripts/lock $(ARGS)
 
-generate: $(READY) ## completions and man page from the commands
+generate: $(READY) ## completions, man page and the API's description
 	@PYTHONPATH=. $(BIN)/python packaging/generate.py
+	@$(BIN)/python -m bridge.web.api.openapi
 
 dist: ## wheel, Debian package, bill of materials, checksums in dist/
 	@scripts/dist $(ARGS)

@@ -11,12 +11,12 @@ from heapq import heapify, heapreplace
 from typing import Final
 
 import backlog
-from sqlalchemy import Connection, Table, bindparam, insert, text, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, text, update
 
 from bridge.config.settings import DeliverySettings, StoreSettings
 from bridge.delivery.schedule import JITTER_MAX, JITTER_SHARE, step_wait
 from bridge.model import DeliveryState, PlannedDelivery
-from bridge.store import Database, Ingest, Lease, ingest_many
+from bridge.store import Database, Ingest, Lease, checksums, ingest_many
 from bridge.store.endpoints import set_failing
 from bridge.store.stream_tables import sequences
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
@@ -39,6 +39,8 @@ def fill(settings: StoreSettings, count: int) -> None:
         now = datetime.now(UTC)
         with database.begin() as connection:
             ingest_many(connection, [message(0)], Lease("filling", now, now))
+            for table in (messages, arrivals):  # as those that are older than checksums
+                connection.execute(update(table).values(checksum=None))
         _copy(database, (messages, events, arrivals, deliveries), count)
 
 
@@ -50,7 +52,7 @@ def deliver(settings: StoreSettings) -> None:
         for start in range(0, last, _ROWS_AT_ONCE):
             some = {"after": start, "last": start + _ROWS_AT_ONCE}
             with database.begin() as connection:
-                connection.execute(text(_ATTEMPTS), some)
+                connection.execute(text(_ATTEMPTS), {**some, "nothing": b""})
                 connection.execute(text(_DELIVERED), some)
         _tidy(database)
 
@@ -133,7 +135,7 @@ _REFUSED: Final = {
 _ATTEMPTS: Final = """
 INSERT INTO attempts
     (delivery_id, number, started_at, duration, result, lease_lost, status, detail, answer)
-SELECT id, 1, created_at, 0.01, 'delivered', false, 200, '', '' FROM deliveries
+SELECT id, 1, created_at, 0.01, 'delivered', false, 200, '', :nothing FROM deliveries
 WHERE id > :after AND id <= :last AND state = 'pending' ORDER BY id
 """
 _DELIVERED: Final = """
@@ -148,6 +150,7 @@ def _copy(database: Database, tables: tuple[Table, ...], count: int) -> None:
         with database.begin() as connection:
             for table in tables:
                 connection.execute(text(_copies(connection, table)), {"start": start, "last": last})
+            _sum_up(connection, start, last)
     with database.begin() as connection:
         connection.execute(update(sequences).values(last=count))
         if connection.dialect.name == "postgresql":
@@ -157,6 +160,18 @@ def _copy(database: Database, tables: tuple[Table, ...], count: int) -> None:
                     {"last": count},
                 )
     _tidy(database)
+
+
+def _sum_up(connection: Connection, first: int, last: int) -> None:
+    """Give the events of a range the checksums that they are claimed by."""
+    query = select(events).where(events.c.id.between(f"msg_{first:024}", f"msg_{last:024}"))
+    connection.execute(
+        update(events).where(events.c.id == bindparam("of")).values(checksum=bindparam("new")),
+        [
+            {"of": row["id"], "new": checksums.of_event(row)}
+            for row in connection.execute(query).mappings()
+        ],
+    )
 
 
 def _copies(connection: Connection, table: Table) -> str:

@@ -3,7 +3,8 @@
     python -m benchmarks.fuzz [--cases 2000000] [--seed N] [--processes 2]
     python -m benchmarks.fuzz --subject signatures --seed S --case N      # one case again
 
-Each subject is one file, `benchmarks/fuzz_*.py`, and has its share of them. A case is made from
+Each subject is one file, `benchmarks/fuzz_*.py`, and has its share of them: less where each case
+is a config of its own, which takes long to load. A case is made from
 the seed and its number alone. Its time is processor time, the least of three tries, which a busy
 machine hardly stretches, and no case may take 50 ms. What a config costs to load is no stranger's
 doing and isn't in it, but may not take half a second either.
@@ -61,11 +62,11 @@ class Subject(NamedTuple):
 
 
 SUBJECTS: Final[Mapping[str, Subject]] = MappingProxyType({
-    "mails": Subject(fuzz_mails.make, fuzz_mails.run, share=5),
-    "posts": Subject(fuzz_posts.make, fuzz_posts.run, share=4),
+    "mails": Subject(fuzz_mails.make, fuzz_mails.run, share=10),
+    "posts": Subject(fuzz_posts.make, fuzz_posts.run, share=8),
     "declared": Subject(fuzz_declared.make, fuzz_declared.run, fuzz_declared.load),
-    "signatures": Subject(fuzz_signatures.make, fuzz_signatures.run),
-    "results": Subject(fuzz_results.make, fuzz_results.run),
+    "signatures": Subject(fuzz_signatures.make, fuzz_signatures.run, share=3),
+    "results": Subject(fuzz_results.make, fuzz_results.run, share=3),
     "templates": Subject(fuzz_templates.make, fuzz_templates.run, fuzz_templates.load),
 })  # fmt: skip
 

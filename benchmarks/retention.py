@@ -10,10 +10,12 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import AsyncExitStack, closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import filling
@@ -22,9 +24,11 @@ from figures import Bench, Line, Report, Spread, Waits
 from programs import Daemon, Endpoint
 from sqlalchemy import text
 
+from bridge.clock import Clock
 from bridge.config.settings import StoreSettings
 from bridge.operations.retention import Retention
 from bridge.store import Database, Lease, Store, ingest_many
+from bridge.store.retention import STAGES, find_due
 
 _DAY: Final = 86400.0
 _AGE: Final = 30 * _DAY  # what is filled in is from January
@@ -32,6 +36,8 @@ _AGES: Final = dict.fromkeys(("raw", "bodies", "attempts", "messages", "records"
 _TABLE: Final = "\n[retention]\n" + "".join(f'{name} = "30d"\n' for name in _AGES)
 _BATCH: Final = 1000
 _MOST: Final = 1.5  # times the idle daemon's
+_ROWS: Final = 20
+_PIECES: Final = 25
 _NUMBER: Final = "+393300000007"  # who sends the eighth mail of each round
 
 
@@ -68,6 +74,7 @@ async def retention(bench: Bench) -> Report:
             "yes" if working else "no", "", "", "yes", working,
         )
     )  # fmt: skip
+    report.lines.append(await asyncio.to_thread(_piece, _store(idle_at)))
     _erase(report, sweeping.config)
     for config in (idle.config, sweeping.config):
         programs.audit(config)
@@ -140,6 +147,26 @@ async def _sizes(report: Report, folder: Path, count: int, full: float, grown: f
     report.numbers["megabytes"] = sizes
 
 
+def _piece(settings: StoreSettings) -> Line:
+    """Measure what the writer's thread does for twenty rows, through all stages."""
+    before = datetime.now(UTC) - timedelta(seconds=_AGE)
+    medians = {}
+    with closing(Database.open(settings)) as database:
+        for name in _AGES:
+            stage, after, times = STAGES[name], 0, []
+            for _ in range(_PIECES):
+                with database.read() as reading:
+                    ids = find_due(reading, stage, after, after + 10 * _ROWS, before, _ROWS)
+                began = time.thread_time()
+                with database.begin_again(synced=False) as writing:
+                    stage.purge(writing, ids, datetime.now(UTC))
+                times.append((time.thread_time() - began) * 1000)
+                after = ids[-1]
+            medians[name] = median(times)
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in medians.items())
+    return Line(f"processor ms for {_ROWS} rows: {parts}", f"{sum(medians.values()):.1f}")
+
+
 def _erase(report: Report, config: Path) -> None:
     """Purge a number whose mails have come through the line, and look for it in every byte."""
     folder = config.parent
@@ -202,7 +229,11 @@ async def _sweep(settings: StoreSettings) -> None:
         """Rest for no time."""
 
     store = await Store.open(
-        settings, owner="bench", lease_seconds=60.0, endpoints=[filling.ENDPOINT], clock=now
+        settings,
+        owner="bench",
+        lease_seconds=60.0,
+        endpoints=[filling.ENDPOINT],
+        clock=Clock(now, alone=True),
     )
     try:
         await Retention(store, _AGES, now, pause).sweep()

@@ -66,6 +66,10 @@ class NotPossible(BridgeError):
     """What the operator asked cannot be done to this thing in its present state."""
 
 
+class Changed(NotPossible):
+    """Somebody else has changed what the operator looked at before acting."""
+
+
 class ListenError(BridgeError):
     """An address cannot be listened on."""
 

@@ -6,7 +6,6 @@ accepted: the other side keeps the arrival and tries again.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from bridge.model import (
     PlannedDelivery,
     Receipt,
 )
+from bridge.net.deadline import Deadline
 from bridge.reader import Reader, Reading, ReadMessage, Result
 from bridge.store import Ingest, PlannedMessage
 
@@ -68,8 +68,13 @@ class Intake:
         self._reader = reader
         self._ledger = ledger
         self._deliveries = deliveries
-        self._deadline = deadline
+        self._deadline = Deadline(deadline)
         self._clock = clock
+
+    @property
+    def reader(self) -> Reader:
+        """The reader in use."""
+        return self._reader
 
     def use(self, reader: Reader) -> None:
         """Read with another config from now on."""
@@ -106,12 +111,12 @@ class Intake:
         if isinstance(what, tuple):
             unused = [delivery for message in what for delivery in message.deliveries]
         try:
-            async with asyncio.timeout(self._deadline):
+            with self._deadline.within():
                 receipt = await self._ledger.ingest(Ingest(arrival, what, reparse_of))
             unused = _not_started(unused, receipt.claims)
         except TimeoutError:
             raise StoreUnavailable(
-                f"the store did not commit within {self._deadline:.0f} s"
+                f"the store did not commit within {self._deadline.seconds:.0f} s"
             ) from None
         finally:
             self._deliveries.release(unused)

@@ -197,10 +197,25 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources or log.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources, log, "
+    "clock or damage.",
     ("kind",),
     registry=REGISTRY,
 )
+
+CLOCK_JUMPS: Final = Counter(
+    "smsbridge_clock_jumps",
+    "How often the clock was found to have been set by more than five seconds, ahead or back.",
+    ("way",),
+    registry=REGISTRY,
+)
+CLOCK_APART_SECONDS: Final = Gauge(
+    "smsbridge_clock_apart_seconds",
+    "How far the machine's clock is ahead of that of the database's server; 0 without one.",
+    registry=REGISTRY,
+)
+for _way in ("ahead", "back"):
+    CLOCK_JUMPS.labels(_way)
 
 # Read from the store at each scrape.
 DELIVERIES: Final = Gauge(
@@ -225,6 +240,18 @@ PULLS: Final = Counter(
     "smsbridge_pulls",
     "Requests for the events of an endpoint under /api/v1, by endpoint and status.",
     ("endpoint", "status"),
+    registry=REGISTRY,
+)
+API_REQUESTS: Final = Counter(
+    "smsbridge_api_requests",
+    "Requests to the admin API that were let in, by operation and status.",
+    ("operation", "status"),
+    registry=REGISTRY,
+)
+TURNED_AWAY: Final = Counter(
+    "smsbridge_turned_away",
+    "Requests to API and page that were not let in, by status.",
+    ("status",),
     registry=REGISTRY,
 )
 SEQUENCE: Final = Gauge(

@@ -1,8 +1,9 @@
-"""Names a process so that no other one is taken for it."""
+"""Names a process so that no other one is taken for it, and whoever runs this one."""
 
 from __future__ import annotations
 
 import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -34,3 +35,13 @@ class Process:
         if Process.named(self.pid) != self:
             raise ProcessLookupError
         os.kill(self.pid, number)
+
+
+def user_name() -> str:
+    """Return who runs this process; behind sudo, who called that."""
+    user = os.geteuid()
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:
+        name = str(user)
+    return os.environ.get("SUDO_USER") or name

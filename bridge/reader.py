@@ -100,6 +100,11 @@ class Reader:
         self._policies = policies
         self._clock = clock
 
+    @property
+    def known(self) -> Sequence[Provider]:
+        """The providers whose mails it reads."""
+        return self._known
+
     async def read(self, arrival: Arrival) -> Result:
         """Read one arrival; a bug of ours quarantines it, so that the raw mail is kept.
 

@@ -21,7 +21,7 @@ from bridge.reader import Reader
 from bridge.store import Store, failed_over, failing_endpoints
 from bridge.store.endpoints import match_config
 from bridge.supervisor import Source
-from bridge.web import EventsApi, Health
+from bridge.web import Api, Health
 
 if TYPE_CHECKING:
     from bridge.providers.posts import Posts
@@ -66,7 +66,7 @@ class Reloaded:
     using: Sequence[Callable[[Sequence[Endpoint]], None]]  # what else uses the endpoints
     sources: Sequence[Source]
     health: Health
-    api: EventsApi
+    api: Api
     names: list[str]
     clock: Callable[[], datetime]
 
@@ -85,7 +85,7 @@ class Reloaded:
         self.dispatcher.change(built.endpoints, failing, over)
         for use in self.using:
             use(built.endpoints)
-        self.api.use(settings.endpoints)
+        self.api.use(settings, built.endpoints)
         for source in self.sources:
             if isinstance(source, _TakesPosts):
                 source.use(built.posts, tokens_of(settings))
@@ -124,6 +124,17 @@ class Reloader:
         self._build = build
         self._parts = parts
         self._requested = asyncio.Event()
+
+    def candidate(self) -> Reader:
+        """Build the reader of the file as it is now, and use nothing of it; blocks.
+
+        Raises BridgeError if the file can't be used.
+        """
+        file = self._load()
+        try:
+            return self._build(file.settings).reader
+        except ConfigError as error:
+            raise file.locate(error) from None
 
     def request(self) -> None:
         """Reload soon."""

@@ -22,6 +22,7 @@ from bridge.errors import ConfigError, StoreError, StoreFull
 from bridge.model import Report
 from bridge.shutdown import Shutdown
 from bridge.store import Store
+from bridge.store.damage import list_damage
 from bridge.store.snapshot import oldest_undelivered
 from bridge.web import Condition, Health, WebServer
 
@@ -130,7 +131,10 @@ async def _probe(parts: Parts) -> None:
     pause = _PROBE_INTERVAL if wanted is None else min(_PROBE_INTERVAL, wanted / 3)
     while True:
         running = await _check_store(parts.store, parts.health)
+        for part, problem in parts.store.clock_problems.items():
+            _record(parts.health, "clock", problem, part)
         await _check_deliveries(parts)
+        await _check_damage(parts)
         for source in parts.sources:
             running &= _check_source(source, parts.health)
         _record(parts.health, "resources", shortage.problem())
@@ -173,9 +177,23 @@ async def _check_deliveries(parts: Parts) -> None:
         _record(parts.health, "delivery", _failed_over(endpoint, over), f"{endpoint} failover")
 
 
+async def _check_damage(parts: Parts) -> None:
+    """Record what was found damaged and no operator has accepted; a restart would not help."""
+    try:
+        async with asyncio.timeout(_PROBE_DEADLINE):
+            found = await parts.store.read(list_damage)
+    except (StoreError, TimeoutError):
+        return  # the store's own condition says so
+    more = f" (and {len(found) - 1} more: `smsbridge damage list`)" if len(found) > 1 else ""
+    _record(parts.health, "damage", f"{found[0]}{more}" if found else None)
+
+
 def _waiting(endpoint: str, since: datetime, now: datetime) -> str | None:
-    """Say what is wrong if an endpoint's oldest delivery has waited since then; None: nothing."""
-    if now - since < _LONG_WAIT:
+    """Say what is wrong if an endpoint's oldest delivery has waited since then; None: nothing.
+
+    One of the future came when the clock was ahead, and nobody knows how long ago that was.
+    """
+    if abs(now - since) < _LONG_WAIT:
         return None
     return (
         f"endpoints.{endpoint}: a delivery has been waiting since "

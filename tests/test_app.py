@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from bridge import app
+from bridge.config.http import HttpSettings
 from bridge.config.imap import ImapSettings
 from bridge.config.settings import (
     EndpointSettings,
-    HttpSettings,
     ProviderSettings,
     Settings,
     SmtpSettings,
@@ -30,7 +30,7 @@ def test_a_mailbox_keeps_its_tokens_from_turn_to_turn() -> None:
             "oauth": {"token_command": ["/bin/true"]},
         }
     )
-    unused: Any = SimpleNamespace(accept=None, mailboxes=SimpleNamespace(lead=print))
+    unused: Any = SimpleNamespace(clock=app.now, accept=None, mailboxes=SimpleNamespace(lead=print))
     source: Any = app._mailbox(settings, unused)
     one, another = source._make(), source._make()
     assert one is not another

@@ -20,17 +20,22 @@ from bridge.operations.audit import audit_ledger
     type=click.Path(path_type=Path, dir_okay=False),
     help="File that remembers how far the audit is: interrupted, it goes on from there.",
 )
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Also let SQLite check every page and index, which reads the whole file at once.",
+)
 @with_config
 @with_json
-def audit(mark: Path | None, config: Path | None, as_json: bool) -> int:
-    """Verify that no message is unaccounted for.
+def audit(mark: Path | None, deep: bool, config: Path | None, as_json: bool) -> int:
+    """Verify that no message is unaccounted for, and none altered or missing.
 
     Exits 1 if a check fails. Can run beside the daemon: it reads part by part, at the lowest
     priority.
     JSON: {"ok", "checks": [{"name", "ok", "detail"}], "totals": {…}, "notes"}.
     """
     with total_progress("auditing") as progress:
-        report = run(config, lambda store, _: audit_ledger(store, now, progress, mark))
+        report = run(config, lambda store, _: audit_ledger(store, now, progress, mark, deep=deep))
     if as_json:
         as_document(report)
     else:

@@ -17,6 +17,7 @@ from bridge.model import DeliveryState
 from bridge.operations import deliveries as operations
 from bridge.operations.documents import Document
 from bridge.operations.follow import follow_deliveries
+from bridge.operations.sentences import why
 from bridge.store import Store
 
 _COLUMNS = ("id", "message_id", "endpoint", "state", "attempts", "next_at", "reason")
@@ -108,16 +109,6 @@ def _nothing(endpoint: str | None, file: ConfigFile) -> str:
     return f"no deliveries; the config has no endpoint {endpoint!r}, but {', '.join(names)}"
 
 
-def why(delivery: Document) -> str | None:
-    """Return why a delivery has not arrived, as far as there is something to say."""
-    if delivery["behind"] is not None:
-        return f"waits behind delivery {delivery['behind']}"
-    if delivery["waits_for_rate"] is not None:
-        return f"waits for its turn: the endpoint's rate is {delivery['waits_for_rate']}"
-    reason: str | None = delivery["reason"] or delivery["last_error"]
-    return reason
-
-
 @deliveries.command()
 @click.argument("delivery_id", type=int)
 @with_config
@@ -148,30 +139,34 @@ def show(delivery_id: int, config: Path | None, as_json: bool) -> None:
 @click.argument("delivery_ids", type=int, nargs=-1)
 @click.option("--endpoint", help="All for this endpoint (with --state: in that state).")
 @click.option("--state", type=_RETRYABLE, help="All in this state.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be retried.")
 @with_config
 @with_json
 def retry(
     delivery_ids: tuple[int, ...],
     endpoint: str | None,
     state: str | None,
+    dry_run: bool,
     config: Path | None,
     as_json: bool,
 ) -> None:
     """Retry pending, held and dead deliveries now, with a new schedule.
 
     Name ids, or --endpoint and/or --state. Delivered and filtered deliveries are left alone;
-    in-flight deliveries are skipped. A running daemon picks the rest up. JSON: {"retried"}.
+    in-flight deliveries are skipped. A running daemon picks the rest up. JSON: {"retried"}, or with
+    --dry-run {"deliveries"}.
     """
     if bool(delivery_ids) == bool(endpoint or state):
         raise click.UsageError("name either ids, or --endpoint and/or --state")
     wanted = DeliveryState(state) if state else None
+    act = operations.match_retry if dry_run else operations.retry
     document = run(
         config,
-        lambda store, _: operations.retry(
-            store, now, ids=delivery_ids, endpoint=endpoint, state=wanted
-        ),
+        lambda store, _: act(store, now, ids=delivery_ids, endpoint=endpoint, state=wanted),
     )
     if as_json:
         as_document(document)
-    else:
-        click.echo(f"{counted(document['retried'], 'delivery', 'deliveries')} to be retried")
+        return
+    (count,) = document.values()
+    found = counted(count, "delivery", "deliveries")
+    click.echo(f"{found} would be retried" if dry_run else f"{found} to be retried")

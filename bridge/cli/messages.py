@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from bridge.cli.deliveries import why
 from bridge.cli.following import follow_list, refuse_with_follow, with_follow
 from bridge.cli.opened import run
 from bridge.cli.options import TIME, with_config, with_json, with_limit, with_reveal
@@ -15,6 +14,7 @@ from bridge.cli.output import as_document, as_fields, as_list, as_page, heading
 from bridge.model import DeliveryState
 from bridge.operations.follow import follow_messages
 from bridge.operations.messages import list_messages, show_message
+from bridge.operations.sentences import why
 from bridge.store.search import MessageFilter
 
 _SPARE = ("provider", "to")

@@ -19,9 +19,13 @@ from bridge.operations.reloading import reload_daemon
     "--wait", type=click.FloatRange(0.1), default=30.0, show_default=True,
     help="For how many seconds the daemon's answer is waited for.",
 )  # fmt: skip
+@click.option(
+    "--pid", type=int,
+    help="The daemon's process id, for a unit, in whose sandbox no other process can be seen.",
+)  # fmt: skip
 @with_config
 @with_json
-def reload(wait: float, config: Path | None, as_json: bool) -> int:
+def reload(wait: float, pid: int | None, config: Path | None, as_json: bool) -> int:
     """Have the running daemon take the changed config over.
 
     The config is checked first; with a mistake in it, the daemon is left alone. It is asked at
@@ -32,7 +36,7 @@ def reload(wait: float, config: Path | None, as_json: bool) -> int:
     file = require_config(config)
     if problems := problems_of(file):
         return refuse(problems, as_json)
-    answer = asyncio.run(reload_daemon(file.settings.http.listen, wait))
+    answer = asyncio.run(reload_daemon(file.settings.http.listen, wait, pid))
     refused = [] if answer["ok"] else ["the daemon refused it: its log says why (reload.refused)"]
     if as_json:
         as_document({"ok": answer["ok"], "problems": refused, **answer})

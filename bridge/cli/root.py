@@ -37,14 +37,17 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "messages": ("messages", "List and show messages."),
     "deliveries": ("deliveries", "List, show and retry deliveries."),
     "replay": ("replay", "Deliver messages once more."),
+    "retries": ("retries", "Retry many deliveries by a filter, at a rate."),
     "quarantine": ("quarantine", "List, show and reparse quarantined mail."),
     "endpoints": ("endpoints", "List, hold, resume and test endpoints."),
     "audit": ("audit", "Verify that no message is unaccounted for."),
+    "damage": ("damage", "Show what was found altered or missing, and accept it."),
     "purge": ("purge", "Erase what is stored of a phone number."),
     "import": ("import_mail", "Import mails from files."),
     "reconcile": ("reconcile", "Compare a mailbox with the ledger."),
     "backup": ("backup", "Back the SQLite database up into a new file."),
     "restore": ("restore", "Restore the SQLite database from a backup."),
+    "token": ("token", "Make, list and revoke the tokens that open API and page."),
     "secret": ("secret", "Generate a signing secret, or change an endpoint's."),
 }
 

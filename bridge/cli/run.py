@@ -34,7 +34,7 @@ def run(config: Path | None) -> int:
     # kill the daemon. The new certificate is loaded later anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     file = require_config(config)
-    _without_unused()
+    without_unused()
     from bridge import app
 
     try:
@@ -51,7 +51,7 @@ def run(config: Path | None) -> int:
         logs.flush(_LAST_WORDS)
 
 
-def _without_unused() -> None:
+def without_unused() -> None:
     """Keep out of the daemon what libraries import if it is there, and do without: 12 MB of memory.
 
     httpx (for its own command) and Alembic's Mako (for error pages) want terminal colours. aiohttp

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ByteSize, Field, SecretStr, model_validator
 
 from bridge.config.post_template import PostTemplateSettings
 from bridge.config.strict import Strict
-from bridge.config.values import ConfigPath, Count, Listen, Network, PositiveSize, Secret
+from bridge.config.values import ConfigPath, Count, Listen, Network, PositiveSize, PublicUrl, Secret
 
 _MIN_TOKEN: Final = 16
-_NOT_IN_URL: Final = re.compile(r"[\s?#@]")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
-
-
-def _public_url(url: str) -> str:
-    if _NOT_IN_URL.search(url):
-        raise ValueError("must be scheme, host and path alone")
-    parts = urlsplit(url)  # and `port` raises ValueError for what is none
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError("must be a URL such as https://sms.example.com")
-    return url.rstrip("/")
 
 
 def _token(token: SecretStr) -> SecretStr:
@@ -47,7 +36,7 @@ class PostsSettings(Strict):
     tls_certificate: ConfigPath | None = None
     tls_key: ConfigPath | None = None
     tls_client_ca: ConfigPath | None = None  # who signs the certificates that clients show
-    public_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    public_url: PublicUrl | None = None
     proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     max_body: PositiveSize = ByteSize(256 * 1024)
     max_connections: Count = 200

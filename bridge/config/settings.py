@@ -24,10 +24,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.config.address import parse_listen
 from bridge.config.authserv import AuthservSettings
 from bridge.config.endpoints import EndpointSettings
 from bridge.config.folder import anchored
+from bridge.config.http import HttpSettings
 from bridge.config.imap import ImapSettings
 from bridge.config.pattern import Pattern
 from bridge.config.posts import PostSettings, PostsSettings
@@ -112,19 +112,6 @@ class SmtpSettings(Strict):
         if self.tls_listen and self.tls_certificate is None:
             raise ValueError("tls_listen needs tls_certificate and tls_key")
         return self
-
-
-class HttpSettings(Strict):
-    """`[http]`: health, metrics and the API; `listen = ""` turns it off."""
-
-    listen: str = "127.0.0.1:8080"
-
-    @field_validator("listen")
-    @classmethod
-    def _address(cls, listen: str) -> str:
-        if listen:
-            parse_listen(listen)
-        return listen
 
 
 class LogSettings(Strict):

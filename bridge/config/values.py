@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
@@ -32,6 +33,7 @@ _DOMAIN: Final = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
 _HOST: Final = re.compile(r"[a-z0-9_.:-]{1,253}")
+_NOT_IN_URL: Final = re.compile(r"[\s?#@]")
 _MAX_LABEL: Final = 100
 DESTINATION_KINDS: Final = ("public", "private", "loopback")
 MAX_SECONDS: Final = 366 * 86400.0
@@ -152,6 +154,15 @@ def _label(text: str) -> str:
     return text
 
 
+def _public_url(url: str) -> str:
+    if _NOT_IN_URL.search(url):
+        raise ValueError("must be scheme, host and path alone")
+    parts = urlsplit(url)  # and `port` raises ValueError for what is none
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("must be a URL such as https://sms.example.com")
+    return url.rstrip("/")
+
+
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """Return the known word that was most likely meant, if any is close."""
     by_form = {_form(name): name for name in known}
@@ -180,6 +191,7 @@ Destination = Annotated[
     BeforeValidator(_destination),
 ]
 Host = Annotated[str, AfterValidator(_host)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Listen = Annotated[str, AfterValidator(_listen)]
 AddressOrDomain = Annotated[str, AfterValidator(_address_or_domain)]
 FullAddress = Annotated[str, AfterValidator(_address)]

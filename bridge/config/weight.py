@@ -17,9 +17,12 @@ _CLASS: Final = (
     r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*+(?:\]|\\?\Z)"
     r"|\\[pP](?:\{[^}\\]*+\}|.)|\\x(?:\{[^}\\]*+\}|..)|\\[dDsSwW]|\."
 )
-_SYNTAX: Final = r"\(\?(?:P?<\w+>|[a-zA-Z-]*[:)])|\{\d+(?:,\d*)?\}|[()*+?|^$]|\\[AzbB]"
+_SYNTAX: Final = r"\(\?(?:P?<\w+>|[a-zA-Z-]*[:)])|\{\d+(?:,\d*)?\}|[()*+?|]"
+_WIDTHLESS: Final = r"[\^$]|\\[AzbB]"
 _TOKEN: Final = re.compile(
-    rf"(?P<class>{_CLASS})|(?P<syntax>{_SYNTAX})|\\Q(?P<quoted>.*?)(?:\\E|\Z)|\\?.", re.DOTALL
+    rf"(?P<class>{_CLASS})|(?P<syntax>{_SYNTAX})|(?P<widthless>{_WIDTHLESS})"
+    r"|\\Q(?P<quoted>.*?)(?:\\E|\Z)|\\?.",
+    re.DOTALL,
 )
 # Words at most overlap themselves, and the states of one so long fit into a pattern's memory.
 _FREE_WORD: Final = 250  # letters
@@ -29,11 +32,11 @@ _MAX_MEMORY: Final = 64 * 1024**2  # bytes; of three letters for each that is wr
 def weight(pattern: str) -> int:
     r"""Return in about how many places of a valid pattern its matches can be at once.
 
-    Of classes, those that counts make of them, and of letters, those that counts add: 1 for
-    `^SMS from \S+`, 4 for `^-{5,}$`, and 1000 for `.{1000}`.
+    Of classes, those that counts make of them, and of letters and what has no width, those that
+    counts add: 1 for `^SMS from \S+`, 4 for `^-{5,}$`, 1000 for `.{1000}`, 999 for `(\b|x){1000}`.
     """
     tokens = list(_TOKEN.finditer(pattern))
-    words = groupby(tokens, lambda each: each["class"] is None and each["syntax"] is None)
+    words = groupby(tokens, lambda each: not each["class"] and not each["syntax"])
     free = sum(
         min(_FREE_WORD, sum(map(_letters, letters))) for is_word, letters in words if is_word
     )

@@ -43,7 +43,7 @@ class Admission:
         self._pace = Pace(rate)
         self._ahead = Ahead(concurrency, self._pace.interval)
         self._fresh = Waiting()
-        self._reserved = 0  # slots for deliveries that are being written
+        self._reserved: deque[float] = deque()  # when slots were, for what is being written
         self._promised: deque[float] = deque()  # when others of those were promised one
 
     # Fresh deliveries.
@@ -57,11 +57,11 @@ class Admission:
             may = not due or len(self._promised) < self.slots.share_left
             return may and self._promise(now)
         others = self._pace.before_fresh(
-            self._reserved + len(self._fresh), len(self._ahead) or int(due)
+            len(self._reserved) + len(self._fresh), len(self._ahead) or int(due)
         )
         if self._pace.wait_behind(others, now) > _RATE_SECONDS:
             return False
-        self._reserved += 1
+        self._reserved.append(now)
         self.slots.take(fresh=True)
         return True
 
@@ -70,18 +70,22 @@ class Admission:
         if self._promised:
             self._promised.popleft()
             return
-        self._reserved -= 1
+        self._reserved.pop()
         self.slots.give_back(fresh=True)
 
     def use(self, claim: Claim, now: float) -> Begun | None:
-        """Begin a delivery in its reserved slot; None if it has to wait: it is kept."""
+        """Begin a delivery in its reserved slot; None if it has to wait, or is too old: it is kept.
+
+        It is too old if its commit took so long that its lease may end during the attempt.
+        """
         if self._promised and not self._reserved:
             self._ahead.add([claim], self._promised.popleft())
             return None
-        self._reserved -= 1
-        if self._pace.ready(now) and not len(self._fresh):
+        asked_at = self._reserved.popleft()
+        in_time = now < asked_at + AHEAD_SECONDS
+        if in_time and self._pace.ready(now) and not len(self._fresh):
             return self._begin(claim, now, fresh=True)
-        self._fresh.add([claim], now)
+        self._fresh.add([claim], asked_at)
         return None
 
     def _promise(self, now: float) -> bool:
@@ -103,9 +107,11 @@ class Admission:
     def claimed(self, claims: Sequence[Claim], begin: int, now: float, then: float) -> list[Begun]:
         """Take what was claimed from `now` until `then`, in `begin` slots; return what begins.
 
-        Slots that aren't needed are given back; what doesn't begin is kept.
+        Slots that aren't needed are given back; what doesn't begin is kept. After a commit that
+        took too long, that is all of them.
         """
-        begins = min(begin, len(claims), self._pace.ready(then))
+        in_time = then < now + AHEAD_SECONDS
+        begins = min(begin, len(claims), self._pace.ready(then)) if in_time else 0
         self.slots.give_back(begin - begins)
         self._ahead.claimed(then - now)
         self._ahead.add(claims[begins:], now)

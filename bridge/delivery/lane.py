@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from typing import Final
 
@@ -77,6 +77,7 @@ class Lane:
         self._early: list[Claim] = []  # started before `run`
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._forward: set[asyncio.Task[None]] = set()  # those that bring forward what waits
         self._alarm: asyncio.TimerHandle | None = None  # when the rate lets the next one begin
         self._places: dict[bool, tuple[Endpoint, httpx.AsyncBaseTransport]] = {}  # by Way.failover
 
@@ -123,6 +124,8 @@ class Lane:
             self._launch(begun)
         elif self._stopping:
             self._left(claim)
+        elif self._admission.wait(_monotonic(), due=False) == 0:
+            self._wake.set()  # it is too old to begin, and the pump gives it back
         else:
             self._launch_waiting()
 
@@ -151,6 +154,7 @@ class Lane:
                         self._begin(claim)
                     self._early.clear()
                     self._spawn(self._pump())
+                    self._bring_forward(one=True)
             finally:
                 self._tasks = None
                 if self._alarm is not None:
@@ -161,6 +165,8 @@ class Lane:
         self._stopping = True
         self._admission.dismiss(_monotonic())
         self._wake.set()
+        for task in self._forward:
+            task.cancel()
 
     def abort(self) -> None:
         """Cancel in-flight attempts: their leases expire, or the next start frees them."""
@@ -198,8 +204,7 @@ class Lane:
         """
         await self._give_back()
         if await self._standing.fail_over(_monotonic):
-            # The other URL asked nobody to wait. Claims go on beside it, however many these are.
-            self._spawn(self._recorder.bring_forward(self._goes_on, asked=True))
+            self._bring_forward()
         now = self._launch_waiting()
         if not self._due:
             return soonest(await self._until_due(), self._admission.wait(now, due=False))
@@ -264,11 +269,9 @@ class Lane:
         return 0
 
     async def _sleep(self, seconds: float | None) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return
 
     async def _back_off(self, error: StoreUnavailable) -> None:
         if not self._backoff:
@@ -285,11 +288,12 @@ class Lane:
     def _launch(self, begun: Begun) -> None:
         self._spawn(self._deliver(*begun))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         assert self._tasks is not None
         task = self._tasks.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
 
     async def _deliver(self, claim: Claim, fresh: bool, way: Way) -> None:
         endpoint, transport = self._places[way.failover]
@@ -325,15 +329,17 @@ class Lane:
             self._freed()
         if claim.conversation is not None:
             self.kick()  # the next one of the conversation may go
-        if ended and not self._stopping:
-            await self._recorder.bring_forward(self._goes_on)
+        if ended:
+            self._bring_forward()
         if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
             self._wake.set()  # due before the next poll
 
-    def _goes_on(self) -> bool:
-        """Look for what was brought forward; return whether more is wanted."""
-        self.kick()
-        return not self._stopping
+    def _bring_forward(self, *, one: bool = False) -> None:
+        """Let what waits for a retry go, beside all else. A stop leaves it to the next start."""
+        if not self._stopping:
+            work = self._recorder.bring_forward(self.over_since, self.kick, one=one)
+            self._forward.add(task := self._spawn(work))
+            task.add_done_callback(self._forward.discard)
 
     def _freed(self) -> None:
         if self._due:

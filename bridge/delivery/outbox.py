@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
@@ -14,6 +14,7 @@ from bridge.model import Attempt, Claim, Order
 
 FIRST_BACKOFF: Final = 0.1  # seconds, doubled up to the last, while the store is down
 LAST_BACKOFF: Final = 5.0
+T = TypeVar("T")
 
 
 class Outbox(Protocol):
@@ -41,11 +42,13 @@ class Outbox(Protocol):
         """Write an attempt and the delivery's new state."""
         ...
 
-    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
-        """Make up to `limit` deliveries that wait for a retry due now; return how many.
+    async def bring_forward(
+        self, endpoint: str, limit: int, over_since: datetime | None = None
+    ) -> int:
+        """Make up to `limit` deliveries that wait for a retry due, by age; return how many.
 
-        Those that wait because the endpoint asked for it (Retry-After) go on waiting, unless
-        `asked`.
+        Those that wait because the endpoint asked for it (Retry-After) go on waiting, unless that
+        was before `over_since`, when its failover URL came into use.
         """
         ...
 
@@ -58,7 +61,7 @@ class Outbox(Protocol):
         ...
 
 
-async def until_stored(work: Callable[[], Awaitable[object]]) -> None:
+async def until_stored(work: Callable[[], Awaitable[T]]) -> T:
     """Call `work` with exponential backoff until the store accepts it; the first call is late."""
     # A new object each time: tenacity keeps a run's state in it.
     retrying = AsyncRetrying(
@@ -66,4 +69,4 @@ async def until_stored(work: Callable[[], Awaitable[object]]) -> None:
         wait=wait_exponential(multiplier=FIRST_BACKOFF, max=LAST_BACKOFF),
     )
     await asyncio.sleep(FIRST_BACKOFF)
-    await retrying(work)
+    return await retrying(work)

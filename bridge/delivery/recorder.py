@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,7 @@ from bridge.model import Attempt
 
 log = logs.logger("delivery")
 
-_BROUGHT_AT_ONCE: Final = 1000  # deliveries in one transaction
+BROUGHT_AT_ONCE: Final = 1000  # deliveries in one transaction
 
 
 class Recorder:
@@ -34,22 +35,28 @@ class Recorder:
                 "delivery.forgotten", delivery=done.claim.delivery_id, endpoint=self._endpoint
             )
 
-    async def bring_forward(self, progress: Callable[[], bool], *, asked: bool = False) -> None:
-        """Make what waits for a retry due, in several transactions while `progress` is true.
+    async def bring_forward(
+        self, over_since: datetime | None, progress: Callable[[], None], *, one: bool = False
+    ) -> None:
+        """Make due what waits for a retry, or one of it; call `progress` after each transaction.
 
-        `asked`: also what waits because of a Retry-After.
+        Waits for a store that is down, since each would else wait for its own time, up to hours.
         """
-        total, brought = 0, _BROUGHT_AT_ONCE
-        try:
-            while brought == _BROUGHT_AT_ONCE:
-                brought = await self._outbox.bring_forward(
-                    self._endpoint, _BROUGHT_AT_ONCE, asked=asked
+        limit = 1 if one else BROUGHT_AT_ONCE
+        some = partial(self._outbox.bring_forward, self._endpoint, limit, over_since)
+        total, more = 0, True
+        while more:
+            try:
+                brought = await some()
+            except StoreUnavailable as error:
+                log.warning(
+                    "delivery.not_brought_forward", endpoint=self._endpoint, detail=str(error)
                 )
-                total += brought
-                if not progress():
-                    break
-        except StoreUnavailable as error:
-            log.warning("delivery.not_brought_forward", endpoint=self._endpoint, detail=str(error))
+                brought = await until_stored(some)
+            total += brought
+            more = brought == limit and not one
+            if brought:
+                progress()
         if total:
             log.info("delivery.brought_forward", endpoint=self._endpoint, deliveries=total)
 

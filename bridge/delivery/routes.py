@@ -44,6 +44,7 @@ class Routes:
         self._next_probe = 0.0
         self._was_over = False
         self._relapsed = False
+        self._proven = False  # by a success since the start
 
     # What may begin: as a breaker.
 
@@ -90,13 +91,18 @@ class Routes:
     # What attempts came to.
 
     def ends_outage(self, way: Way) -> bool:
-        """Return whether a success there would end an outage."""
+        """Return whether a success there would end an outage.
+
+        The first one since the start does: what the process before knew of one is forgotten, and
+        it may have ended in the middle of bringing forward what waited.
+        """
         breaker = self._other if way.failover else self._own
-        return breaker.open or self._in_a_row[way.failover] >= OUTAGE
+        return not self._proven or breaker.open or self._in_a_row[way.failover] >= OUTAGE
 
     def succeeded(self, way: Way) -> bool:
         """Record a success; True if the endpoint was failing until now: its own URL is in use."""
         self._in_a_row[way.failover] = 0
+        self._proven = True
         if way.failover:
             self._other.succeeded()
             return False

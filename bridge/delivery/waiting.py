@@ -57,4 +57,4 @@ class Waiting:
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until the next one is too old to begin; None if none waits."""
-        return self._waiting[0][0] + AHEAD_SECONDS - now if self._waiting else None
+        return max(0.0, self._waiting[0][0] + AHEAD_SECONDS - now) if self._waiting else None

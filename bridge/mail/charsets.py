@@ -4,6 +4,8 @@ An allow-list, because Python's codecs also hold ones that are no charsets of ma
 plain letters mean (`unicode_escape`, `utf-7`, `punycode`, `rot13`). Labels are those of the
 WHATWG Encoding Standard, section 4.2, and of mail programs; where the standard reads a label as a
 superset (`gb2312` as GBK), the charset itself is tried first and the superset where it fails.
+`hz-gb-2312`, which browsers refuse because it can hide a script's text, is read: it is a charset
+of mail (RFC 1842), and a webhook runs no scripts.
 """
 
 from __future__ import annotations
@@ -34,11 +36,12 @@ _NAMES: Final = (
     "ibm437", "ibm850", "ibm852", "ibm866", "macintosh", "x-mac-cyrillic", "koi8-r", "koi8-u",
     "gb2312", "gbk", "gb18030", "big5", "big5-hkscs", "windows-950",
     "euc-jp", "shift_jis", "windows-31j", "iso-2022-jp", "euc-kr", "windows-949", "iso-2022-kr",
+    "hz-gb-2312",
 )  # fmt: skip
 # Python's name where it has another one.
 _CODECS: Final = {
     "windows-874": "cp874", "windows-31j": "cp932", "windows-949": "cp949", "windows-950": "cp950",
-    "x-mac-cyrillic": "mac_cyrillic", "euc-jp-2004": "euc_jis_2004",
+    "x-mac-cyrillic": "mac_cyrillic", "euc-jp-2004": "euc_jis_2004", "hz-gb-2312": "hz",
 }  # fmt: skip
 # The labels of the standard and of mail programs that Python does not know, or means otherwise.
 _LABELS: Final = {
@@ -64,7 +67,7 @@ _LABELS: Final = {
         "x-mac-cyrillic": "x-mac-ukrainian",
         "koi8-r": "koi koi8 koi8r",
         "koi8-u": "koi8-ru koi8u",
-        "gb2312": "csgb2312 gb-2312 gb-2312-80",
+        "gb2312": "csgb2312 gb-2312 gb-2312-80 cn-gb",
         "gbk": "x-gbk windows-936 x-mswin-936",
         "big5": "cn-big5 x-x-big5",
         "windows-949": "x-windows-949",
@@ -105,6 +108,7 @@ _PUNCTUATION: Final = {
     byte: bytes((byte,)).decode("cp1252", "replace") for byte in range(0x80, 0xA0)
 }
 _WITH_PUNCTUATION: Final = frozenset(f"iso-8859-{n}" for n in (3, 10, 14, 15, 16))
+_SHIFT_OUT: Final = b"\x0e"  # of JIS X 0202, which mail programs use with 7-bit kana ("JIS7")
 # One byte that the standard reads as the euro sign in GBK, where no pair begins or ends.
 _LONE_EURO: Final = re.compile(
     rb"([\x81-\xfe](?:[\x30-\x39][\x81-\xfe][\x30-\x39]|[\x40-\xfe]))|\x80"
@@ -158,6 +162,8 @@ def decode(data: bytes, declared: str | None) -> Decoded:
             or _as(data, _WINDOWS[charset])
             or _western(data, Repair.CHARSET_WRONG)
         )
+    if charset == "iso-2022-jp" and _SHIFT_OUT in data:  # no control: half-width kana follow
+        return _mended(data, charset)
     try:
         text = _text(data, charset)
     except UnicodeDecodeError:
@@ -182,6 +188,8 @@ def _mended(data: bytes, charset: str) -> Decoded:
     if charset == "iso-2022-jp":
         text = _text(to_shift_jis(data), "windows-31j", "replace")
         return Decoded(text, charset, Repair.CHARSET_WRONG)
+    if charset == "hz-gb-2312" and data.isascii():  # as broken UTF-8 it would be read as it stands
+        return Decoded(_text(data, charset, "replace"), charset, Repair.CHARSET_WRONG)
     wider = _SUPERSETS.get(charset, (charset,))
     if wider == ("gb18030",) and b"\x80" in data:
         data = _LONE_EURO.sub(lambda found: found[1] or _EURO, data)

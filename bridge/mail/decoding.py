@@ -17,6 +17,7 @@ from bridge.mail.limits import MAX_STRUCTURED, MAX_SUBJECT, NotReadError
 from bridge.mail.mime import Leaf, Splitter
 from bridge.mail.repairs import Repair
 from bridge.mail.sender import read_sender
+from bridge.mail.twelve_hours import in_24_hours
 from bridge.model import Email, Part, Reason, Text, Unreadable
 
 _BOUNDS: Final = {
@@ -130,7 +131,8 @@ def _date(block: HeaderBlock) -> tuple[datetime | None, Sequence[Repair]]:
     try:
         if usual := _USUAL_DATE.fullmatch(raw):
             return _usual_date(*usual.groups()), ()
-        written = _OFFSET.sub(_four_digits, _COMMENT.sub(" ", decode_value(raw)).strip())
+        written = _COMMENT.sub(" ", decode_value(raw)).strip()
+        written = _OFFSET.sub(_four_digits, in_24_hours(written))
         date = parsedate_to_datetime(written)
         if date.tzinfo is not None:
             return date.astimezone(UTC), ()

@@ -4,6 +4,7 @@ Nothing here does I/O. Every datetime is aware; durations are seconds as float; 
 never changed after they came in.
 """
 
+from bridge.model.access import Scope, Token
 from bridge.model.arrival import (
     Arrival,
     Caller,
@@ -88,9 +89,11 @@ __all__ = [
     "Receipt",
     "Report",
     "RetryAt",
+    "Scope",
     "SmsMessage",
     "SourceKind",
     "Text",
+    "Token",
     "Trust",
     "Unreadable",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from bridge.net.limits import HttpLimits
 
 _LINGER: Final = 1.0  # seconds that are spent on the rest of a body that no handler wants
 _SERVER_ERROR: Final = 500
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class HttpConnection(web.RequestHandler):
@@ -29,6 +31,7 @@ class HttpConnection(web.RequestHandler):
         log: Logger,
         name: str,
         free_place: Callable[[], None],
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
@@ -44,6 +47,7 @@ class HttpConnection(web.RequestHandler):
         self._limits = limits
         self._log = log
         self._name = name
+        self._headers = headers
         self._free_place: Callable[[], None] | None = free_place
         self._socket: asyncio.Transport | None = None
         self._work: asyncio.Task[None] | None = None
@@ -159,16 +163,17 @@ class HttpConnection(web.RequestHandler):
         else:
             self._log.debug(f"{self._name}.bad_request", peer=request.remote, status=status)
         response = web.Response(status=status)
-        set_plain_headers(response)
+        set_headers(response, self._headers)
         response.force_close()
         return response
 
 
-def set_plain_headers(response: web.StreamResponse) -> None:
+def set_headers(response: web.StreamResponse, more: Mapping[str, str]) -> None:
     """Set the headers of every response: no version of anything, no caching, no guessing."""
     response.headers["Server"] = "smsbridge"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(more)
 
 
 async def let_read() -> None:

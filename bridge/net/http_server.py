@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bridge import logs
 from bridge.net.accepting import accept
-from bridge.net.http_connection import HttpConnection, set_plain_headers
+from bridge.net.http_connection import NO_HEADERS, HttpConnection, set_headers
 from bridge.net.limits import HTTP_LIMITS, ConnectionLimiter, HttpLimits, network_of
 from bridge.net.listening import open_sockets, shown
 from bridge.shortage import noted
@@ -29,7 +29,8 @@ class HttpServer:
 
     `name` begins its log events, `key` is the setting that holds the addresses and is named in
     errors. `sockets` are systemd's, by name, for `systemd:NAME`. `tls` is the context of all
-    addresses, or None for plain HTTP; a new one counts for connections from then on.
+    addresses, or None for plain HTTP; a new one counts for connections from then on. `headers` are
+    those of every answer, errors included.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class HttpServer:
         *,
         sockets: Mapping[str, Sequence[socket.socket]] = _NO_SOCKETS,
         tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         self.tls = tls
         self._log = logs.logger(name)
@@ -51,6 +53,7 @@ class HttpServer:
         self._routes = tuple(routes)
         self._limits = limits
         self._handed_over = sockets
+        self._headers = headers
         self._places = ConnectionLimiter(limits.connections, limits.connections_per_peer)
         self._runner: web.AppRunner | None = None
         self._sockets: tuple[socket.socket, ...] = ()
@@ -108,7 +111,7 @@ class HttpServer:
         app = web.Application(
             middlewares=[self._answer_for_bugs], client_max_size=self._limits.body_bytes
         )
-        app.on_response_prepare.append(_prepare)
+        app.on_response_prepare.append(self._prepare)
         app.add_routes(self._routes)
         return web.AppRunner(app, access_log=None)
 
@@ -130,6 +133,7 @@ class HttpServer:
             self._log,
             self._name,
             partial(self._places.leave, network_of(peer)),
+            self._headers,
         )
         try:
             await self._connect(connection, accepted)
@@ -160,6 +164,9 @@ class HttpServer:
     def _accept_failed(self, error: OSError) -> None:
         self._log.warning(f"{self._name}.accept_failed", error=noted(error) or error.strerror)
 
+    async def _prepare(self, _request: web.Request, response: web.StreamResponse) -> None:
+        set_headers(response, self._headers)
+
     @web.middleware
     async def _answer_for_bugs(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -181,10 +188,6 @@ class HttpServer:
                 status=HTTPStatus.INTERNAL_SERVER_ERROR,
                 text="a bug in smsbridge: the log has the place\n",
             )
-
-
-async def _prepare(_request: web.Request, response: web.StreamResponse) -> None:
-    set_plain_headers(response)
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:

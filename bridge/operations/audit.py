@@ -19,6 +19,7 @@ from bridge.errors import NotPossible
 from bridge.operations.documents import Document, when
 from bridge.store import Store
 from bridge.store.audit import Audit, rows_to_audit
+from bridge.store.indexes import check_files
 
 Progress = Callable[[int, int], None]  # rows that were judged, and about how many there are
 
@@ -45,17 +46,22 @@ async def audit_ledger(
     clock: Callable[[], datetime],
     progress: Progress = lambda done, total: None,
     file: Path | None = None,
+    *,
+    deep: bool = False,
 ) -> Document:
     """Audit the whole ledger: {"ok", "checks": [{"name", "ok", "detail"}], "totals", "notes"}.
 
     With `file` it goes on where an audit with that file was interrupted, and removes the file at
-    the end. Raises NotPossible if the file cannot be used.
+    the end. `deep` lets the database check its own files, too. Raises NotPossible if the file
+    cannot be used.
     """
     mark = Mark(store.name, __version__, clock(), 0, Audit())
     notes = []
     if file is not None and (kept := await asyncio.to_thread(_read, file, mark)) is not None:
         mark = kept
         notes = [f"{mark.rows} rows were audited before, in a run that began {when(mark.began)}"]
+    # Before any row is read: what is acknowledged from now on is no matter of this audit.
+    mark.audit.acknowledged = await store.acknowledged()
     total = await store.read(rows_to_audit)
     while not mark.audit.done:
         mark.rows += await store.read(partial(_go_on, mark.audit, clock()))
@@ -65,9 +71,10 @@ async def audit_ledger(
     if file is not None:
         await asyncio.to_thread(file.unlink)
     report = mark.audit.report()
+    checks = [*report.checks, *([await store.read(check_files)] if deep else [])]
     return {
-        "ok": report.ok,
-        "checks": [asdict(check) for check in report.checks],
+        "ok": all(check.ok for check in checks),
+        "checks": [asdict(check) for check in checks],
         "totals": dict(report.totals),
         "notes": [*notes, *report.notes],
     }

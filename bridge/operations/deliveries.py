@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from bridge.formats import sms_received
 from bridge.model import DeliveryState
 from bridge.operations.documents import Document, attempt_document, delivery_document
-from bridge.store import Store, queries, retry_deliveries
+from bridge.store import Store, count_retryable, queries, retry_deliveries
 
 NO_RATES: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -80,3 +80,21 @@ async def retry(
         return retry_deliveries(connection, now=now, ids=ids, endpoint=endpoint, state=state)
 
     return {"retried": await store.change(change)}
+
+
+async def match_retry(
+    store: Store,
+    clock: Callable[[], datetime],
+    *,
+    ids: Sequence[int] = (),
+    endpoint: str | None = None,
+    state: DeliveryState | None = None,
+) -> Document:
+    """Return how many deliveries `retry` would retry: {"deliveries": count}; raises as it does."""
+
+    def look(connection: Connection) -> int:
+        for each in ids:
+            queries.require_delivery(connection, each)
+        return count_retryable(connection, now=clock(), ids=ids, endpoint=endpoint, state=state)
+
+    return {"deliveries": await store.read(look)}

@@ -102,7 +102,7 @@ class Digester:
             written = await self._store.change(
                 partial(
                     write, digest=digest, event=event, standing=standing,
-                    lease=self._store.new_lease(), planned=planned,
+                    new_lease=self._store.new_lease, planned=planned,
                 )
             )  # fmt: skip
         finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from bridge.config.values import nearest
-from bridge.errors import NotFound
+from bridge.errors import Changed, NotFound
 from bridge.model import DeliveryState, EndpointState, EndpointStatus
 from bridge.operations.documents import Document, when
 from bridge.store import (
@@ -19,6 +20,7 @@ from bridge.store import (
     resume_endpoint,
     take_snapshot,
 )
+from bridge.store.endpoints import held_endpoints
 
 
 async def list_endpoints(store: Store, configured: Sequence[str]) -> list[Document]:
@@ -33,35 +35,74 @@ async def list_endpoints(store: Store, configured: Sequence[str]) -> list[Docume
 
 
 async def hold(
-    store: Store, name: str, reason: str, configured: Sequence[str], clock: Callable[[], datetime]
+    store: Store,
+    name: str,
+    reason: str,
+    configured: Sequence[str],
+    clock: Callable[[], datetime],
+    seen: Collection[str] | None = None,
 ) -> Document:
     """Hold an endpoint: its deliveries wait until it is resumed; {"held": count}.
 
-    Raises NotFound, with the nearest name, if neither config nor store knows it.
+    Raises NotFound, with the nearest name, if neither config nor store knows it; Changed if none of
+    `seen` is its version any more.
     """
     now = clock()
 
     def change(connection: Connection) -> int:
         _require_known(connection, name, configured)
+        _require_as_seen(connection, name, seen)
         return hold_endpoint(connection, name, reason, now)
 
     return {"held": await store.change(change)}
 
 
 async def resume(
-    store: Store, name: str, configured: Sequence[str], clock: Callable[[], datetime]
+    store: Store,
+    name: str,
+    configured: Sequence[str],
+    clock: Callable[[], datetime],
+    seen: Collection[str] | None = None,
 ) -> Document:
     """Release an endpoint's held deliveries, with a new schedule; {"resumed": count}.
 
-    Raises NotFound as `hold` does.
+    Raises NotFound and Changed as `hold` does.
     """
     now = clock()
 
     def change(connection: Connection) -> int:
         _require_known(connection, name, configured)
+        _require_as_seen(connection, name, seen)
         return resume_endpoint(connection, name, now)
 
     return {"resumed": await store.change(change)}
+
+
+async def show_endpoint(store: Store, name: str, configured: Sequence[str]) -> tuple[Document, str]:
+    """Return an endpoint as in the list, and its version; raises NotFound as `hold` does.
+
+    The version changes when somebody holds or resumes it, and not with each delivery.
+    """
+
+    def look(connection: Connection) -> tuple[Document, str]:
+        _require_known(connection, name, configured)
+        snapshot, status = take_snapshot(connection), endpoint_statuses(connection).get(name)
+        document = _document(name, name in configured, snapshot, status)
+        return document, _version(connection, name)
+
+    return await store.read(look)
+
+
+def _version(connection: Connection, name: str) -> str:
+    status = endpoint_statuses(connection).get(name)
+    state = None if status is None else (status.state.value, when(status.since))
+    seen = repr((state, held_endpoints(connection).get(name)))
+    return hashlib.sha256(seen.encode()).hexdigest()[:32]
+
+
+def _require_as_seen(connection: Connection, name: str, seen: Collection[str] | None) -> None:
+    if seen is not None and _version(connection, name) not in seen:
+        raise Changed(f"somebody has changed endpoint {name} meanwhile: look at it again")
 
 
 def _document(

@@ -31,8 +31,8 @@ class Explained:
     spans: tuple[tuple[int, int, str], ...] = ()
 
 
-def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Explained:
-    """Explain how a mail was parsed to `result`; values that don't apply are None.
+def explain_mail(known: Sequence[Provider], raw: bytes, result: Result | None = None) -> Explained:
+    """Explain how a mail was parsed, to `result` if it is known; what doesn't apply is None.
 
     The document is {"provider", "matched", "found": [{"field", "where", "line", "value"}],
     "missing", "charset": {"used", "declared"}, "from_html", "warnings", "mail": {"from",
@@ -76,7 +76,7 @@ def explain_mail(known: Sequence[Provider], raw: bytes, result: Result) -> Expla
     return Explained(document, text, spans)
 
 
-def _warnings(result: Result) -> tuple[str, ...]:
+def _warnings(result: Result | None) -> tuple[str, ...]:
     return result.messages[0].message.sms.warnings if isinstance(result, Reading) else ()
 
 

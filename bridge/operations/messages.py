@@ -12,6 +12,7 @@ from bridge.operations.documents import (
     arrival_document,
     delivery_document,
     message_document,
+    when,
 )
 from bridge.store import Store, queries
 from bridge.store.queries import MessageDetail
@@ -34,8 +35,9 @@ async def list_messages(
 
 
 async def show_message(store: Store, wanted: str) -> Document:
-    """Return one message: {"data": the webhook's data, "arrivals": […], "deliveries": […]}.
+    """Return one message: {"data", "state", "purged_at", "arrivals": […], "deliveries": […]}.
 
+    "data" is the webhook's, "state" sums up the deliveries, "purged_at" is when the text went.
     `wanted` is its id, the beginning of it, the number of an arrival or the id of a 250. Raises
     NotFound; NotPossible if several ids begin like that.
     """
@@ -46,6 +48,8 @@ async def show_message(store: Store, wanted: str) -> Document:
     found = await store.read(find)
     return {
         "data": sms_received.data(found.row.message),
+        "state": found.row.state,
+        "purged_at": when(found.row.purged_at),
         "arrivals": [arrival_document(row, reveal=True) for row in found.arrivals],
         "deliveries": [delivery_document(row) for row in found.deliveries],
     }

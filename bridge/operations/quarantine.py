@@ -17,6 +17,7 @@ from bridge.operations.documents import Document, arrival_document
 from bridge.store import Store, queries
 from bridge.store import discard as discarding
 from bridge.store.discard import QuarantineFilter
+from bridge.store.unaltered import require_unaltered
 
 _DISCARDS_AT_ONCE: Final = 200
 
@@ -117,6 +118,7 @@ async def _batches(
     batch: list[tuple[Arrival, int]] = []
     size = 0
     for each in arrival_ids:
+        await store.read(partial(require_unaltered, arrival_id=each))
         arrival = await _stored(store, each)
         batch.append((arrival, each))
         size += len(arrival.raw)

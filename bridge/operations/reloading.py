@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import Final
 
@@ -14,16 +15,25 @@ from bridge.process import Process
 _POLL_SECONDS: Final = 0.1
 
 
-async def reload_daemon(listen: str, seconds: float) -> Document:
+async def reload_daemon(listen: str, seconds: float, pid: int | None = None) -> Document:
     """Send the daemon behind `[http] listen` a SIGHUP and wait for what becomes of it.
 
     Returns {"ok", "changed": tables, "needs_restart": tables}; not "ok" if it refused the config.
-    Raises NotPossible if it cannot be asked or signalled, or says nothing for so many seconds.
+    Raises NotPossible if it cannot be asked or signalled, or says nothing for so many seconds; or
+    if it has another process id than `pid`, by which it is found where no process can be seen.
     """
     before = await _ask(listen)
     process = _process(before)
+    if pid not in {None, process.pid}:
+        raise NotPossible(
+            f"the daemon that answers at {before.url} is process {process.pid} and not {pid}: is "
+            "the address in use by another one?"
+        )
     try:
-        process.signal(signal.SIGHUP)
+        if pid is None:
+            process.signal(signal.SIGHUP)
+        else:
+            os.kill(pid, signal.SIGHUP)
     except ProcessLookupError:
         raise NotPossible(
             f"the daemon at {before.url} runs on another machine or in a container: reload it "
@@ -57,8 +67,9 @@ async def _ask(listen: str) -> Daemon:
     daemon = await ask_daemon(listen)
     if not daemon.up:
         raise NotPossible(
-            f"the daemon can't be asked: {daemon.detail}; `systemctl reload smsbridge` or SIGHUP "
-            "reloads one that runs all the same, and its log says what it did"
+            f"the daemon can't be asked: {daemon.detail}; SIGHUP (`systemctl kill -s HUP "
+            "--kill-who=main smsbridge`) reloads one that runs all the same, and its log says what "
+            "it did"
         )
     if not daemon.reload:
         raise NotPossible(f"the daemon at {daemon.url} is an older smsbridge: restart it")

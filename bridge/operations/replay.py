@@ -21,11 +21,12 @@ from bridge.operations.documents import Document, when
 from bridge.store import Store, queries, replays
 from bridge.store.replays import Replay, Replayed, Selection
 from bridge.store.search import find_message
+from bridge.store.unaltered import altered_messages
 
 log = logs.logger("replay")
 
 DEFAULT_RATE: Final = 10.0  # deliveries a second
-_TICK: Final = 1.0  # seconds between two looks at the orders
+TICK: Final = 1.0  # seconds between two looks at the orders
 _LOOKED_AT: Final = 200  # messages of one step
 
 
@@ -100,6 +101,16 @@ def endpoint_named(name: str, endpoints: Sequence[Endpoint]) -> Endpoint:
     return endpoints[names.index(name)]
 
 
+def allowed_now(rate: float, since: datetime, now: datetime) -> int:
+    """Return how many deliveries a rate allows, since the last step.
+
+    Two ticks' worth at most, so that nothing is made up for after a stop.
+    """
+    most = math.ceil(rate * 2 * TICK)
+    # The last step was in the future if the clock was set back since.
+    return most if since > now else min(most, int(rate * (now - since).total_seconds()))
+
+
 class Replayer:
     """Carries out the running replays, in steps that are committed one by one."""
 
@@ -126,7 +137,7 @@ class Replayer:
                 await self.step()
             except StoreError as error:
                 log.warning("replay.failed", detail=str(error))
-            await self._pause(_TICK)
+            await self._pause(TICK)
 
     async def step(self) -> None:
         """Take each running replay one step on, as far as its rate allows. Raises StoreError."""
@@ -137,9 +148,7 @@ class Replayer:
 
     async def _advance(self, order: Replay, endpoint: Endpoint) -> None:
         now = self._clock()
-        # Two ticks' worth at most, so that nothing is made up for after a stop.
-        most = math.ceil(order.rate * 2 * _TICK)
-        allowed = min(most, int(order.rate * (now - order.changed_at).total_seconds()))
+        allowed = allowed_now(order.rate, order.changed_at, now)
         if allowed < 1:
             return
         look = partial(
@@ -167,6 +176,7 @@ def _look(
     )
     ids = [row.message.id for row in rows]
     undelivered = replays.undelivered_to(connection, ids, endpoint.name)
+    altered = altered_messages(connection, ids)
     new: list[Replayed] = []
     skipped = 0
     for row in rows:
@@ -175,7 +185,7 @@ def _look(
         after = row.arrival_id
         planned = endpoint.plan(row.message)
         filtered = planned.state is DeliveryState.FILTERED
-        if row.purged_at is not None or filtered or row.message.id in undelivered:
+        if row.purged_at is not None or filtered or row.message.id in undelivered | altered:
             skipped += 1
             continue
         (event,) = formats.events(row.message, [planned.format])

@@ -194,6 +194,8 @@ def _drop_in_text(place: Place) -> str:
     return (
         "# Written by `smsbridge init`: this installation, and this config.\n"
         f"[Service]\nExecStart=\nExecStart={place.command} run -c {place.config}\n"
+        "ExecReload=\nExecReload=/bin/true\n"
+        f"ExecReload={place.command} reload --pid ${{MAINPID}} -c {place.config}\n"
     )
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from bridge.config.times import has_foreign_digits, has_month_name, without_year
+from bridge.mail.twelve_hours import in_24_hours
 from bridge.providers.times import Moment, epoch, place
 
 _YEARS: Final = range(1970, 2200)
@@ -91,6 +92,7 @@ def _reader(
 
 
 def _rfc2822(written: str, _: datetime | None) -> datetime | None:
+    written = in_24_hours(written)
     time = parsedate_to_datetime(written)
     zone = _RFC2822_ZONE.search(written)
     if zone is None:

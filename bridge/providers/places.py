@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from bridge import letters
-from bridge.config.pattern import Match, SearchPattern, Span
+from bridge.config.pattern import Looks, Match, SearchPattern, Span
 from bridge.config.template import Encoding, PlaceSettings
 from bridge.model import Email
 from bridge.providers.encodings import undo
@@ -46,10 +46,11 @@ class Value:
 class Sheet:
     """What places search in a mail; expensive parts are computed on first use."""
 
-    def __init__(self, email: Email, text: str, labels: Labels | None) -> None:
-        """Take a mail and its text, or one SMS's part of it."""
+    def __init__(self, email: Email, text: str, labels: Labels | None, looks: Looks) -> None:
+        """Take a mail and its text, or one SMS's part of it; `looks` is shared by all of these."""
         self.email = email
         self.text = text
+        self.looks = looks
         self._labels = labels
 
     def without(self, body: Value) -> Sheet:
@@ -59,7 +60,7 @@ class Sheet:
             subject = _masked(subject, body.in_subject)
         if body.span is not None and body.place != WHOLE:
             text = _masked(text, body.span)
-        sheet = Sheet(replace(self.email, subject=subject), text, self._labels)
+        sheet = Sheet(replace(self.email, subject=subject), text, self._labels, self.looks)
         sheet.document = self.document  # JSON keeps its values apart itself
         return sheet
 
@@ -104,7 +105,7 @@ def place_of(settings: PlaceSettings, label: Label) -> Place:
 def _narrowed(place: Place, pattern: SearchPattern) -> Place:
     def look(sheet: Sheet) -> Value | None:
         value = place.look(sheet)
-        match = _match(pattern, value.text) if value is not None else None
+        match = _match(pattern, value.text, sheet.looks) if value is not None else None
         if value is None or match is None:
             return None
         return Value(match.value, value.place, _moved(match.span, value.span))
@@ -156,9 +157,9 @@ def _masked(text: str, span: Span) -> str:
     return text[:start] + _INK.sub(MASK, text[start:end]) + text[end:]
 
 
-def _match(pattern: SearchPattern, text: str) -> Match | None:
+def _match(pattern: SearchPattern, text: str, looks: Looks) -> Match | None:
     """Return the first match whose value is outside the body."""
-    return next((each for each in pattern.all(text) if MASK not in each.value), None)
+    return next((each for each in pattern.all(text, looks) if MASK not in each.value), None)
 
 
 _NAMES: Final = {
@@ -247,7 +248,7 @@ def addresses(value: str) -> list[str]:
 
 
 def _in_subject(settings: PlaceSettings, sheet: Sheet, name: str) -> Value | None:
-    match = _match(settings.subject, sheet.email.subject) if settings.subject else None
+    match = _match(settings.subject, sheet.email.subject, sheet.looks) if settings.subject else None
     return None if match is None else Value(match.value, name, in_subject=match.span)
 
 
@@ -261,7 +262,7 @@ def _span(settings: PlaceSettings, sheet: Sheet) -> Span | None:
     if settings.all:
         return 0, len(text)
     if settings.text is not None:
-        match = _match(settings.text, text)
+        match = _match(settings.text, text, sheet.looks)
         return None if match is None else match.span
     if settings.line is not None:
         return _line(text, settings.line)

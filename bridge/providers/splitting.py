@@ -58,14 +58,16 @@ class Split:
         return Pieces(spans, self.keeps_line and bool(above.strip()))
 
 
-def above_footers(text: str, footers: Sequence[SearchPattern]) -> str:
+def above_footers(text: str, footers: Sequence[SearchPattern], *, beside: bool) -> str:
     """Cut off each footer from the last line that matches it, with the blank lines above.
 
     The last one, because the SMS itself may contain such a line. No footer is cut from a text
-    with so many of them that the last one isn't known.
+    with so many of them that the last one isn't known. A text that begins `beside` its label
+    has no footer in that line, whatever it begins with.
     """
     for footer in footers:
         found = list(footer.wholes(text))
         if 0 < len(found) < footer.most(text):
-            text = without_end(text[: text.rfind("\n", 0, found[-1][0]) + 1])
+            line = text.rfind("\n", 0, found[-1][0]) + 1
+            text = without_end(text[:line]) if line or not beside else text
     return text

@@ -14,9 +14,10 @@ from bridge.errors import ConfigError
 from bridge.providers.base import MAX_TEXT, Provider, Senders, extra_labels
 from bridge.providers.formats import read_formats
 from bridge.providers.labels import Field, Label, Labels
+from bridge.providers.marks import Marks
 from bridge.providers.places import headers_of, piece_of, place_of
 from bridge.providers.splitting import Split
-from bridge.providers.template_provider import KEYS, NEEDED, Marks, TemplateProvider
+from bridge.providers.template_provider import KEYS, NEEDED, TemplateProvider
 
 
 def build(settings: ProviderSettings, key: str, base: ProviderSettings | None = None) -> Provider:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from bridge import numbers
-from bridge.config.pattern import STEPS, SearchPattern
+from bridge.config.pattern import Looks, SearchPattern
 from bridge.config.template import IgnoreSettings, PartSettings
 from bridge.model import Email, Ignored, RawFields, Reason, SmsMessage, Unreadable
 from bridge.providers.base import (
@@ -25,14 +25,14 @@ from bridge.providers.base import (
 )
 from bridge.providers.formats import ReadNear
 from bridge.providers.labels import Field, Labels
-from bridge.providers.places import Place, Sheet, Value, addresses, first
+from bridge.providers.marks import Marks, have
+from bridge.providers.places import Place, Sheet, Value, first
 from bridge.providers.splitting import Pieces, Split, above_footers
 from bridge.providers.times import Moment
 from bridge.text import without_end
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MAX_ADDRESS: Final = 320  # characters (RFC 5321, 4.5.3.1)
-_RECIPIENTS: Final = ("to", "cc", "delivered-to", "x-original-to", "envelope-to")
+_LOOKS: Final = 4_000  # of one reading: 32 ms
 KEYS: Final[Mapping[Field, str]] = {
     Field.SENDER: "from",
     Field.RECIPIENT: "to",
@@ -48,37 +48,6 @@ NEEDED: Final[Mapping[Field, str]] = {
     ),
     Field.BODY: 'where the text is, like body = { label = "Text" } or { after_blank = true }',
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """What a provider's mails are recognised by; all that are set must match."""
-
-    senders: Senders | None
-    subject: SearchPattern | None
-    recipient: SearchPattern | None
-    headers: Mapping[str, SearchPattern]
-
-    def match(self, email: Email) -> bool:
-        """Return whether all marks but the subject match."""
-        if self.senders is not None and (email.sender or "") not in self.senders:
-            return False
-        if self.recipient is not None:
-            named = (value for header in _RECIPIENTS for value in email.headers.get(header, ()))
-            found = (each for value in named for each in addresses(value))
-            if not any(each in self.recipient for each in found if len(each) <= _MAX_ADDRESS):
-                return False
-        return _have(email, self.headers)
-
-    @property
-    def beside_subject(self) -> bool:
-        """Whether any mark but the subject is set."""
-        return bool(self.senders or self.recipient or self.headers)
-
-    @property
-    def headers_read(self) -> frozenset[str]:
-        """The headers that matching reads, in lower case."""
-        return frozenset((*self.headers, *(_RECIPIENTS if self.recipient is not None else ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,39 +102,46 @@ class TemplateProvider:
             return self._unreadable(f"the mail has no {self.part}, or a longer one than is read")
         if self._is_over(seen, parts=1):
             return self._too_long
-        if self.split is None:
-            return self._read(seen, seen.text)
-        pieces = self.split.pieces(seen.text)
-        if isinstance(pieces, str):
-            return self._unreadable(pieces)
-        if pieces.preamble:
-            seen = replace(seen, warnings=(*seen.warnings, PREAMBLE_LEFT_OUT))
-        parts = [seen.text[slice(*span)] for span in pieces.spans]
-        if self._is_over(seen, len(parts)):
-            return self._too_long
-        return self._read(seen, parts[0]) if len(parts) == 1 else self._read_all(seen, parts)
+        parts = [seen.text]
+        if self.split is not None:
+            pieces = self.split.pieces(seen.text)
+            if isinstance(pieces, str):
+                return self._unreadable(pieces)
+            if pieces.preamble:
+                seen = replace(seen, warnings=(*seen.warnings, PREAMBLE_LEFT_OUT))
+            parts = [seen.text[slice(*span)] for span in pieces.spans]
+            if self._is_over(seen, len(parts)):
+                return self._too_long
+        looks = Looks(_LOOKS)
+        found = [self.find(seen, part, looks) for part in parts]
+        if looks.over:
+            return self._unreadable(looks.why())
+        return self._read(seen, found[0]) if len(parts) == 1 else self._read_all(seen, parts, found)
 
-    def _read_all(self, email: Email, parts: Sequence[str]) -> tuple[SmsMessage, ...] | Unreadable:
+    def _read_all(
+        self, email: Email, parts: Sequence[str], found: Sequence[Findings]
+    ) -> tuple[SmsMessage, ...] | Unreadable:
         messages: list[SmsMessage] = []
-        layout = _opening(self.find(email, parts[0]), parts[0])
-        for number, part in enumerate(parts, 1):
+        layout = _opening(found[0], parts[0])
+        for number, (part, findings) in enumerate(zip(parts, found, strict=True), 1):
             which = f"part {number} of {len(parts)}"
-            message = self._read(email, part)
+            message = self._read(email, findings)
             if isinstance(message, Unreadable):
                 return self._unreadable(f"{which}: {message.detail}")
-            field, above = _opening(self.find(email, part), part)
+            field, above = _opening(findings, part)
             if field is not layout[0] or above > layout[1]:
                 return self._unreadable(f"{which} does not begin as the first one does")
             messages.append(replace(message, warnings=(*message.warnings, MAIL_SPLIT)))
         return tuple(messages)
 
-    def find(self, email: Email, text: str) -> Findings:
+    def find(self, email: Email, text: str, looks: Looks | None = None) -> Findings:
         """Find the value and place of every field that is there, without validating them."""
-        sheet = Sheet(email, text, self.labels)
+        sheet = Sheet(email, text, self.labels, looks or Looks(_LOOKS))
         values: dict[Field, Value] = {}
         body = first(self.places[Field.BODY], sheet, empty=True)
         if body is not None:
-            body = _ended(_shortened(body, above_footers(body.text, self.footers)), text)
+            kept = above_footers(body.text, self.footers, beside=_is_beside(body, text))
+            body = _ended(_shortened(body, kept), text)
             values[Field.BODY] = body
             # What looks like another value inside the body is part of the SMS. Only where the
             # body is declared to be the whole text can the others be nowhere else.
@@ -215,8 +191,7 @@ class TemplateProvider:
             ("headers", marks.headers),
         )
 
-    def _read(self, email: Email, text: str) -> SmsMessage | Unreadable:
-        findings = self.find(email, text)
+    def _read(self, email: Email, findings: Findings) -> SmsMessage | Unreadable:
         values = findings.values
         problem = self._problem(findings)
         if problem is not None:
@@ -290,7 +265,7 @@ class TemplateProvider:
             if (
                 (rule.sender is None or (email.sender or "") in Senders.of([rule.sender]))
                 and (rule.subject is None or email.subject in rule.subject)
-                and _have(email, rule.headers)
+                and have(email, rule.headers)
                 and (rule.text is None or email.text[: self.max_text] in rule.text)
             ):
                 return rule.why
@@ -318,14 +293,10 @@ def _names(places: tuple[Place, ...]) -> str:
     return ", nor at ".join(dict.fromkeys(place.name for place in places))
 
 
-def _have(email: Email, headers: Mapping[str, SearchPattern]) -> bool:
-    for name, pattern in headers.items():
-        values = email.headers.get(name, ())
-        if pattern.weight * sum(map(len, values)) > STEPS:
-            return False
-        if not any(value in pattern for value in values):
-            return False
-    return True
+def _is_beside(body: Value, text: str) -> bool:
+    """Return whether a body begins in the line of something else, as of its label."""
+    start = body.span[0] if body.span is not None else 0
+    return bool(text[text.rfind("\n", 0, start) + 1 : start].strip())
 
 
 def _ended(body: Value, text: str) -> Value:

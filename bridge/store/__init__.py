@@ -16,7 +16,8 @@ from bridge.store.endpoints import (
 from bridge.store.ingest import Ingest, PlannedMessage, ingest_many
 from bridge.store.lease import Lease
 from bridge.store.mailboxes import LEAD_SECONDS, Mailboxes, MailboxRow
-from bridge.store.outbox import retry_deliveries
+from bridge.store.mend import Longest
+from bridge.store.retry import count_retryable, retry_deliveries
 from bridge.store.snapshot import Snapshot, take_snapshot
 from bridge.store.store import Store
 
@@ -25,11 +26,13 @@ __all__ = [
     "Database",
     "Ingest",
     "Lease",
+    "Longest",
     "MailboxRow",
     "Mailboxes",
     "PlannedMessage",
     "Snapshot",
     "Store",
+    "count_retryable",
     "endpoint_statuses",
     "failed_over",
     "failing_endpoints",

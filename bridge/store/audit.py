@@ -16,13 +16,17 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 
 from bridge.model import SMS_RECEIVED, ArrivalOutcome, DeliveryState
 from bridge.store import postgres
+from bridge.store.checks import Check
 from bridge.store.counting import count_open
+from bridge.store.damage import find_missing, list_damage
 from bridge.store.endpoints import PENDING
 from bridge.store.forget import deleted_totals
+from bridge.store.indexes import INDEXED, last_row, not_in_index
 from bridge.store.rules import RULES, Rule
 from bridge.store.sequence_rules import wrong_sequences
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
 from bridge.store.tallies import read_counts
+from bridge.store.unaltered import CHECKED, look
 
 ROWS: Final = 2000  # of one part
 _EXAMPLES: Final = 5
@@ -35,16 +39,10 @@ _KINDS: Final[Mapping[str, tuple[Column[str], tuple[str, ...]]]] = {
 _BODIES: Final = "every event's body names its own id"
 _SUMS: Final = "the ledger adds up"
 _KEPT: Final = "the counts of what is open are right"
+_UNALTERED: Final = "every arrival, message and event is what was stored"
+_INDEXED: Final = "every row is in the indexes as it is in its table"
+_THERE: Final = "nothing is altered or missing that nobody has accepted"
 _NUMBERED: Final = "every endpoint's numbers are there up to its last one"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One rule of the ledger: does it hold, and if not, what breaks it (ids, never texts)."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +89,12 @@ class Audit:
     wrong_counts: str = ""
     wrong_sequences: str = ""
     deleted: dict[str, int] = field(default_factory=dict)
+    acknowledged: int | None = None  # the highest number of an arrival, known from elsewhere
+    missing: str = ""
+    unchecked: int = 0  # rows that are older than checksums
+    checked: bool = False  # some arrival had one
+    compared: int = 0  # which of `INDEXED` is compared with its indexes
+    row: int = 0  # the last one of it that was
 
     def go_on(self, connection: Connection, now: datetime, rows: int = ROWS) -> int:
         """Judge up to so many rows within the given read transaction; return how many it had.
@@ -98,7 +102,10 @@ class Audit:
         A lease that has ended is a note, no failure: the delivery is due again by that.
         """
         postgres.take_time(connection)
+        if self.table == len(_TABLES) and self.compared < len(INDEXED):
+            return self._compare(connection, rows)
         if self.table == len(_TABLES):
+            self.missing = _damaged(connection, self.acknowledged)
             self.wrong_counts = _wrong_counts(connection)
             self.wrong_sequences = wrong_sequences(connection)
             self.deleted = deleted_totals(connection)
@@ -118,7 +125,7 @@ class Audit:
 
     def report(self) -> AuditReport:
         """Return what was found."""
-        names = [*dict.fromkeys(rule.name for rule in RULES), _BODIES]
+        names = [*dict.fromkeys(rule.name for rule in RULES), _BODIES, _UNALTERED, _INDEXED]
         found = [
             Check(name, name not in self.broken, str(self.broken.get(name, ""))) for name in names
         ]
@@ -126,6 +133,7 @@ class Audit:
         found.append(Check(_SUMS, not wrong, wrong))
         found.append(Check(_KEPT, not self.wrong_counts, self.wrong_counts))
         found.append(Check(_NUMBERED, not self.wrong_sequences, self.wrong_sequences))
+        found.append(Check(_THERE, not self.missing, self.missing))
         return AuditReport(tuple(found), self._totals() | self.deleted, tuple(self._notes()))
 
     def _judge(self, connection: Connection, table: Table, part: _Part, now: datetime) -> int:
@@ -133,6 +141,8 @@ class Audit:
         for rule in RULES:
             if rule.table is table:
                 self._ask(connection, rule, part)
+        if table in CHECKED:
+            self._check(connection, table, part)
         if table is arrivals:
             # One that names no message is in no part of the messages.
             unnamed = arrivals.c.message_id.is_(None)
@@ -151,6 +161,27 @@ class Audit:
             )
             self.ended_leases += connection.execute(ended).scalar_one()
         return rows
+
+    def _check(self, connection: Connection, table: Table, part: _Part) -> None:
+        found = look(connection, table, part.of(table.c.id), checked=self.checked)
+        self.checked |= found.checked
+        self.unchecked += found.unchecked
+        for key in found.altered:
+            self._found(_UNALTERED, 1, [f"{table.name} {key}"])
+
+    def _compare(self, connection: Connection, rows: int) -> int:
+        """Compare the next part of a table with its indexes."""
+        table = INDEXED[self.compared]
+        last = None
+        if connection.dialect.name == "sqlite":
+            last = last_row(connection, table, self.row, rows)
+        if last is None:
+            self.compared, self.row = self.compared + 1, 0
+            return 0
+        for each in not_in_index(connection, table, self.row, last):
+            self._found(_INDEXED, 1, [each])
+        self.row = last
+        return 0
 
     def _count(self, connection: Connection, table: Table, part: _Part) -> int:
         count = 0
@@ -229,6 +260,8 @@ class Audit:
                 f"{self.ended_leases} leases have ended without a record; those deliveries are "
                 "tried again"
             )
+        if self.unchecked:
+            yield f"{self.unchecked} rows are older than checksums: nobody can tell of those"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +291,14 @@ def rows_to_audit(connection: Connection) -> int:
         for table in (arrivals, deliveries, attempts)
     ]
     return 3 * int(newest[0]) + int(newest[1]) + int(newest[2])  # messages and events like arrivals
+
+
+def _damaged(connection: Connection, acknowledged: int | None) -> str:
+    noted = [str(each) for each in list_damage(connection)]
+    missing = find_missing(connection, acknowledged)
+    if missing is not None:
+        noted.append("the mails {:,} to {:,} were acknowledged and are missing".format(*missing))
+    return "; ".join(noted)
 
 
 def _id_of(body: bytes) -> object:

@@ -28,12 +28,13 @@ from bridge.store.faults import from_sqlite, translated
 from bridge.store.schema import Schema
 from bridge.store.sqlite import SqliteFile, engine
 from bridge.store.wal import log_is_foreign
+from bridge.store.witness import SUFFIX
 
 Progress = Callable[[int, int], None]  # pages done, pages in all
 
 _PRIVATE: Final = 0o600
 _PAGES_AT_ONCE: Final = 2000  # 8 MB: progress several times a second
-_BESIDE: Final = ("-wal", "-shm", "-journal")
+_BESIDE: Final = ("-wal", "-shm", "-journal", SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def restore(
                 raise NotPossible(f"{source} fails the audit, so it was not put in place: {wrong}")
             _take_over_owner(partial_file, file.path)
             kept = _set_aside(file, clock()) if file.path.exists() else None
+            file.witness.path.unlink(missing_ok=True)  # what the backup lacks is given up knowingly
             _put(partial_file, file.path)
         return Copy(file.path, file.path.stat().st_size, report), kept
     finally:

@@ -12,10 +12,10 @@ from sqlalchemy.exc import ArgumentError
 from bridge.config.settings import StoreSettings
 from bridge.errors import StoreUnusable
 from bridge.store import postgres, schema, sqlite
+from bridge.store.access_tables import metadata
 from bridge.store.faults import translated
 from bridge.store.schema import Schema
 from bridge.store.sqlite import SqliteFile
-from bridge.store.stream_tables import metadata
 
 
 class Database:
@@ -105,18 +105,23 @@ class Database:
             yield connection
 
     @contextmanager
-    def begin_again(self) -> Iterator[Connection]:
+    def begin_again(self, *, synced: bool = True) -> Iterator[Connection]:
         """Begin as `begin` does, on a connection that is kept from one transaction to the next.
 
         For one thread that commits all the time: drawing a connection from the pool and giving it
-        back costs as much as an insert. After any error the connection is given up.
+        back costs as much as an insert. After any error the connection is given up. What isn't
+        `synced` may be undone by a power cut, until something else is committed.
         """
         if self.file is not None:
             self.file.check_in_place()
         with translated(self.name):
             kept, self._kept = self._kept or self._writing.connect(), None
+            if kept.get_execution_options().get(sqlite.SYNCED, True) is not synced:
+                kept.execution_options(**{sqlite.SYNCED: synced})
             try:
                 with kept.begin():
+                    if not synced:
+                        postgres.leave_unsynced(kept)
                     yield kept
             except BaseException:
                 kept.close()
@@ -150,6 +155,15 @@ class Database:
         """Raise StoreFull if free space is under the low-water mark, or under `least` bytes."""
         if self.file is not None:
             self.file.require_space(max(self._min_free, least))
+
+    def acknowledged(self) -> int | None:
+        """Return the highest number of an arrival that was acknowledged, if somebody else knows."""
+        return None if self.file is None else self.file.witness.read()
+
+    def acknowledge(self, newest: int) -> None:
+        """Note the highest number of an arrival that was committed, before anybody is told."""
+        if self.file is not None:
+            self.file.witness.note(newest)
 
     def close(self) -> None:
         """Close every connection and give up the lock."""

@@ -8,7 +8,7 @@ to where that one began: during an outage one waits, and none of what it says is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, or_, select, update
 
 from bridge.model import Claim, DeliveryState, Digest, Event, PlannedDelivery
-from bridge.store import forget, postgres
+from bridge.store import forget, postgres, rows
 from bridge.store.endpoints import DEAD, UNLEASED, held_endpoints
 from bridge.store.lease import Lease
 from bridge.store.sequences import last_numbers
@@ -67,18 +67,18 @@ def read_standing(connection: Connection, endpoint: str, now: datetime) -> Stand
         .order_by(digests.c.number.desc())
         .limit(KEPT)
     )
-    rows = connection.execute(query).all()
-    if not rows:
+    found = connection.execute(query).all()
+    if not found:
         return Standing()
     open_ones = [
-        row for row in rows if row.state in _OPEN and (row.leased_by is None or row.at <= now)
+        row for row in found if row.state in _OPEN and (row.leased_by is None or row.at <= now)
     ]
     return Standing(
-        number=rows[0].number,
-        due_at=rows[0].due_at,
-        after=min([rows[0].last, *(row.after for row in open_ones)]),
+        number=found[0].number,
+        due_at=found[0].due_at,
+        after=min([found[0].last, *(row.after for row in open_ones)]),
         replaces=tuple(sorted(row.delivery_id for row in open_ones)),
-        made=frozenset(row.due_at for row in rows),
+        made=frozenset(row.due_at for row in found),
     )
 
 
@@ -110,7 +110,7 @@ def write(
     digest: Digest,
     event: Event,
     standing: Standing,
-    lease: Lease,
+    new_lease: Callable[[], Lease],
     planned: PlannedDelivery,
 ) -> Claim | bool:
     """Write a digest with its delivery, if the endpoint's digests are still where they were.
@@ -119,6 +119,7 @@ def write(
     """
     postgres.lock_ingest(connection)
     postgres.lock_holds(connection, change=False)
+    lease = new_lease()  # not before: a commit may wait for another one for longer than a lease
     now = lease.now
     if read_standing(connection, digest.endpoint, now) != standing:
         return False
@@ -126,16 +127,12 @@ def write(
     reason = held_endpoints(connection).get(digest.endpoint)
     state = DeliveryState.PENDING if reason is None else DeliveryState.HELD
     claimed = planned.claimed and reason is None
-    connection.execute(
-        insert(events).values(
-            id=event.id, format=event.format, type=event.type, planned=1, created_at=now,
-            body=event.body,
-        )
-    )  # fmt: skip
+    connection.execute(insert(events).values(rows.event(event, None, 1, now)))
     made = connection.execute(
         insert(deliveries).values(
             event_id=event.id, endpoint=digest.endpoint, state=state, reason=reason,
             attempts=int(claimed), step=0, schedule_from=now,
+            lived_from=lease.lived,
             due_at=lease.until if claimed else now, leased_by=lease.owner if claimed else None,
             created_at=now, changed_at=now,
         )
@@ -154,7 +151,7 @@ def write(
         return True
     token = lease.token(1)
     return Claim(
-        delivery, digest.endpoint, event, 1, 0, now, token, created_at=now, lane=planned.lane
+        delivery, digest.endpoint, event, 1, 0, 0.0, token, created_at=now, lane=planned.lane
     )
 
 

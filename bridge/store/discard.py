@@ -55,7 +55,13 @@ def discard(
     done = connection.execute(
         update(arrivals)
         .where(arrivals.c.id.in_(chosen), _QUARANTINED)
-        .values(outcome=ArrivalOutcome.DISCARDED, discarded_because=because, raw=b"", purged_at=now)
+        .values(
+            outcome=ArrivalOutcome.DISCARDED,
+            discarded_because=because,
+            raw=b"",
+            checksum=None,
+            purged_at=now,
+        )
     )
     return done.rowcount
 

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from bridge.model import ArrivalOutcome, DeliveryState
 from bridge.store import discard
 from bridge.store.conversations import wake_next
 from bridge.store.discard import QuarantineFilter
-from bridge.store.endpoints import UNLEASED
-from bridge.store.retention import (
+from bridge.store.emptying import (
     RAW_DUE,
     UNDELIVERED,
     empty_arrivals,
     empty_messages,
     undelivered,
 )
+from bridge.store.endpoints import UNLEASED
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
 _ERASED: Final = "erased on request before it was delivered"
@@ -124,7 +124,7 @@ def erase_arrivals(connection: Connection, ids: Sequence[int], because: str, now
     Those of messages that an endpoint has yet to get stay: they are the evidence.
     """
     discard.discard(connection, QuarantineFilter(ids), because, now, len(ids))
-    return empty_arrivals(connection, and_(arrivals.c.id.in_(ids), RAW_DUE), now)
+    return empty_arrivals(connection, ids, now)
 
 
 def erase_answers(connection: Connection, ids: Sequence[int]) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Table,
     Text,
+    bindparam,
     cast,
     delete,
     func,
@@ -23,7 +24,9 @@ from sqlalchemy import (
     update,
 )
 
+from bridge.store.among import IDS, among
 from bridge.store.sequences import forget_numbers
+from bridge.store.statements import Statement
 from bridge.store.stream_tables import digests
 from bridge.store.tables import arrivals, attempts, deleted, deliveries, events, messages
 
@@ -36,33 +39,46 @@ def forget_messages(connection: Connection, ids: Sequence[str]) -> int:
 
     Returns how many arrivals. Needs a write transaction.
     """
-    own_events = select(events.c.id).where(events.c.message_id.in_(ids))
-    own = deliveries.c.event_id.in_(own_events)
-    replayed = connection.execute(
-        select(deliveries.c.replay, func.count())
-        .where(own, deliveries.c.replay != 0)
-        .group_by(deliveries.c.replay)
-    )
+    given = {IDS: ids}
+    replayed = _REPLAYED.select(connection, **given)
     counts: dict[str, int] = {f"{_OF_REPLAY}{number}": count for number, count in replayed}
-    forget_numbers(connection, own)
-    of_attempts = attempts.c.delivery_id.in_(select(deliveries.c.id).where(own))
-    for table, which in (
-        (attempts, of_attempts),
-        (deliveries, own),
-        (events, events.c.message_id.in_(ids)),
-        (arrivals, arrivals.c.message_id.in_(ids)),
-        (messages, messages.c.id.in_(ids)),
-    ):
-        counts[table.name] = _delete(connection, table, which)
+    forget_numbers(connection, _NUMBERED.select(connection, **given))
+    for table, statement in _OF_MESSAGES.items():
+        counts[table] = statement.change(connection, [given])
     _count(connection, counts)
     return counts[arrivals.name]
 
 
 def forget_arrivals(connection: Connection, ids: Sequence[int]) -> int:
     """Delete arrivals that brought no message; return how many. Needs a write transaction."""
-    count = _delete(connection, arrivals, arrivals.c.id.in_(ids))
+    count = _ARRIVALS.change(connection, [{IDS: ids}])
     _count(connection, {arrivals.name: count})
     return count
+
+
+_EVENTS: Final = among(events.c.message_id)
+_OWN: Final = deliveries.c.event_id.in_(select(events.c.id).where(_EVENTS))
+_REPLAYED: Final = Statement(
+    select(deliveries.c.replay, func.count())
+    .where(_OWN, deliveries.c.replay != 0)
+    .group_by(deliveries.c.replay)
+)
+_NUMBERED: Final = Statement(
+    select(deliveries.c.endpoint, deliveries.c.sequence)
+    .where(_OWN, deliveries.c.sequence.is_not(None))
+    .order_by(deliveries.c.endpoint, deliveries.c.sequence)
+)
+_OF_MESSAGES: Final = {
+    table.name: Statement(delete(table).where(which))
+    for table, which in (
+        (attempts, attempts.c.delivery_id.in_(select(deliveries.c.id).where(_OWN))),
+        (deliveries, _OWN),
+        (events, _EVENTS),
+        (arrivals, among(arrivals.c.message_id)),
+        (messages, among(messages.c.id)),
+    )
+}
+_ARRIVALS: Final = Statement(delete(arrivals).where(among(arrivals.c.id)))
 
 
 def forget_digests(connection: Connection, endpoint: str, up_to: int) -> None:
@@ -104,6 +120,16 @@ def _delete(connection: Connection, table: Table, which: ColumnElement[bool]) ->
 
 def _count(connection: Connection, counts: Mapping[str, int]) -> None:
     for kind, count in counts.items():
-        more = update(deleted).where(deleted.c.kind == kind)
-        if not connection.execute(more.values(count=_COUNT + count)).rowcount:
-            connection.execute(insert(deleted).values(kind=kind, count=count))
+        more = [{"which": kind, "more": count}]
+        if not _COUNT_ON.change(connection, more):
+            _COUNT_FIRST.change(connection, more)
+
+
+_COUNT_ON: Final = Statement(
+    update(deleted)
+    .where(deleted.c.kind == bindparam("which"))
+    .values({_COUNT: _COUNT + bindparam("more")})
+)
+_COUNT_FIRST: Final = Statement(
+    insert(deleted).values({deleted.c.kind: bindparam("which"), _COUNT: bindparam("more")})
+)

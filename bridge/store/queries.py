@@ -152,7 +152,7 @@ _MESSAGE: Final = (
     .join(arrivals, arrivals.c.message_id == messages.c.id)
     .where(arrivals.c.outcome == ArrivalOutcome.MESSAGE)
 )
-_ARRIVAL: Final = select(
+ARRIVAL: Final = select(
     *(column for column in arrivals.c if column.name not in {"raw", "digest"}),
     func.length(arrivals.c.raw).label("size"),
 )
@@ -161,13 +161,13 @@ _DELIVERY: Final = select(
     *(
         column
         for column in deliveries.c
-        if column.name not in {"event_id", "not_before", "conversation"}
+        if column.name not in {"event_id", "lived_from", "not_before", "conversation"}
     ),
     in_front().label("behind"),
 ).join(events, events.c.id == deliveries.c.event_id)
-_QUARANTINED: Final = arrivals.c.outcome == literal_column("'quarantine'")
+QUARANTINED: Final = arrivals.c.outcome == literal_column("'quarantine'")
 _OF_ARRIVAL: Final = {name for name in ArrivalRow.__slots__ if name not in {"origin", "outcome"}}
-_STATES: Final = {
+STATES: Final = {
     # The second says nothing new, but lets an index be used that is in the order of the ids.
     DeliveryState.PENDING: PENDING & WAITING_OR_HELD,
     DeliveryState.HELD: HELD,
@@ -208,11 +208,11 @@ def show_message(connection: Connection, message_id: str) -> MessageDetail:
     found = _messages(connection, _MESSAGE.where(messages.c.id == message_id))
     if not found:
         raise NotFound(f"there is no message {message_id}")
-    brought = _ARRIVAL.where(arrivals.c.message_id == message_id).order_by(arrivals.c.id)
+    brought = ARRIVAL.where(arrivals.c.message_id == message_id).order_by(arrivals.c.id)
     follows = _DELIVERY.where(events.c.message_id == message_id).order_by(deliveries.c.id)
     return MessageDetail(
         row=found[0],
-        arrivals=tuple(_arrival(each) for each in connection.execute(brought).mappings()),
+        arrivals=tuple(arrival_row(each) for each in connection.execute(brought).mappings()),
         deliveries=tuple(_deliveries(connection, follows)),
     )
 
@@ -235,7 +235,7 @@ def list_deliveries(
     if endpoint is not None:
         query = query.where(deliveries.c.endpoint == endpoint)
     if state is not None:
-        query = query.where(_STATES.get(state, deliveries.c.state == state))
+        query = query.where(STATES.get(state, deliveries.c.state == state))
     return _deliveries(connection, query)
 
 
@@ -274,29 +274,29 @@ def list_quarantine(
     # By the id as it is, SQLite would go through all arrivals to find those in quarantine.
     newest = arrivals.c.id + 0 if reason is None else arrivals.c.id
     order = newest.desc() if after is None else arrivals.c.id.asc()
-    some = select(arrivals.c.id).where(_QUARANTINED).order_by(order).limit(limit)
+    some = select(arrivals.c.id).where(QUARANTINED).order_by(order).limit(limit)
     if after is not None:
         some = some.where(arrivals.c.id > after)
     if before is not None:
         some = some.where(arrivals.c.id < before)
     if reason is not None:
         some = some.where(arrivals.c.reason == reason)
-    query = _ARRIVAL.where(arrivals.c.id.in_(some)).order_by(order)
-    return [_arrival(row) for row in connection.execute(query).mappings()]
+    query = ARRIVAL.where(arrivals.c.id.in_(some)).order_by(order)
+    return [arrival_row(row) for row in connection.execute(query).mappings()]
 
 
 def show_arrival(connection: Connection, arrival_id: int) -> ArrivalDetail:
     """Return one arrival, whatever it became, with its raw bytes; or raise NotFound."""
-    query = _ARRIVAL.add_columns(arrivals.c.raw).where(arrivals.c.id == arrival_id)
+    query = ARRIVAL.add_columns(arrivals.c.raw).where(arrivals.c.id == arrival_id)
     row = connection.execute(query).mappings().first()
     if row is None:
         raise NotFound(f"there is no arrival {arrival_id}")
-    return ArrivalDetail(_arrival(row), row["raw"])
+    return ArrivalDetail(arrival_row(row), row["raw"])
 
 
 def quarantined_ids(connection: Connection) -> list[int]:
     """Return the ids of all in quarantine that have their raw bytes, oldest first."""
-    found = select(arrivals.c.id).where(_QUARANTINED, arrivals.c.purged_at.is_(None))
+    found = select(arrivals.c.id).where(QUARANTINED, arrivals.c.purged_at.is_(None))
     return list(connection.execute(found.order_by(arrivals.c.id)).scalars())
 
 
@@ -333,7 +333,8 @@ def _messages(connection: Connection, query: Select[Any]) -> list[MessageRow]:
     ]
 
 
-def _arrival(row: RowMapping) -> ArrivalRow:
+def arrival_row(row: RowMapping) -> ArrivalRow:
+    """Return an arrival from its row."""
     known: dict[str, Any] = {name: row[name] for name in _OF_ARRIVAL}
     return ArrivalRow(origin=rows.origin(row), outcome=ArrivalOutcome(row["outcome"]), **known)
 

@@ -17,8 +17,9 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from bridge.errors import NotFound, NotPossible
 from bridge.model import DeliveryState, Event, PlannedDelivery
 from bridge.store import postgres, rows
+from bridge.store.emptying import UNDELIVERED
 from bridge.store.endpoints import held_endpoints
-from bridge.store.retention import UNDELIVERED
+from bridge.store.lease import UNBEGUN
 from bridge.store.search import ALL, MessageFilter
 from bridge.store.sequences import Sequences
 from bridge.store.tables import arrivals, deliveries, events, messages, replays
@@ -26,6 +27,7 @@ from bridge.store.tables import arrivals, deliveries, events, messages, replays
 RUNNING: Final = "running"
 DONE: Final = "done"
 CANCELLED: Final = "cancelled"
+_REPLAY: Final = "replay"  # the kind of these rows
 _TIMES: Final = ("since", "until")
 
 
@@ -83,6 +85,9 @@ class Replay:
     state: str
     created_at: datetime
     changed_at: datetime
+    kind: str
+    who: str | None
+    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def order(
 
 def list_replays(connection: Connection, *, running: bool = False) -> list[Replay]:
     """List replays, newest first; `running`: only those that have not ended."""
-    query = select(replays).order_by(replays.c.id.desc())
+    query = select(replays).where(replays.c.kind == _REPLAY).order_by(replays.c.id.desc())
     if running:
         query = query.where(replays.c.state == RUNNING)
     return [
@@ -181,9 +186,10 @@ def advance(
             [
                 {
                     "event_id": each.event.id, "endpoint": replay.endpoint, "state": state,
-                    "reason": held, "attempts": 0, "step": 0, "schedule_from": now, "due_at": now,
-                    "leased_by": None, "created_at": now, "changed_at": now, "replay": replay.id,
-                    "conversation": each.plan.conversation,
+                    "reason": held, "attempts": 0, "step": 0, "schedule_from": now,
+                    "lived_from": UNBEGUN,
+                    "due_at": now, "leased_by": None, "created_at": now, "changed_at": now,
+                    "replay": replay.id, "conversation": each.plan.conversation,
                     "sequence": sequences.next(replay.endpoint),
                 }
                 for each in writable

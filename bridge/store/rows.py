@@ -26,6 +26,7 @@ from bridge.model import (
     Trust,
     Unreadable,
 )
+from bridge.store import checksums
 from bridge.store.dedupe import Known, place_columns
 
 Row = dict[str, object]
@@ -69,9 +70,9 @@ def arrival(arrived: Arrival, arrival_id: int, digest: bytes | None) -> Row:
     origin = arrived.origin
     envelope = origin if isinstance(origin, Envelope) else Envelope(arrived.peer, "", ())
     place = origin if isinstance(origin, MailboxPlace) else None
-    return {
+    row: Row = {
         "id": arrival_id,
-        "source": arrived.source,
+        "source": arrived.source.value,
         "source_name": arrived.source_name,
         "received_at": arrived.received_at,
         "peer": envelope.peer,
@@ -81,6 +82,8 @@ def arrival(arrived: Arrival, arrival_id: int, digest: bytes | None) -> Row:
         "digest": digest,
         "raw": arrived.raw,
     }
+    row["checksum"] = checksums.of_arrival(row)
+    return row
 
 
 def origin(row: RowMapping) -> Origin:
@@ -98,8 +101,9 @@ def origin(row: RowMapping) -> Origin:
 
 def message(stored: Message, known: Known) -> Row:
     """Return the columns of a message, with its keys as this batch leaves them."""
-    sms, email = stored.sms, stored.email
-    return {
+    sms, email, trust = stored.sms, stored.email, stored.trust
+    assert trust is not None, "a message whose evidence was not weighed is never stored"
+    row: Row = {
         "id": stored.id,
         "provider": sms.provider,
         "sender": sms.sender,
@@ -122,6 +126,9 @@ def message(stored: Message, known: Known) -> Row:
         "warnings": sms.warnings,
         "body": sms.body,
     }
+    brought = {"source": stored.source.value, "trust_by": trust.by, "trust_detail": trust.detail}
+    row["checksum"] = checksums.of_message(row | brought)
+    return row
 
 
 def as_message(row: RowMapping) -> Message:
@@ -153,9 +160,9 @@ def as_message(row: RowMapping) -> Message:
     )
 
 
-def event(made: Event, message_id: str, planned: int, now: datetime) -> Row:
+def event(made: Event, message_id: str | None, planned: int, now: datetime) -> Row:
     """Return the columns of an event; `planned` deliveries are written with it."""
-    return {
+    row: Row = {
         "id": made.id,
         "message_id": message_id,
         "format": made.format,
@@ -164,3 +171,5 @@ def event(made: Event, message_id: str, planned: int, now: datetime) -> Row:
         "created_at": now,
         "body": made.body,
     }
+    row["checksum"] = checksums.of_event(row)
+    return row

@@ -12,8 +12,8 @@ from sqlalchemy import Column, ColumnElement, Select, Table, and_, exists, func,
 
 from bridge.model import BRIDGE_DIGEST, ArrivalOutcome, DeliveryState
 from bridge.store.conversations import behind_nothing
+from bridge.store.emptying import UNDELIVERED
 from bridge.store.forget import deleted_of
-from bridge.store.retention import UNDELIVERED
 from bridge.store.sequence_rules import (
     number_before_missing,
     number_not_counted,
@@ -21,6 +21,8 @@ from bridge.store.sequence_rules import (
 )
 from bridge.store.stream_tables import digests
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages, replays
+
+_MOST_ATTEMPTS: Final = 1_000_000  # of any endpoint; SQLite sorts texts and blobs behind it
 
 
 class Rule(NamedTuple):
@@ -122,7 +124,9 @@ def _replay_miscounted() -> Select[object]:
         .where(deliveries.c.replay == replays.c.id)
         .scalar_subquery()
     )
-    return select(replays.c.id).where(written + deleted_of(replays.c.id) != replays.c.written)
+    return select(replays.c.id).where(
+        replays.c.kind == "replay", written + deleted_of(replays.c.id) != replays.c.written
+    )
 
 
 def _replayed_by_none() -> Select[object]:
@@ -167,6 +171,13 @@ def _attempts_not_counted() -> Select[object]:
         select(attempts.c.id)
         .join(deliveries, deliveries.c.id == attempts.c.delivery_id)
         .where(or_(attempts.c.number > deliveries.c.attempts, attempts.c.number < 1))
+    )
+
+
+def _impossible_counts() -> Select[object]:
+    d = deliveries.c
+    return select(d.id).where(
+        or_(*(or_(count < 0, count > _MOST_ATTEMPTS) for count in (d.step, d.attempts)))
     )
 
 
@@ -228,6 +239,7 @@ RULES: Final = (
     Rule("every replayed delivery has its replay", deliveries, _replayed_by_none()),
     Rule("whatever waits behind another delivery has one in front", deliveries, behind_nothing()),
     Rule("every delivery has its event", deliveries, _delivery_without_event()),
+    Rule("every delivery's counts are such as can be", deliveries, _impossible_counts()),
     Rule("every delivery is in a known state", deliveries, _unknown_state()),
     Rule("only pending deliveries are leased", deliveries, _lease_at_rest()),
     Rule(

@@ -23,8 +23,8 @@ from sqlalchemy import (
 
 from bridge.errors import StoreUnusable
 from bridge.store import counting, postgres
+from bridge.store.access_tables import metadata
 from bridge.store.migrations import HEAD, VERSION_TABLE
-from bridge.store.stream_tables import metadata
 from bridge.store.tables import heartbeat
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)

@@ -114,7 +114,7 @@ def find_arrival(connection: Connection, smtp_id: str) -> int:
     )
     wanted = f" id {smtp_id}".encode()
     for arrival_id, raw in connection.execute(query):
-        if wanted in raw:
+        if raw and wanted in raw:  # SQLite makes NULL of what was emptied
             return int(arrival_id)
     raise NotFound(f"there is no mail {smtp_id} among the newest {_NEWEST} that came by SMTP")
 

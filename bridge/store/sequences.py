@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     and_,
     bindparam,
@@ -28,7 +27,6 @@ from sqlalchemy import (
 from bridge.store import postgres
 from bridge.store.statements import Statement
 from bridge.store.stream_tables import deleted_numbers, sequences
-from bridge.store.tables import deliveries
 
 
 class Sequences:
@@ -85,28 +83,33 @@ class Range(NamedTuple):
     last: int
 
 
-def forget_numbers(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Note the numbers of deliveries that are about to be deleted. Needs a write transaction."""
-    numbered = (
-        select(deliveries.c.endpoint, deliveries.c.sequence)
-        .where(which, deliveries.c.sequence.is_not(None))
-        .order_by(deliveries.c.endpoint, deliveries.c.sequence)
+def forget_numbers(connection: Connection, numbered: Iterable[tuple[str, int]]) -> None:
+    """Note the numbers of deliveries that are about to be deleted. Needs a write transaction.
+
+    `numbered` are their endpoints and numbers, in order.
+    """
+    for endpoint, first, last in _runs(numbered):
+        beside = {"name": endpoint, "before": first - 1, "after": last + 1}
+        found = [(first, last), *_NOTED.select(connection, **beside)]
+        _JOIN.change(connection, [beside])
+        ends = {"start": min(start for start, _ in found), "end": max(end for _, end in found)}
+        _NOTE.change(connection, [{"name": endpoint} | ends])
+
+
+_BESIDE: Final = and_(
+    deleted_numbers.c.endpoint == bindparam("name"),
+    or_(
+        deleted_numbers.c.last == bindparam("before"),
+        deleted_numbers.c.first == bindparam("after"),
+    ),
+)
+_NOTED: Final = Statement(select(deleted_numbers.c.first, deleted_numbers.c.last).where(_BESIDE))
+_JOIN: Final = Statement(delete(deleted_numbers).where(_BESIDE))
+_NOTE: Final = Statement(
+    insert(deleted_numbers).values(
+        endpoint=bindparam("name"), first=bindparam("start"), last=bindparam("end")
     )
-    for endpoint, first, last in _runs(tuple(row) for row in connection.execute(numbered)):
-        beside = and_(
-            deleted_numbers.c.endpoint == endpoint,
-            or_(deleted_numbers.c.last == first - 1, deleted_numbers.c.first == last + 1),
-        )
-        columns = deleted_numbers.c.first, deleted_numbers.c.last
-        found = [(first, last), *map(tuple, connection.execute(select(*columns).where(beside)))]
-        connection.execute(delete(deleted_numbers).where(beside))
-        connection.execute(
-            insert(deleted_numbers).values(
-                endpoint=endpoint,
-                first=min(start for start, _ in found),
-                last=max(end for _, end in found),
-            )
-        )
+)
 
 
 def _runs(numbered: Iterable[tuple[str, int]]) -> Iterator[Range]:

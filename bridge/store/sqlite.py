@@ -15,11 +15,13 @@ from typing import Final, Protocol
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
 
 from bridge.errors import StoreFull, StoreUnavailable, StoreUnusable
+from bridge.store.access_tables import metadata
 from bridge.store.driver import DriverCursor
-from bridge.store.stream_tables import metadata
 from bridge.store.wal import log_is_foreign
+from bridge.store.witness import Witness
 
 WRITES: Final = "smsbridge_writes"  # the execution option that asks for BEGIN IMMEDIATE
+SYNCED: Final = "smsbridge_synced"  # False: the next commit's sync will do for this one, too
 _MAGIC: Final = b"SQLite format 3\0"
 _PRIVATE: Final = 0o600  # the texts are private; -wal and -shm take the file's mode
 _ANY_WRITE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -42,6 +44,7 @@ class SqliteFile:
         self._identity: tuple[int, int] | None = None
         self._space: tuple[float, int] | None = None
         self._lock: int | None = None
+        self.witness = Witness(self.path)
 
     def prepare(self, *, create: bool) -> None:
         """See that there is a file that we can use, or make an empty, private one.
@@ -195,6 +198,7 @@ class SqliteFile:
 
     def unlock(self) -> None:
         """Let another daemon in. The lock's file stays, since deleting it would race."""
+        self.witness.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -227,16 +231,21 @@ def engine(file: SqliteFile, busy_timeout: float) -> Engine:
             raise StoreUnusable(
                 f"{file.name}: its file system cannot do write-ahead logging; use a local disk"
             )
-        # NORMAL lost 5 % of what was acknowledged over power cuts, FULL nothing.
-        connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA journal_size_limit=67108864")
 
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES)
+        options = connection.get_execution_options()
         with DriverCursor(connection) as cursor:
-            cursor.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+            if not options.get(WRITES):
+                cursor.execute("BEGIN")
+                return
+            # NORMAL lost 5 % of what was acknowledged over power cuts, FULL nothing. Said anew each
+            # time, so that no connection can be left at less.
+            level = "FULL" if options.get(SYNCED, True) else "NORMAL"
+            cursor.execute(f"PRAGMA synchronous={level}")
+            cursor.execute("BEGIN IMMEDIATE")
 
     return made
 

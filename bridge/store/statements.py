@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Insert, Select, Update
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from bridge.errors import StoreError
 from bridge.store.driver import DriverCursor, Parameters
 
 _Process = Callable[[Any], Any]
-_Clause = Insert | Update | Select[Any]
+_Clause = Insert | Update | Delete | Select[*tuple[Any, ...]]
 
 
 class Statement:

@@ -7,6 +7,7 @@ the same however long the stream is, and its bodies are bounded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -14,12 +15,14 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, bindparam, func, select
 
 from bridge.model import DeliveryState, Event
+from bridge.store import checksums
 from bridge.store.sequences import last_numbers
 from bridge.store.statements import Statement
 from bridge.store.stream_tables import deleted_numbers
 from bridge.store.tables import deliveries, events
 
 ERASED: Final = "erased"  # on request, before it was delivered
+DAMAGED: Final = "damaged"  # it is not what was stored: it is held, and never sent
 PURGED: Final = "purged"  # it was delivered, and retention has removed the text since
 DELETED: Final = "deleted"  # the same, with all that was known of it
 
@@ -69,13 +72,15 @@ def read_page(
     chosen = list(_within(found, most_bytes))
     whole = len(found) < most and len(chosen) == len(found)
     through = max(after, last) if whole else chosen[-1].sequence
-    bodies = _bodies(connection, [row.event_id for row in chosen])
+    bodies = _bodies(connection, {row.event_id for row in chosen if row.size})
     numbered, gone = [], list(_deleted(connection, endpoint, after, through))
     for row in chosen:
         if row.state == DeliveryState.FILTERED:
             gone.append(Gone(row.sequence, row.sequence, ERASED))
         elif not row.size:
             gone.append(Gone(row.sequence, row.sequence, PURGED))
+        elif row.event_id not in bodies:
+            gone.append(Gone(row.sequence, row.sequence, DAMAGED))
         else:
             event = Event(row.event_id, row.format, row.type, bodies[row.event_id])
             state = DeliveryState(row.state)
@@ -127,9 +132,14 @@ def _within(rows: Sequence[_Row], most_bytes: int) -> Iterator[_Row]:
         yield row
 
 
-def _bodies(connection: Connection, ids: Sequence[str]) -> Mapping[str, bytes]:
-    query = select(events.c.id, events.c.body).where(events.c.id.in_(ids))
-    return {row.id: row.body for row in connection.execute(query)}
+def _bodies(connection: Connection, ids: AbstractSet[str]) -> Mapping[str, bytes]:
+    """Read the bodies of the events that are what was stored."""
+    query = select(events).where(events.c.id.in_(ids))
+    return {
+        row["id"]: row["body"]
+        for row in connection.execute(query).mappings()
+        if checksums.of_event(row) == row["checksum"]
+    }
 
 
 def _deleted(connection: Connection, endpoint: str, after: int, through: int) -> Iterator[Gone]:

@@ -1,7 +1,4 @@
-"""The tables of the endpoints' streams: what is counted beside the deliveries themselves.
-
-With these, `metadata` is complete: whoever needs all tables takes it from here.
-"""
+"""The tables beside the ledger's own: the endpoints' streams, and what was found damaged."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table
 from bridge.store.tables import metadata
 from bridge.store.types import Instant, Key, SafeText
 
-__all__ = ["deleted_numbers", "digests", "metadata", "sequences"]
+__all__ = ["damage", "deleted_numbers", "digests", "metadata", "sequences"]
 
 # The last number that each endpoint's deliveries have (`sequences.py`).
 sequences: Final = Table(
@@ -43,4 +40,19 @@ deleted_numbers: Final = Table(
     Column("endpoint", SafeText, primary_key=True),
     Column("first", BigInteger, primary_key=True, autoincrement=False),
     Column("last", BigInteger, nullable=False),
+)
+
+# What was found damaged, until an operator accepts it: an event that is not what was stored, or the
+# numbers of arrivals that were acknowledged and are missing.
+damage: Final = Table(
+    "damage",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("kind", SafeText, nullable=False),
+    Column("event_id", SafeText),
+    Column("first", BigInteger),
+    Column("last", BigInteger),
+    Column("found_at", Instant, nullable=False),
+    Column("accepted_at", Instant),
+    Column("because", SafeText),  # the operator's words
 )

@@ -74,7 +74,10 @@ messages: Final = Table(
     Column("warnings", Strings),
     Column("purged_at", Instant),  # when its text and its events' bodies were removed
     Column("body", ExactText),
+    Column("checksum", BigInteger),  # NULL: purged, or older than that column
     Index("messages_content", "content_key"),
+    Index("messages_sender", "sender"),
+    Index("messages_recipient", "recipient"),
     Index(
         "messages_email",
         "email_key",
@@ -100,6 +103,7 @@ events: Final = Table(
     Column("planned", Integer, nullable=False),  # so many deliveries were written with it
     Column("created_at", Instant, nullable=False),
     Column("body", LargeBinary, nullable=False),  # empty once its message was purged
+    Column("checksum", BigInteger),  # NULL once its message was purged
     Index("events_message", "message_id", "format", unique=True),
 )
 
@@ -131,6 +135,7 @@ arrivals: Final = Table(
     Column("purged_at", Instant),  # when the raw bytes were removed
     Column("discarded_because", SafeText),  # the operator's words
     Column("raw", LargeBinary, nullable=False),  # empty once purged
+    Column("checksum", BigInteger),  # NULL: purged, or older than that column
     Index(
         "arrivals_message",
         "message_id",
@@ -168,6 +173,8 @@ deliveries: Final = Table(
     Column("attempts", Integer, nullable=False),  # calls counted, each before it is made
     Column("step", Integer, nullable=False),
     Column("schedule_from", Instant, nullable=False),
+    # The same in time lived, by which it ends; UNBEGUN: with its next claim.
+    Column("lived_from", Instant, nullable=False, server_default=text("0")),
     # When it may be claimed: the next try, or, while it is leased, the lease's end. One column
     # for both makes a claim one seek in one index, and an expired lease is due by itself.
     Column("due_at", Instant, nullable=False),
@@ -260,21 +267,25 @@ tallies: Final = Table(
     Index("tallies_of", "state", "name"),
 )
 
-# Orders to deliver messages once more. One that runs goes on where it stopped.
+# Orders to replay messages or to retry deliveries. One that runs goes on where it stopped.
 replays: Final = Table(
     "replays",
     metadata,
     Column("id", Key, primary_key=True),
-    Column("endpoint", SafeText, nullable=False),
-    Column("selection", SafeText, nullable=False),  # which messages, as JSON
+    Column("kind", SafeText, nullable=False, server_default=text("'replay'")),  # or retry
+    Column("endpoint", SafeText, nullable=False),  # "": any, which only a retry has
+    Column("selection", SafeText, nullable=False),  # which messages or deliveries, as JSON
     Column("rate", Double, nullable=False),  # deliveries a second
-    Column("position", BigInteger, nullable=False),  # arrivals up to this id are done
-    Column("last", BigInteger, nullable=False),  # the newest arrival when it was ordered
+    # Arrivals, or of a retry deliveries, up to this id are done; `last` was the newest one then.
+    Column("position", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
     Column("written", Integer, nullable=False),  # deliveries
-    Column("skipped", Integer, nullable=False),  # messages that match and were not replayed
+    Column("skipped", Integer, nullable=False),  # those that match and were left as they are
     Column("state", SafeText, nullable=False),  # running, done or cancelled
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
+    Column("who", SafeText),
+    Column("why", SafeText),
 )
 
 # How many rows `[retention] records` has deleted of each table, and of each replay's deliveries.
@@ -337,4 +348,8 @@ heartbeat: Final = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("owner", SafeText, nullable=False),
     Column("beat_at", Instant, nullable=False),
+    # What the bridges have lived, from any beginning: deliveries' `lived_from` goes by it.
+    Column("lived", Instant, nullable=False, server_default=text("0")),
+    Column("moved", BigInteger, nullable=False, server_default=text("0")),  # microseconds in all
+    Column("rest_until", Instant, nullable=False, server_default=text("0")),  # as `lived`
 )

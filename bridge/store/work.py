@@ -92,10 +92,16 @@ class ProbeWork(Work[None]):
 class ChangeWork(Work[T]):
     """Any other change, made after the arrivals of its batch."""
 
-    __slots__ = ("change",)
+    __slots__ = ("_spare", "change")
 
-    def __init__(self, change: Callable[[Connection], T]) -> None:
+    def __init__(self, change: Callable[[Connection], T], *, spare: bool = False) -> None:
         self.change = change
+        self._spare = spare
+
+    @property
+    def spare(self) -> bool:
+        """Whether it was given as work that can wait."""
+        return self._spare
 
     @property
     def ordered(self) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -25,6 +26,7 @@ _MAX_BATCH: Final = 256  # items in one transaction
 _MAX_BATCH_BYTES: Final = 16 * 1024**2  # raw bytes in one transaction, one item's more at most
 _QUIET: Final = 4  # turns of the loop without more, after which a batch is handed over
 _TURNS: Final = 16  # of the loop that a batch grows for at most
+_PASSED_OVER: Final = 50  # batches, after which spare work is done before the next one
 
 T = TypeVar("T")
 _ROOM: Final = str(Path(__file__).parent)
@@ -52,6 +54,11 @@ class Work(Generic[T]):
         """Whether it may touch deliveries that have an order within their conversation."""
         return False
 
+    @property
+    def spare(self) -> bool:
+        """Whether it waits for all other work, and may be lost with the power: it is done again."""
+        return False
+
     def fall_back(self, error: Exception) -> bool:
         """Turn into something else to commit after the database refused this; False: nothing."""
         return False
@@ -68,6 +75,8 @@ class Writer:
     raises, nothing of the batch was committed. While the store is unavailable the whole batch
     fails; otherwise it is run again item by item, so that only the poisoned one fails or is
     replaced by what it falls back to. This is the only place that isolates poison.
+
+    Spare work has a batch of its own once nothing else waits, or has been passed over often enough.
     """
 
     def __init__(self, commit: Callable[[Sequence[Work[Any]]], None], name: str) -> None:
@@ -77,6 +86,8 @@ class Writer:
         self._queue: SimpleQueue[Work[Any] | None] = SimpleQueue()
         self._gathered: list[Work[Any]] = []
         self._closed = False
+        self._spare: deque[Work[Any]] = deque()  # the thread's own
+        self._passed_over = 0
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -132,17 +143,25 @@ class Writer:
         """Wait for work, then take all that waits, within bounds; and whether to end."""
         batch: list[Work[Any]] = []
         size = 0
-        work = self._queue.get()
-        while work is not None:
-            batch.append(work)
-            size += work.size
-            if len(batch) >= _MAX_BATCH or size >= _MAX_BATCH_BYTES:
-                return batch, False
+        while len(batch) < _MAX_BATCH and size < _MAX_BATCH_BYTES:
+            if self._spare and self._passed_over >= _PASSED_OVER and not batch:
+                break
             try:
-                work = self._queue.get_nowait()
+                work = self._queue.get(block=not batch and not self._spare)
             except Empty:
-                return batch, False
-        return batch, True
+                break
+            if work is None:
+                return [*batch, *self._spare], True
+            if work.spare:
+                self._spare.append(work)
+            else:
+                batch.append(work)
+                size += work.size
+        if batch:
+            self._passed_over += 1
+            return batch, False
+        self._passed_over = 0
+        return [self._spare.popleft()], False
 
     def _settle(self, batch: Sequence[Work[Any]]) -> None:
         """Commit the batch; after this every item has a result."""

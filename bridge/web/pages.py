@@ -13,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bridge import logs, metrics
+from bridge.config.http import HttpOpen
 from bridge.errors import StoreError
 from bridge.formats import sms_received
 from bridge.process import Process
@@ -20,17 +21,32 @@ from bridge.web.health import Health
 
 log = logs.logger("web")
 
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Guard = Callable[[HttpOpen, Answer], Answer]
+
 _REFRESH_SECONDS: Final = 3.0  # below the usual scrape timeout of 10 s
+
+
+def unguarded(_part: HttpOpen, answer: Answer) -> Answer:
+    """Leave it open to everybody."""
+    return answer
 
 
 class Pages:
     """Answers probes and scrapes, and serves the schema of the webhook.
 
-    `refresh` updates the gauges from the store; it raises StoreError if that fails.
+    `refresh` updates the gauges from the store; it raises StoreError if that fails. `guard` puts
+    in front of health and metrics what their config says.
     """
 
-    def __init__(self, health: Health, refresh: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        health: Health,
+        refresh: Callable[[], Awaitable[None]],
+        guard: Guard = unguarded,
+    ) -> None:
         self._health = health
+        self._guard = guard
         self._refresh = refresh
         self._process = Process.named(os.getpid())
         self._refreshing: asyncio.Task[None] | None = None
@@ -38,9 +54,9 @@ class Pages:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of all pages."""
         return [
-            web.get("/healthz", self._healthz),
-            web.get("/readyz", self._readyz),
-            web.get("/metrics", self._metrics),
+            web.get("/healthz", self._guard("health", self._healthz)),
+            web.get("/readyz", self._guard("health", self._readyz)),
+            web.get("/metrics", self._guard("metrics", self._metrics)),
             web.get("/schemas/sms.received.json", self._schema),
         ]
 

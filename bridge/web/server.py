@@ -11,17 +11,19 @@ from aiohttp import web
 
 from bridge.net.http_server import HttpServer
 from bridge.net.limits import HTTP_LIMITS, HttpLimits
+from bridge.web.door import HEADERS
 from bridge.web.health import Health
-from bridge.web.pages import Pages
+from bridge.web.pages import Guard, Pages, unguarded
 
 _NO_SOCKETS: Final[Mapping[str, Sequence[socket.socket]]] = MappingProxyType({})
 
 
 class WebServer:
-    """Serves health, readiness, metrics and an API on one address; `listen` empty means none.
+    """Serves health, readiness, metrics, API and page on one address; `listen` empty means none.
 
-    `api` are the API's routes. `refresh` updates the gauges before each scrape. `sockets` are those
-    of systemd, by name, for `listen = "systemd:NAME"`.
+    `api` are the routes of API and page. `guard` is asked for each of health and metrics. `refresh`
+    updates the gauges before each scrape. `sockets` are those of systemd, by name, for
+    `listen = "systemd:NAME"`.
     """
 
     def __init__(
@@ -32,8 +34,9 @@ class WebServer:
         sockets: Mapping[str, Sequence[socket.socket]] = _NO_SOCKETS,
         limits: HttpLimits = HTTP_LIMITS,
         api: Sequence[web.RouteDef] = (),
+        guard: Guard = unguarded,
     ) -> None:
-        self._pages = Pages(health, refresh)
+        self._pages = Pages(health, refresh, guard)
         self._server = HttpServer(
             "web",
             "http.listen",
@@ -41,6 +44,7 @@ class WebServer:
             [*self._pages.routes(), *api],
             limits,
             sockets=sockets,
+            headers=HEADERS,
         )
 
     @property

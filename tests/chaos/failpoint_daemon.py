@@ -27,7 +27,7 @@ import bridge.app
 import bridge.store.migrations  # noqa: F401 - imported once, for all lives
 from bridge.__main__ import main
 from bridge.config.imap import Afterwards
-from bridge.delivery import routes
+from bridge.delivery import recorder, routes
 from bridge.delivery.lane import Lane
 from bridge.delivery.transport import EndpointTransport
 from bridge.model import Attempt, Claim, Cursor
@@ -237,6 +237,7 @@ _POINTS: Final[dict[str, Callable[[str, _Commits], None]]] = {
     "failing": _at_change("UPDATE endpoints", "failing_since"),
     "failover": _at_change("UPDATE endpoints SET failover_since"),
     "failback": _at_change("UPDATE endpoints SET failing_since", "failover_since"),
+    "forward": _at_change("UPDATE deliveries SET due_at=CASE WHEN (deliveries.schedule_from"),
     "retry": _at_change("UPDATE deliveries"),
     "replay order": _at_change("INSERT INTO replays"),
     "replay step": _at_change("UPDATE replays"),
@@ -244,6 +245,7 @@ _POINTS: Final[dict[str, Callable[[str, _Commits], None]]] = {
 _OF_MAILS: Final = {"commit", "250", "post", "record", "claim", "give back", "action", "cursor"}
 _OF_URLS: Final = {"failover", "failback"}
 _PROBE: Final = 0.2  # seconds, not 10: the first look whether the other URL is back
+_FORWARD: Final = 5  # deliveries, not 1000: brought forward in one transaction
 
 
 def _live(point: str, lives: int, arguments: list[str], *, armed: bool) -> NoReturn:
@@ -253,6 +255,7 @@ def _live(point: str, lives: int, arguments: list[str], *, armed: bool) -> NoRet
     when, _, where = point.partition(" ")
     if where in _OF_URLS:
         routes.FIRST_PROBE = _PROBE  # type: ignore[misc]
+    recorder.BROUGHT_AT_ONCE = _FORWARD  # type: ignore[misc]
     if armed:
         # A client that heard no 250 sends its mail once more: that one must get through.
         spare = 1 if lives and where in _OF_MAILS and point != "after 250" else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,8 +13,17 @@ from tests.servers.receiver import Answer, Exchange, status
 
 RETRY_AFTER: Final = 4  # seconds that the throttling one asks for
 
-# 200 MiB of nothing in 200 KiB.
-_BOMB: Final = gzip.compress(bytes(200 * 1024 * 1024), compresslevel=9)
+
+@functools.cache
+def _bomb() -> Answer:
+    """Pack 200 MiB of nothing into 200 KiB: half a second, for whoever needs it."""
+    body = gzip.compress(bytes(200 * 1024 * 1024), compresslevel=9)
+    return status(500, "content-encoding: gzip", body=body)
+
+
+async def bomb(exchange: Exchange) -> None:
+    """Answer with 500, and with far more than it looks like."""
+    await _bomb()(exchange)
 
 
 async def hang(exchange: Exchange) -> None:
@@ -50,7 +60,7 @@ NASTY: Final[Mapping[str, Answer | None]] = MappingProxyType(
         "429": status(429, f"retry-after: {RETRY_AFTER}"),
         "302": status(302, "location: /trap"),
         "410": status(410),
-        "gzip bomb": status(500, "content-encoding: gzip", body=_BOMB),
+        "gzip bomb": bomb,
         "endless headers": endless_headers,
     }
 )

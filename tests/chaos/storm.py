@@ -16,7 +16,7 @@ from tests.servers.daemon import Daemon
 from tests.servers.postfix import Postfix
 from tests.servers.receiver import Answer, Exchange, Receiver, taken
 
-_START: Final = 0.7  # seconds that a start takes, about: a kill may fall into it as well
+_START: Final = 0.3  # seconds that a start takes, about: a kill may fall into it as well
 
 
 @dataclass(frozen=True, slots=True)

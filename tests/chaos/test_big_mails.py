@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import smtplib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
@@ -34,24 +36,34 @@ KINDS = {
 }
 
 
+@functools.cache
 def big(kind: str) -> bytes:
+    """Make a mail as it is sent: smtplib would take seconds to double the dots of each."""
     head, piece = KINDS[kind]
-    return HEADER + head + piece * ((SIZE - len(HEADER) - len(head)) // len(piece))
+    mail = HEADER + head + piece * ((SIZE - len(HEADER) - len(head)) // len(piece))
+    return mail.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
 
-def send(daemon: Daemon, address: str, content: bytes, times: int) -> list[int]:
-    """Send a mail some times from an address, on a connection each, and return the codes."""
-    codes = []
+def send(daemon: Daemon, address: str, content: bytes) -> int:
+    """Send a mail from an address, on a connection of its own, and return the code."""
     host, port = daemon.smtp
-    for _ in range(times):
-        with smtplib.SMTP(host, port, timeout=PATIENCE, source_address=(address, 0)) as client:
-            client.ehlo()
-            client.mail("x@stranger.example")
-            client.rcpt(MAILBOX)
-            try:
-                codes.append(client.data(content)[0])
-            except smtplib.SMTPDataError as refused:
-                codes.append(refused.smtp_code)
+    with smtplib.SMTP(host, port, timeout=PATIENCE, source_address=(address, 0)) as client:
+        client.ehlo()
+        client.mail("x@stranger.example")
+        client.rcpt(MAILBOX)
+        code, _ = client.docmd("data")
+        if code == 354:
+            client.send(content)
+            code, _ = client.getreply()
+        return code
+
+
+def send_until_taken(daemon: Daemon, address: str, content: bytes) -> list[int]:
+    """Send a mail as often as it is put off, as any peer would but sooner; return the codes."""
+    codes = [send(daemon, address, content)]
+    while codes[-1] == 452:
+        time.sleep(0.1)
+        codes.append(send(daemon, address, content))
     return codes
 
 
@@ -69,20 +81,20 @@ def test_big_mails_take_little_memory_and_few_threads(tmp_path: Path) -> None:
     memory, tasks = limits()
     with Daemon(config) as daemon, ThreadPoolExecutor(PEERS) as peers:
         daemon.start()
-        sms = HEADER + b"\r\nhello\r\n"
-        assert send(daemon, "127.0.0.99", sms, 1) == [250]
+        sms = HEADER + b"\r\nhello\r\n.\r\n"
+        assert send(daemon, "127.0.0.99", sms) == 250
         idle = daemon.rss()
         sending = [
-            peers.submit(send, daemon, f"127.0.0.{2 + number}", big(kind), 3)
+            peers.submit(send_until_taken, daemon, f"127.0.0.{2 + number}", big(kind))
             for number, kind in zip(range(PEERS), cycle(KINDS), strict=False)
         ]
         codes: set[int] = set()
         while not all(each.done() for each in sending):
-            codes.update(send(daemon, "127.0.0.99", sms, 1))
+            codes.add(send(daemon, "127.0.0.99", sms))
         assert codes <= {250}
         replies = [code for each in sending for code in each.result()]
         assert set(replies) <= {250, 452}
-        assert replies.count(250) > PEERS / 2  # a flood that came in
+        assert replies.count(250) == PEERS  # a flood that came in
         status = (Path("/proc") / str(daemon.process.pid) / "status").read_text()
         used = dict(line.split(":", 1) for line in status.splitlines())
         peak = int(used["VmHWM"].split()[0]) * 1024

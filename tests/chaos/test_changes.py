@@ -8,20 +8,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
+from sqlalchemy import update
 
-from bridge.store import Database, Store, queries
+from bridge.clock import Clock
+from bridge.store import Database, Store, queries, tables
 from bridge.store.queries import DeliveryRow
 from tests.patience import PATIENCE
 from tests.servers.daemon import Config, Daemon
+from tests.servers.launcher import launcher
 from tests.servers.ports import steady_port
 from tests.servers.receiver import Exchange, Receiver, status, taken
 from tests.store.making import GIVE_UP, attempt, audited, many, sqlite_settings
@@ -49,7 +51,7 @@ def fill(folder: Path, *, dead: bool, messages: int = MESSAGES) -> None:
     async def work() -> None:
         store = await Store.open(
             sqlite_settings(folder / "bridge.db"),
-            owner="us", lease_seconds=60, endpoints=["crm"], clock=now,
+            owner="us", lease_seconds=60, endpoints=["crm"], clock=Clock(),
         )  # fmt: skip
         await asyncio.gather(*(store.ingest(each) for each in many(messages)))
         if dead:
@@ -77,7 +79,7 @@ def assert_whole(folder: Path, messages: int = MESSAGES) -> None:
     assert numbers == list(range(1, messages + 1))
 
 
-def launcher(point: str) -> Sequence[str]:
+def failing(point: str) -> Sequence[str]:
     return "-m", "tests.chaos.failpoint_daemon", point, str(KILLS)
 
 
@@ -91,12 +93,8 @@ def test_command_that_dies_at_its_commit_is_done_or_not(
     config = Config({"crm": receiver.url}, secret).write(tmp_path)
     fill(tmp_path, dead=point in {"retry", "replay order"})
     if name == "resume":
-        command = [sys.executable, "-m", "bridge", "endpoints", "hold", "crm", "-c", str(config)]
-        subprocess.run(command, check=True, capture_output=True)
-    done = subprocess.run(
-        [sys.executable, *launcher(f"{when} {point}"), *words, "-c", str(config)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        assert Daemon(config).command("endpoints", "hold", "crm").returncode == 0
+    done = launcher("commands").run((*failing(f"{when} {point}"), *words, "-c", str(config)))
     assert done.returncode == 0, done.stderr
     kills = [line for line in done.stderr.splitlines() if line.startswith("{")]
     assert [json.loads(line)["kills"] for line in kills] == list(range(1, KILLS + 1))
@@ -128,7 +126,7 @@ def test_daemon_that_dies_with_its_digests_makes_each_once(
     port = steady_port()
     config = Config({"crm": receiver.url}, secret, http_port=port, extra=extra).write(tmp_path)
     fill(tmp_path, dead=False)
-    with Daemon(config, launcher(f"{when} digest")) as daemon:
+    with Daemon(config, failing(f"{when} digest")) as daemon:
         daemon.spawn()
         daemon.wait_until(lambda: len(daemon.log("failpoint")) == KILLS)
         assert receiver.wait(
@@ -161,7 +159,7 @@ def test_daemon_that_dies_in_a_replay_replays_each_once(
     """However often a step of it dies, the job ends, and each message has one more delivery."""
     config = Config({"crm": receiver.url}, secret).write(tmp_path)
     fill(tmp_path, dead=True)
-    with Daemon(config, launcher(f"{when} replay step")) as daemon:
+    with Daemon(config, failing(f"{when} replay step")) as daemon:
         words = ("--to", "crm", "--provider", "agile", "--rate", str(2 * KILLS + 8))
         assert daemon.command("deliveries", "retry", "--state", "dead").returncode == 0
         daemon.spawn()
@@ -186,7 +184,7 @@ def test_daemon_that_dies_as_an_endpoint_refuses_holds_it(
     config = Config({"crm": receiver.url}, secret, extra={"crm": ("concurrency = 1",)})
     path = config.write(tmp_path)
     fill(tmp_path, dead=False)
-    with Daemon(path, launcher(f"{when} hold")) as daemon:
+    with Daemon(path, failing(f"{when} hold")) as daemon:
         daemon.spawn()
         daemon.wait_until(lambda: bool(daemon.log("failpoint")))
         daemon.wait_until(lambda: {each.state.value for each in deliveries(tmp_path)} == {"held"})
@@ -221,7 +219,7 @@ def test_daemon_that_dies_as_an_endpoint_fails_goes_on(
     extra = {"delivery": ('schedule = ["0s"]', 'repeat = "1s"')}
     config = Config({"crm": receiver.url}, secret, extra=extra).write(tmp_path)
     fill(tmp_path, dead=False)
-    with Daemon(config, launcher(f"{when} failing")) as daemon:
+    with Daemon(config, failing(f"{when} failing")) as daemon:
         daemon.spawn()
         assert receiver.wait_for_ids(MESSAGES)
         daemon.wait_until(
@@ -232,3 +230,30 @@ def test_daemon_that_dies_as_an_endpoint_fails_goes_on(
     receiver.assert_honest()
     receiver.assert_no_gap()
     assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_daemon_that_dies_as_it_brings_forward_what_waits_goes_on(
+    when: str, tmp_path: Path, secret: str, receiver: Receiver
+) -> None:
+    """What one life has not made due isn't left to its own time, which is in hours."""
+    count = MESSAGES * KILLS
+    config = Config({"crm": receiver.url}, secret).write(tmp_path)
+    fill(tmp_path, dead=False, messages=count)
+    in_hours = update(tables.deliveries).values(step=5, due_at=now() + timedelta(hours=6))
+    with (
+        closing(Database.open(sqlite_settings(tmp_path / "bridge.db"))) as database,
+        database.begin() as connection,
+    ):
+        connection.execute(in_hours)
+    with Daemon(config, failing(f"{when} forward")) as daemon:
+        daemon.spawn()
+        assert receiver.wait_for_ids(count)
+        daemon.wait_until(
+            lambda: {each.state.value for each in deliveries(tmp_path)} == {"delivered"}
+        )
+        assert len(daemon.log("failpoint")) == KILLS
+        assert daemon.stop() == 0
+    receiver.assert_honest()
+    receiver.assert_no_gap()
+    assert_whole(tmp_path, count)

@@ -14,7 +14,9 @@ from tests.documents import PAGES, PROJECT, blocks, indented, page
 
 Smsbridge = Callable[..., Ran]
 # Need a daemon, a server, a receiver or a terminal; tests/test_receivers.py and others run them.
-ELSEWHERE = ("run", "demo", "init", "send-test", "status", "reload", "endpoints test")
+ELSEWHERE = (
+    "run", "demo", "init", "send-test", "status", "reload", "endpoints test", "damage accept",
+)  # fmt: skip
 # Config and mail of a page that needs those that it shows itself.
 SHOWN = {
     "docs/posts.md": ("toml", 0, "config.toml"),

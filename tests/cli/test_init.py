@@ -160,6 +160,9 @@ def test_a_service_gets_its_group_and_a_drop_in(smsbridge: Smsbridge, tmp_path: 
     assert (mode(drop_in.parent), mode(drop_in)) == (0o755, 0o644)
     (start,) = [line for line in drop_in.read_text().splitlines() if line.startswith("ExecStart=/")]
     assert start.endswith(f" run -c {folder / 'config.toml'}")
+    command = start.removeprefix("ExecStart=").split(" run ")[0]
+    reload = f"{command} reload --pid ${{MAINPID}} -c {folder / 'config.toml'}"
+    assert f"ExecReload=\nExecReload=/bin/true\nExecReload={reload}\n" in drop_in.read_text()
 
 
 def test_a_missing_account_is_a_sentence(smsbridge: Smsbridge, tmp_path: Path) -> None:

@@ -139,6 +139,10 @@ def test_a_message_is_found_by_the_id_in_the_250(smsbridge: Smsbridge, filled: F
     received = b"Received: from x by y (smsbridge)\r\n\twith ESMTP id 00ff12ab34cd56ef;\r\n"
     received += b"\tWed, 08 Apr 2026 14:30:53 +0200\r\n"
     stored = store(filled.config, received + mail("other", "another"))
+    # A newer mail that was discarded has no raw bytes any more.
+    gone = store(filled.config, mail("gone").replace(b"Body:", b"Nothing:")).arrival_id
+    where = ("-c", filled.config)
+    assert smsbridge("quarantine", "discard", str(gone), "--because", "spam", *where).code == 0
     ran = smsbridge("messages", "show", "00ff12ab34cd56ef", "-c", filled.config, "--json")
     assert ran.document["data"]["id"] == stored.message_id
     assert smsbridge("messages", "show", "00ff12ab34cd56e0", "-c", filled.config).code == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bridge.cli.annotated_mail import _pieces, _print_marked
+from bridge.cli.annotated_mail import _print_marked
 from tests.cli.conftest import NUMBER, Ran, mail
 from tests.documents import PROJECT, blocks
 
@@ -124,15 +124,6 @@ def test_bytes_that_are_no_mail_are_explained_too(smsbridge: Smsbridge) -> None:
     """The explanation has all its keys, whatever it was given."""
     explain = smsbridge("parse", "-", "--json", stdin=b"").document["explain"]
     assert set(explain) == set(smsbridge("parse", "-", "--json", stdin=mail()).document["explain"])
-
-
-def test_what_was_found_is_cut_out_of_its_line() -> None:
-    """The pieces of a line make the line again, and the marked ones are the values."""
-    spans = [(6, 9, "from"), (12, 30, "body")]
-    pieces = _pieces("From: +39 x", 0, spans)
-    assert pieces == [("From: ", False), ("+39", True), (" x", False)]
-    assert _pieces("body", 14, spans) == [("body", True)]
-    assert _pieces("", 40, spans) == []
 
 
 def test_a_value_is_shown_on_its_own_lines_only(capsys: pytest.CaptureFixture[str]) -> None:

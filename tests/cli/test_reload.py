@@ -22,6 +22,9 @@ from tests.servers.ports import steady_port
 
 pytestmark = pytest.mark.processes
 
+NOBODY = 2**22 + 1  # no process has this id
+UNIT = Path(__file__).parents[2] / "systemd/smsbridge.service"
+
 
 def test_a_daemon_takes_a_config_over_or_says_why_not(tmp_path: Path) -> None:
     """Changed tables are named; a mistake that the command sees leaves the daemon alone."""
@@ -80,6 +83,33 @@ def test_what_names_no_process_gets_no_signal(process: object) -> None:
     body = {"problems": [], "sources": {}, "process": process, "reload": {"count": 0}}
     with answering(200, body) as listen, pytest.raises(NotPossible, match="another program"):
         asyncio.run(reload_daemon(listen, 1.0))
+
+
+def test_only_the_process_that_systemd_names_gets_a_signal() -> None:
+    """Whatever else answers at the address, it isn't the unit's."""
+    own = Process.named(os.getpid())
+    assert own is not None
+    body = {"problems": [], "sources": {}, "reload": {"count": 0}}
+    body["process"] = {"pid": own.pid, "started": own.started}
+    with answering(200, body) as listen, pytest.raises(NotPossible, match=f"and not {NOBODY}: is"):
+        asyncio.run(reload_daemon(listen, 1.0, NOBODY))
+
+
+def test_the_unit_s_reload_fails_where_the_config_is_refused(tmp_path: Path) -> None:
+    """`systemctl reload` runs this line: it says what is wrong, and the daemon goes on."""
+    (line,) = re.findall("^ExecReload=smsbridge (.*)$", UNIT.read_text(), re.MULTILINE)
+    config = Config({"crm": "http://127.0.0.1:9/"}, generate_secret(), http_port=steady_port())
+    with Daemon(config.write(tmp_path)) as daemon:
+        daemon.start()
+        pid = json.loads(daemon.page("/healthz")[1])["process"]["pid"]
+        path = config.write(tmp_path)
+        words = line.replace("${MAINPID}", str(pid)).split(" -c ")[0].split()
+        assert daemon.command(*words).stdout == "reloaded; changed: nothing\n"
+        path.write_text(path.read_text().replace("[[endpoints]]", "[[endpoints]]\nurll = 1"))
+        done = daemon.command(*words)
+        assert done.returncode == 2
+        assert "unknown key 'urll', did you mean 'url'?" in done.stderr
+        assert json.loads(daemon.page("/healthz")[1])["reload"]["count"] == 1
 
 
 def test_another_process_with_the_same_id_gets_no_signal() -> None:

@@ -105,9 +105,15 @@ def test_a_delivery_is_held_and_goes_again(smsbridge: Smsbridge, filled: Filled)
     assert ran.document == {"resumed": 1}
     assert state() == "pending"
     smsbridge("endpoints", "hold", "crm", "-c", filled.config)
-    ran = smsbridge("deliveries", "retry", "--state", "held", "-c", filled.config, "--json")
+    held = ("deliveries", "retry", "--state", "held", "-c", filled.config)
+    assert smsbridge(*held, "--dry-run", "--json").document == {"deliveries": 1}
+    assert smsbridge(*held, "--dry-run").out == "1 delivery would be retried\n"
+    assert state() == "held"
+    ran = smsbridge(*held, "--json")
     assert ran.document == {"retried": 1}
     assert state() == "pending"
+    ids = ("deliveries", "retry", "99", "--dry-run", "-c", filled.config)
+    assert "there is no delivery 99" in smsbridge(*ids).err
 
 
 def test_show_gives_a_delivery_with_its_attempts(smsbridge: Smsbridge, filled: Filled) -> None:

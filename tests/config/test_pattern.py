@@ -82,6 +82,8 @@ def test_the_value_of_a_match_that_is_far_too_long_is_not_looked_for() -> None:
         ("a" + "[ab]" * 240 + "b", "slow"),
         (r"(?:ab|ba){100}", "slow"),
         ("x" * 900 + "y", "slow"),
+        (r"(?:()|\b){1000}", "999 places at once"),
+        (r"(${1000}[^<>\s]*)+=+", "slow"),
         ("", "empty"),
         ("a" * 1001, "longer than 1000"),
     ],
@@ -106,6 +108,7 @@ def test_no_pattern_can_hold_the_bridge_up(pattern: str) -> None:
     "pattern",
     [
         r"^-{5,}$", r"[\pL ]{1,40}", r"\S{100}.{100}", r"\Qa{1000}\E", r"^Text: (.{1,160})$",
+        r"(?:^a|^b|\b$){2,20}",
         "This mail was sent by " * 10, "é" * 250, "|".join(f"keyword{n}" for n in range(99)),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, DeliveryState, Event, Hold, Order, RetryAt
@@ -26,6 +26,7 @@ class Row:
 
     claim: Claim
     due: datetime
+    changed: datetime
     state: DeliveryState = DeliveryState.PENDING
     leased: bool = False
     not_before: datetime | None = None
@@ -39,6 +40,7 @@ class Rows:
     rows: dict[int, Row] = field(default_factory=dict)
     recorded: list[Attempt] = field(default_factory=list)
     claim_calls: int = 0
+    forward_calls: int = 0
     next_due_calls: int = 0
     down: bool = False
     bug: bool = False
@@ -57,10 +59,16 @@ class Rows:
         attempt = 1 if leased else 0
         now = self.clock()
         claim = Claim(
-            number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now, lane=lane
+            number, endpoint, event, attempt, 0, 0.0, f"lease-{number}", created_at=now, lane=lane
         )
-        self.rows[number] = Row(claim, self.clock(), leased=leased)
+        self.rows[number] = Row(claim, now, now, leased=leased)
         return claim
+
+    def wait(self, *, hours: int) -> None:
+        """Let all of them wait for a retry, each a second less than the one before."""
+        for number, row in enumerate(self.rows.values()):
+            row.due = self.clock() + timedelta(hours=hours, seconds=-number)
+            row.claim = replace(row.claim, attempt=5, step=5)
 
     def states(self, endpoint: str = "crm") -> list[DeliveryState]:
         """Tell the states of an endpoint's deliveries."""
@@ -78,7 +86,9 @@ class Rows:
         for row in taken:
             old = row.claim
             row.leased = True
-            row.claim = replace(old, attempt=old.attempt + 1)
+            assert old.created_at is not None
+            elapsed = (self.clock() - old.created_at).total_seconds()
+            row.claim = replace(old, attempt=old.attempt + 1, elapsed=elapsed)
         return [row.claim for row in taken]
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
@@ -99,17 +109,27 @@ class Rows:
         await self._commit()
         return min((row.due for row in self._pending(endpoint)), default=None)
 
-    async def bring_forward(self, endpoint: str, limit: int, *, asked: bool = False) -> int:
-        """Make due what waits for a retry, with those that the endpoint asked for if `asked`."""
+    async def bring_forward(
+        self, endpoint: str, limit: int, over_since: datetime | None = None
+    ) -> int:
+        """Make due what waits for a retry, unless the endpoint asked for it since `over_since`."""
+        self.forward_calls += 1
         await self._commit()
         now = self.clock()
         waiting = [
             row
             for row in self._pending(endpoint)
-            if row.due > now and (asked or row.not_before is None or row.not_before <= now)
-        ][:limit]
+            if row.due > now
+            and (
+                row.not_before is None
+                or row.not_before <= now
+                or (over_since is not None and row.changed < over_since)
+            )
+        ]
+        waiting = sorted(waiting, key=lambda row: row.due)[:limit]
         for row in waiting:
-            row.due = self.clock()
+            assert row.claim.created_at is not None
+            row.due = row.claim.created_at
         return len(waiting)
 
     async def fail_over(self, endpoint: str) -> datetime:
@@ -130,7 +150,7 @@ class Rows:
         await self._commit()
         row = self.rows[attempt.claim.delivery_id]
         assert row.leased
-        row.leased = False
+        row.leased, row.changed = False, self.clock()
         row.state = _STATES[type(attempt.decision).__name__]
         match attempt.decision:
             case RetryAt(at=at, step=step):

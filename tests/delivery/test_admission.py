@@ -126,6 +126,27 @@ def test_a_promise_that_takes_too_long_is_given_back(claim_of: MakeClaim) -> Non
     assert admission.unwanted(AHEAD_SECONDS) == claims[SLOTS:]
 
 
+def test_what_was_written_too_late_is_given_back(claim_of: MakeClaim) -> None:
+    """A commit that hangs for as long as a lease: the attempt would run on after its end."""
+    admission = _admission()
+    assert _reserve(admission, SLOTS) == SLOTS
+    late = claim_of(1)
+    assert admission.use(late, AHEAD_SECONDS) is None
+    assert admission.wait(AHEAD_SECONDS, due=False) == 0
+    assert admission.unwanted(AHEAD_SECONDS) == [late]
+    assert admission.slots.busy == SLOTS - 1
+
+
+def test_what_was_claimed_too_late_is_given_back(claim_of: MakeClaim) -> None:
+    """The same for the backlog: none of it begins."""
+    admission = _admission()
+    admission.slots.take(SLOTS)
+    claims = [claim_of(number) for number in range(SLOTS)]
+    assert admission.claimed(claims, SLOTS, 1.0, 1.0 + AHEAD_SECONDS) == []
+    assert admission.unwanted(1.0 + AHEAD_SECONDS) == claims
+    assert admission.slots.busy == 0
+
+
 @pytest.mark.unhurried
 async def test_a_burst_needs_no_claim(endpoint_at: Make, opening: Opening) -> None:
     """More messages at once than slots: each is leased when it is written, and none is claimed."""

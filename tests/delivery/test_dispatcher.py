@@ -455,20 +455,84 @@ async def test_one_bad_message_is_not_brought_forward_by_the_others(
 ) -> None:
     """A message that the endpoint never takes keeps its schedule while the others go out."""
     rows = Rows(now)
-    bad = rows.add()
+    rows.add()
 
     async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
-        await says(400 if request.headers["webhook-id"] == bad.event.id else 200)(request, writer)
+        await says(400 if request.headers["webhook-id"] == "msg_2" else 200)(request, writer)
 
     async with receiver(answer) as server:
         dispatcher = _dispatcher(rows, opening, endpoint_at(server.url), schedule=(0, 21600))
         async with _running(dispatcher):
-            for count in range(2, 30):
+            # By the start, and by the first success after it.
+            await _eventually(lambda: rows.forward_calls == 2)
+            for count in range(2, 31):
                 rows.add()
                 dispatcher.kick()
                 await rows.have(count)
-    assert len(server.requests) == 29
-    assert rows.states() == [PENDING] + [DELIVERED] * 28
+    assert len(server.requests) == 30
+    assert rows.states() == [DELIVERED, PENDING] + [DELIVERED] * 28
+    assert rows.forward_calls == 2
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_a_start_tries_one_that_waits_and_its_success_brings_forward_the_others(
+    endpoint_at: Make, opening: Opening, failing: bool
+) -> None:
+    """The process before may have died while it brought them forward; or the URL was mended."""
+    rows = Rows(now)
+    for _ in range(3):
+        rows.add()
+    rows.wait(hours=6)
+    first, gone = [], asyncio.Event()
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        first.append(request.headers["webhook-id"])
+        if len(first) == 1:
+            await gone.wait()
+        await says(200)(request, writer)
+
+    async with receiver(answer) as server:
+        dispatcher = Dispatcher(
+            [endpoint_at(server.url)], DeliverySettings(), rows, opening, clock=now,
+            rng=lambda: 0.0, failing={"crm"} if failing else (),
+        )  # fmt: skip
+        async with _running(dispatcher):
+            await _eventually(lambda: bool(first))
+            await asyncio.sleep(1.2)  # another look
+            assert len(first) == 1  # it may still be down: the others keep their time
+            gone.set()
+            await rows.have(3)
+    assert rows.states() == [DELIVERED] * 3
+
+
+async def test_what_waits_is_brought_forward_when_the_store_is_back(
+    endpoint_at: Make, opening: Opening, monkeypatch: pytest.MonkeyPatch, lines: list[Line]
+) -> None:
+    """In the middle of thousands the store is down for a while: the rest isn't left to its time."""
+    rows = Rows(now)
+    for _ in range(2_500):
+        rows.add()
+    rows.wait(hours=6)
+    real, breaks, brought = rows.bring_forward, [0, 1001], 0
+
+    async def breaks_off(endpoint: str, limit: int, over_since: datetime | None = None) -> int:
+        nonlocal brought
+        if brought in breaks:  # at the start, and after the first thousand
+            breaks.remove(brought)
+            rows.down = True
+            asyncio.get_running_loop().call_later(0.3, setattr, rows, "down", False)
+        some = await real(endpoint, limit, over_since)
+        brought += some
+        return some
+
+    monkeypatch.setattr(rows, "bring_forward", breaks_off)
+    async with (
+        receiver(says(200)) as server,
+        _running(_dispatcher(rows, opening, endpoint_at(server.url))),
+    ):
+        await rows.have(2_500)
+    assert rows.states() == [DELIVERED] * 2_500
+    assert len([line for line in lines if line["event"] == "delivery.not_brought_forward"]) == 2
 
 
 async def test_state_changes_are_recorded_with_their_attempts(

@@ -211,9 +211,9 @@ async def test_a_backlog_that_is_brought_forward_is_sent_meanwhile(
     async with _pair(endpoint_at, opening) as pair:
         done, real = asyncio.Event(), pair.rows.bring_forward
 
-        async def slowly(endpoint: str, limit: int, *, asked: bool = False) -> int:
+        async def slowly(endpoint: str, limit: int, over_since: datetime | None = None) -> int:
             await done.wait()
-            return await real(endpoint, limit, asked=asked)
+            return await real(endpoint, limit, over_since)
 
         monkeypatch.setattr(pair.rows, "bring_forward", slowly)
         pair.statuses["own"] = 429

@@ -90,6 +90,27 @@ def test_an_offset_is_read_as_it_is_meant(zone: str, hour: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "hour"),
+    [
+        ("2:05:00 PM +0200", 12), ("02:05 pm GMT", 14), ("12:05:00 AM +0000", 0),
+        ("12.05.00PM GMT", 12), ("2:05:00 p.m. -0200", 16), ("14:05:00 PM UTC", 14),
+        ("1:05 am +0000", 1),
+    ],
+)  # fmt: skip
+def test_am_and_pm_are_read(written: str, hour: int) -> None:
+    """The standard library leaves them out, and with them the zone behind them."""
+    email = mail.decode(f"From: a@b.c\r\nDate: Wed, 8 Apr 2026 {written}\r\n\r\nx".encode())
+    assert isinstance(email, Email)
+    assert email.date == datetime(2026, 4, 8, hour, 5, tzinfo=UTC)
+    assert "date_without_zone" not in email.warnings
+
+
+def test_a_morning_hour_over_twelve_is_none() -> None:
+    """Nobody knows what such a time means."""
+    assert _read("Wed, 8 Apr 2026 14:05:00 AM +0000") is None
+
+
 @pytest.mark.parametrize("zone", ["+0260", "+02000", "+2:0", "+123:00", "+99:00", "+9999"])
 def test_what_is_no_offset_makes_no_date(zone: str) -> None:
     """A date that is read wrongly would be worse than none."""

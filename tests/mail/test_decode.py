@@ -374,12 +374,28 @@ def test_a_text_is_read_in_the_script_it_was_written_in(label: str, codec: str, 
 
 
 @pytest.mark.parametrize(
+    ("data", "text", "warnings"),
+    [
+        (b"a ~{<:Ky2;~} 47~~11", "a 己所不 47~11", ()),
+        (b"a ~{<:Ky2;~} 4711 ~!", "a 己所不 4711 \ufffd!", ("charset_wrong",)),
+    ],
+)
+def test_hz_is_read(data: bytes, text: str, warnings: tuple[str, ...]):
+    """As what it says it is, never as the letters that it is written with."""
+    for label in (b"hz-gb-2312", b"HZ"):
+        email = read(HEAD + part(b"text/plain; charset=" + label, data))
+        assert (email.text, email.charset, email.warnings) == (text, "hz-gb-2312", warnings)
+
+
+@pytest.mark.parametrize(
     ("data", "text"),
     [
         (b"\x1b$B-!HV\x1b(B 4711", "①番 4711"),
         (b"\x1b(I63D\x1b(J-A", "ｶｳﾄ-A"),
         (b"\x1b$BF|K\\\x1b(B \x1b(I1\x1b(B", "日本 ｱ"),
         (b"\x1b$BF|K\x1b(B.\xff", "日\ufffd.\ufffd"),
+        (b"a\x0e63D\x0f-A", "aｶｳﾄ-A"),
+        (b"\x1b$BF|\x0e1\x0fK\\\x1b(B1\x0e1\n1", "日ｱ本1ｱ\n1"),
     ],
 )
 def test_iso_2022_jp_as_it_is_sent(data: bytes, text: str):

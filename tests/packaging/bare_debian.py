@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
-from tests.documents import blocks, page
+from tests.documents import blocks, indented, page
 from tests.packaging.building import PACKAGING, deb, site_packages, wheel
 from tests.packaging.load import MAILBOX
 from tests.packaging.machine import Machine, make_root, run_here
@@ -39,6 +39,13 @@ SET_UP = f"""
 runuser -u smsbridge -- smsbridge check
 systemctl enable --now smsbridge.socket smsbridge.service
 """
+# The recipe from the backup to the start after its restoration; sudo isn't in a bare root.
+RESTORE = [
+    line.replace("sudo -u smsbridge", "runuser -u smsbridge --").removeprefix("sudo ")
+    for line in indented(page("docs/deployment.md").partition("## Backup and restore")[2])
+    if re.search("smsbridge (backup|restore)|systemctl (stop|start)", line)
+]
+assert len(RESTORE) == 4
 INSIDE = "/opt/smsbridge/lib/python3.11/site-packages"
 ALL_MODULES = f"""
 import importlib, pathlib, psycopg  # the latter before its compiled part
@@ -169,6 +176,7 @@ def test_its_whole_life(machine: Machine, tmp_path: Path) -> None:
     )
     assert json.loads(tested)["ok"] is True
     delivered_within(machine, {"a test"})
+    reloads(machine)
     load = machine.start("python3", "/root/load.py", "mail", "/tmp/stop", output=tmp_path / "load")
     try:
         accepted_within(tmp_path / "load", 50)
@@ -189,6 +197,8 @@ def test_its_whole_life(machine: Machine, tmp_path: Path) -> None:
 
     sent = accepted(tmp_path / "load")
     delivered_within(machine, set(sent))
+    machine.sh("cd / && runuser -u smsbridge -- smsbridge audit")
+    machine.sh("cd / && " + " && ".join(RESTORE))
     machine.sh("cd / && runuser -u smsbridge -- smsbridge audit")
 
     machine.run("dpkg", "--purge", "smsbridge")
@@ -226,6 +236,26 @@ def test_the_installed_files_work(machine: Machine) -> None:
         "echo ${COMPREPLY[@]}",
     )  # fmt: skip
     assert completed == "quarantine\n"
+
+
+def reloads(machine: Machine) -> None:
+    """`systemctl reload` takes a good config and refuses a bad one, with secrets from systemd."""
+    config, drop_in = "/etc/smsbridge/config.toml", "/etc/systemd/system/smsbridge.service.d/s.conf"
+    machine.sh(
+        f"cp -p {config} /root/config.toml && echo '[Service]' > {drop_in} && "
+        f"echo LoadCredential=crm:/etc/smsbridge/secrets/crm >> {drop_in} && "
+        "systemctl daemon-reload && "
+        f"sed -i 's/^secret = .*/secret = {{ credential = \"crm\" }}/' {config} && "
+        "systemctl restart smsbridge.service && systemctl reload smsbridge.service"
+    )
+    machine.sh(f"sed -i 's/^time_zone/time_zon/' {config}")
+    assert machine.run("systemctl", "reload", "smsbridge.service", ok=False) != 0
+    assert "unknown key 'time_zon', did you mean 'time_zone'?" in machine.journal()
+    assert machine.run("systemctl", "is-active", "smsbridge.service") == 0
+    machine.sh(
+        f"cp -p /root/config.toml {config} && rm {drop_in} && systemctl daemon-reload && "
+        "systemctl restart smsbridge.service"
+    )
 
 
 def accepted(log: Path) -> list[str]:

@@ -56,32 +56,34 @@ def compiled_in(value: object, depth: int = 2) -> Iterator[re.Pattern[Any]]:
             yield from compiled_in(each, depth - 1)
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
-    """Yield the name and the tree of every file; migrations read no mail."""
+def sources(*words: str) -> Iterator[tuple[str, ast.Module]]:
+    """Yield the name and the tree of every file with one of the words; migrations read no mail."""
     for path in sorted(ROOT.rglob("*.py")):
         if "migrations" not in path.parts:
-            yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            if any(word in text for word in words):
+                yield str(path.relative_to(ROOT)), ast.parse(text)
 
 
 def declared() -> dict[str, tuple[re.Pattern[Any], frozenset[str]]]:
     """Return every pattern of every module, with the methods that the module calls on it."""
     found = {}
-    trees = dict(sources())
+    calls = {file: list(_calls(tree)) for file, tree in sources(*(f".{each}" for each in METHODS))}
     for module in modules():
-        calls = [
+        called = [
             ({name.id for name in ast.walk(node.func.value) if isinstance(name, ast.Name)}, method)
-            for node, method in _calls(trees[str(Path(module.__file__).relative_to(ROOT))])
+            for node, method in calls.get(str(Path(module.__file__).relative_to(ROOT)), ())
         ]
         for name, value in vars(module).items():
             for index, pattern in enumerate(compiled_in(value)):
                 # One that is passed on is tried with each method.
-                used = {method for names, method in calls if name in names}
+                used = {method for names, method in called if name in names}
                 methods = frozenset(used or {"search", "match", "fullmatch"})
                 found[f"{module.__name__}.{name}.{index}"] = (pattern, methods)
     # It reads the operator's own patterns, and only those that RE2 accepted.
     del found["bridge.config.weight._TOKEN.0"]
-    for file, tree in trees.items():
-        for node, method in _calls(tree):
+    for file, nodes in calls.items():
+        for node, method in nodes:
             if ast.unparse(node.func.value) == "re" and isinstance(node.args[0], ast.Constant):
                 pattern = re.compile(node.args[0].value)
                 found[f"{file}:{node.lineno}"] = (pattern, frozenset({method}))
@@ -104,7 +106,7 @@ DECLARED: Final = declared()
 def compiling() -> tuple[int, set[str]]:
     """Count the `re.compile` outside functions, and name the functions that compile."""
     outside, inside = 0, set()
-    for file, tree in sources():
+    for file, tree in sources("compile"):
         functions = {
             id(node): outer.name
             for outer in ast.walk(tree)

@@ -163,6 +163,19 @@ def test_patterns_that_are_in_many_places_at_once_cost_little(name: str, size: i
     assert seconds(work) < 0.25
 
 
+def test_matches_without_a_value_are_passed_over_so_often_and_no_more() -> None:
+    """Two hundred of them for each place, in each of fifty SMS, took two seconds."""
+    places = ", ".join(f"{{ text = '(x{n}:.)*' }}" for n in range(9))
+    template = f"from = [{places}, {VALUE}]\nto = {VALUE}\nbody = {{ all = true }}"
+    parts = ("ab\n" * 60 + "\n-----\n") * 49
+    provider = declared(f"{template}\nsplit = '^-{{5,}}$'")
+    result = provider.read_email(mail_of(parts))
+    assert isinstance(result, Unreadable)
+    assert "without giving a value" in result.detail
+    assert seconds(lambda: provider.read_email(mail_of(parts))) < 0.25
+    assert isinstance(provider.read_email(mail_of("ab\n" * 100)), SmsMessage)
+
+
 @pytest.mark.parametrize("letters", ["a=b\N{GRINNING FACE}é中1 ", "=1 .", "aé中\N{GRINNING FACE}"])
 @pytest.mark.parametrize("count", [2, 8, 30])
 def test_large_classes_have_room_for_their_states(count: int, letters: str) -> None:

@@ -199,6 +199,19 @@ PAGES = {
 }
 
 
+@pytest.mark.parametrize("label", ["Text\t", "Text\t ", "Text: ", "Text:  "])
+def test_a_text_that_begins_like_a_footer_is_read(label: str) -> None:
+    """Beside its label no footer begins, and no blanks decide whether one does."""
+    raw = "From: sms@acme.example\r\nMessage-ID: <1@acme.example>\r\n"
+    raw += f"Date: Wed, 08 Apr 2026 12:30:52 +0000\r\n\r\nFrom: +391\r\nTo: 2\r\n{label}"
+    raw += "Sent by train\r\nSent by ACME\r\n"
+    provider = declared(FROM + "footers = '^Sent by'")
+    (message,) = messages(provider, opened(raw.encode()))
+    assert message.body.lstrip() == "Sent by train"
+    (message,) = messages(provider, opened(raw.replace("Sent by ACME\r\n", "").encode()))
+    assert message.body.lstrip() == "Sent by train"
+
+
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("footer", ["^--[ ]$", "^--$", "^x"])
 def test_moved_blanks_in_a_page_cut_nowhere_else(page: str, footer: str) -> None:

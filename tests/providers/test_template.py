@@ -177,6 +177,8 @@ def test_footers_are_cut(text: str, body: str) -> None:
         ("'rfc2822'", "Wed, 8 Apr 2026 14:30:52", "2026-04-08T14:30:52+02:00", True),
         ("'rfc2822'", "8 Apr 2026 07:30:52 EST", "2026-04-08T07:30:52-05:00", True),
         ("'rfc2822'", "8 Apr 2026 14:30:52 (local)", "2026-04-08T14:30:52+02:00", True),
+        ("'rfc2822'", "8 Apr 2026 2:30:52 PM +0000", "2026-04-08T14:30:52+00:00", False),
+        ("'rfc2822'", "8 Apr 2026 12:30:52 AM", "2026-04-08T00:30:52+02:00", True),
         (
             "'%d/%b/%Y:%H:%M:%S %z'",
             "08/Apr/2026:14:30:52 +0200",
@@ -219,7 +221,7 @@ def test_a_time_that_cannot_be_read_is_never_guessed(formats: str, written: str)
     assert "none of the formats" in refused(provider, mail_of(written))
 
 
-@pytest.mark.parametrize("zone", ["CEST", "BRT", "+02", "+02:00", "PM"])
+@pytest.mark.parametrize("zone", ["CEST", "BRT", "+02", "+02:00"])
 def test_a_zone_that_is_not_known_is_not_the_configs(zone: str) -> None:
     """The provider said another one: the mail waits in quarantine, instead of being hours off."""
     provider = declared(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.patience import PATIENCE
+from tests.servers.launcher import Started, launcher
 
 _ROOT: Final = Path(__file__).parents[2]
 _LISTENING: Final = ("smtp.listening", "web.listening")
@@ -88,7 +89,8 @@ class Daemon:
         self.config = config
         self._root = root
         self._command = (*within, str(python), *command)
-        self._process: subprocess.Popen[str] | None = None
+        self._forked = (within, python, root, command[0]) == ((), Path(sys.executable), _ROOT, "-m")
+        self._process: subprocess.Popen[bytes] | Started | None = None
         self._told = threading.Condition()
         self._log: list[dict[str, Any]] = []
         self._life = 0
@@ -110,14 +112,18 @@ class Daemon:
         """Start the process; `wait_until_listening` says when it takes mail."""
         assert self._process is None or self._process.poll() is not None, "it runs already"
         self._life += 1
-        self._process = subprocess.Popen(
-            [*self._command, "run", "-c", str(self.config)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self._root,
-        )
-        thread = threading.Thread(target=self._read, args=(self._process, self._life), daemon=True)
+        log, written = os.pipe()
+        command = [*self._command, "run", "-c", str(self.config)]
+        try:
+            if self._forked:
+                self._process = launcher("daemon").spawn(command[1:], written)
+            else:
+                self._process = subprocess.Popen(
+                    command, stdout=subprocess.DEVNULL, stderr=written, cwd=self._root
+                )
+        finally:
+            os.close(written)
+        thread = threading.Thread(target=self._read, args=(log, self._life), daemon=True)
         thread.start()
         self._threads.append(thread)
 
@@ -169,7 +175,7 @@ class Daemon:
         return self.wait()
 
     @property
-    def process(self) -> subprocess.Popen[str]:
+    def process(self) -> subprocess.Popen[bytes] | Started:
         assert self._process is not None, "it was never started"
         return self._process
 
@@ -267,23 +273,15 @@ class Daemon:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `smsbridge WORDS -c config` beside it."""
-        return subprocess.run(
-            [sys.executable, "-m", "bridge", *words, "-c", str(self.config)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-            cwd=_ROOT,
-        )
+        return launcher("commands").run(("-m", "bridge", *words, "-c", str(self.config)))
 
     def assert_ledger_adds_up(self) -> None:
         """Let `smsbridge audit` prove that nothing is missing."""
         done = self.command("audit")
         assert done.returncode == 0, f"audit: exit {done.returncode}\n{done.stdout}{done.stderr}"
 
-    def _read(self, process: subprocess.Popen[str], life: int) -> None:
-        assert process.stderr is not None
-        with contextlib.closing(process.stderr) as lines:
+    def _read(self, log: int, life: int) -> None:
+        with open(log, encoding="utf-8") as lines:
             for text in lines:
                 with self._reading:
                     pass

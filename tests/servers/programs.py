@@ -14,12 +14,14 @@ import pytest
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "bash": "bash",
+        "chromium": "chromium",
         "curl": "curl",
         "dkimproxy-sign": "libmail-dkim-perl",
         "dkimsign": "python3-dkim",
         "dpkg-deb": "dpkg",
         "doveadm": "dovecot-imapd",
         "dovecot": "dovecot-imapd",
+        "faketime": "faketime",
         "lmtp": "dovecot-lmtpd",
         "node": "nodejs",
         "opendkim": "opendkim",

@@ -82,6 +82,7 @@ async def test_ledger_with_one_of_everything_is_clean(settings: StoreSettings) -
     }
 
 
+INDEXED = "every row is in the indexes as it is in its table"  # tests/store/test_damage.py
 ANY = "(SELECT min(id) FROM {})"
 DELIVERED = "(SELECT id FROM deliveries WHERE state = 'delivered')"
 QUARANTINED = "(SELECT id FROM arrivals WHERE outcome = 'quarantine')"
@@ -128,7 +129,10 @@ TAMPERED = {
     "every number of an endpoint was counted": ["UPDATE sequences SET last = 5"],
     "every endpoint's numbers are there up to its last one": ["UPDATE sequences SET last = 9"],
     "every replay has all its deliveries": [
-        "INSERT INTO replays VALUES (1, 'crm', '{}', 1, 0, 0, 1, 0, 'done', 0, 0)"
+        (
+            "INSERT INTO replays (id, endpoint, selection, rate, position, last, written, skipped, "
+            "state, created_at, changed_at) VALUES (1, 'crm', '{}', 1, 0, 0, 1, 0, 'done', 0, 0)"
+        )
     ],
     "every replayed delivery has its replay": [
         "UPDATE deliveries SET replay = 7",
@@ -170,6 +174,13 @@ TAMPERED = {
     "the ledger adds up": [
         f"UPDATE arrivals SET outcome = 'message' WHERE id = {QUARANTINED}",
     ],
+    "every arrival, message and event is what was stored": [
+        "UPDATE messages SET recipient = '+39'",
+    ],
+    "every delivery's counts are such as can be": ["UPDATE deliveries SET step = -1"],
+    "nothing is altered or missing that nobody has accepted": [
+        "INSERT INTO damage (kind, first, last, found_at) VALUES ('missing', 98, 99, 1)"
+    ],
     "the counts of what is open are right": [
         "UPDATE tallies SET count = count + 1 WHERE state = 'held'"
     ],
@@ -193,13 +204,14 @@ async def test_tampering_fails_the_check_that_is_about_it(
 async def test_every_check_is_tampered_with(settings: StoreSettings) -> None:
     """A new check cannot come without the proof that it can fail."""
     await filled(settings)
-    assert {check.name for check in audited(settings).checks} == set(TAMPERED)
+    names = {check.name for check in audited(settings).checks}
+    assert names - {INDEXED} == set(TAMPERED)
 
 
 async def test_body_that_is_no_json_is_found(settings: StoreSettings) -> None:
     """An event whose bytes were spoiled is told, not raised."""
     await filled(settings)
-    tamper(settings, ["UPDATE events SET body = ''"])
+    tamper(settings, ["UPDATE events SET body = '', checksum = NULL"])
     (failed,) = [check for check in audited(settings).checks if not check.ok]
     assert failed.name == "every event's body names its own id"
     assert failed.detail.startswith("7: msg_")

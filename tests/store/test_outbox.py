@@ -4,15 +4,18 @@ import asyncio
 import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Final
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, bindparam, event, select, text, update
 
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotFound, NotPossible
 from bridge.model import Attempt, Claim, Delivered, DeliveryState, Hold, RetryAt
 from bridge.store import (
     Database,
+    checksums,
+    due,
     hold_endpoint,
     outbox,
     resume_endpoint,
@@ -20,6 +23,7 @@ from bridge.store import (
     take_snapshot,
 )
 from bridge.store.queries import DeliveryDetail, list_deliveries, show_delivery
+from bridge.store.tables import deliveries, events
 from tests.store.making import (
     GIVE_UP,
     LEASE,
@@ -116,7 +120,7 @@ async def test_retry_waits_for_its_time(settings: StoreSettings, clock: Clock) -
         assert await store.claim("crm", 1) == []
         clock.forward(1)
         (again,) = await store.claim("crm", 1)
-        assert (again.attempt, again.step, again.schedule_from) == (2, 4, START)
+        assert (again.attempt, again.step, again.elapsed) == (2, 4, 15)  # no beat: no more is known
         await store.record(attempt(again))
         assert await store.next_due("crm") is None
     detail = shown(settings, claim)
@@ -149,7 +153,7 @@ async def test_stopped_delivery_waits_for_an_operator(
         with writing(settings) as connection:
             assert retry_deliveries(connection, now=now, ids=[claim.delivery_id]) == 1
         (again,) = await store.claim("crm", 1)
-    assert (again.attempt, again.step, again.schedule_from) == (2, 0, now)
+    assert (again.attempt, again.step, again.elapsed) == (2, 0, 0)
 
 
 async def test_retry_by_endpoint_and_state_leaves_the_others(
@@ -203,7 +207,7 @@ async def test_hold_of_an_endpoint_holds_all_that_is_its(
             assert {row.reason for row in list_deliveries(connection, state=HELD)} == {"410 Gone"}
             assert resume_endpoint(connection, "crm", now) == 4
         claims = await store.claim("crm", 9)
-        assert {(claim.step, claim.schedule_from) for claim in claims} == {(0, now)}
+        assert {(claim.step, claim.elapsed) for claim in claims} == {(0, 0)}
         assert len(claims) == 4
     assert audited(settings).ok
 
@@ -279,7 +283,7 @@ async def test_record_of_an_unknown_delivery_fails_alone(
     async with opened(settings, clock=clock) as store:
         await store.ingest(sms())
         (claim,) = await store.claim("crm", 1)
-        wrong = Claim(999, "crm", claim.event, 1, 0, START, claim.lease)
+        wrong = Claim(999, "crm", claim.event, 1, 0, 0.0, claim.lease)
         refused, fine = await asyncio.gather(
             store.record(Attempt(wrong, START, attempt(claim).outcome, Delivered())),
             store.record(attempt(claim)),
@@ -315,12 +319,72 @@ async def test_bring_forward_ends_the_wait_for_a_retry(
         assert other.delivery_id not in {each.delivery_id for each in await store.claim("erp", 9)}
         assert state_of(settings, flies) is PENDING
         if failed_over:  # the failover URL has asked for nothing
-            assert await store.bring_forward("crm", 9, asked=True) == 1
+            assert await store.bring_forward("crm", 9, clock()) == 1
         else:
             clock.forward(3_600)  # what the endpoint asked for is over
             assert await store.bring_forward("crm", 9) == 1
         assert asked.delivery_id in {each.delivery_id for each in await store.claim("crm", 9)}
     assert audited(settings).ok
+
+
+# At the end of an outage: each delivery by how many hours ago it came in, and in how many it is due
+# again (before now: it was never tried, or its next try is due anyway), or for how many hours the
+# endpoint asked to wait for it. Then the order in which they go.
+_ENDS: Final = {
+    "the oldest waits for longest": ([(9, 6, None), (8, 2, None), (7, 1, None)], [0, 1, 2]),
+    "the oldest waits for least": ([(9, 1, None), (8, 2, None), (7, 6, None)], [0, 1, 2]),
+    "some were never tried": (
+        [(9, 6, None), (8, -8, None), (7, 3, None), (6, -6, None)],
+        [0, 1, 2, 3],
+    ),
+    "some were tried by hand": ([(0, 6, None), (8, 5, None), (0, 4, None)], [1, 0, 2]),
+    "the endpoint asked to wait": ([(9, 6, 1), (8, 6, -1), (7, -7, None)], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("limit", [1, 9])
+@pytest.mark.parametrize("case", _ENDS)
+async def test_what_is_brought_forward_goes_by_age(
+    settings: StoreSettings, clock: Clock, case: str, limit: int
+) -> None:
+    """The oldest first, whatever it waited for, and however many transactions it takes."""
+    made, expected = _ENDS[case]
+    hour = timedelta(hours=1)
+    async with opened(settings, clock=clock) as store:
+        for item in many(len(made)):
+            await store.ingest(item)
+        with writing(settings) as connection:
+            ids = sorted(row.id for row in list_deliveries(connection))
+            for which, (age, due, asked) in zip(ids, made, strict=True):
+                connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.id == which)
+                    .values(
+                        step=5,
+                        schedule_from=START - age * hour,
+                        due_at=START + due * hour,
+                        not_before=None if asked is None else START + asked * hour,
+                    )
+                )
+        while await store.bring_forward("crm", limit) == limit:
+            clock.forward(1)
+        claims = [await store.claim("crm", 1) for _ in expected]
+        assert [each.delivery_id for (each,) in claims] == [ids[each] for each in expected]
+        assert await store.claim("crm", 9) == []
+    assert audited(settings).ok
+
+
+async def test_what_came_when_the_clock_was_ahead_is_brought_forward_to_now(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """A schedule that began in the future is no reason to wait for that."""
+    async with opened(settings, clock=clock) as store:
+        await store.ingest(sms())
+        (claim,) = await store.claim("crm", 1)
+        await store.record(attempt(claim, later(60)))
+        clock.forward(-3600)
+        assert await store.bring_forward("crm", 9) == 1
+        assert len(await store.claim("crm", 9)) == 1
 
 
 async def test_a_retry_forgets_what_the_endpoint_asked_for(
@@ -456,12 +520,13 @@ def crowded(settings: StoreSettings) -> Iterator[Database]:
 
 def fill(connection: Connection, count: int, state: str) -> None:
     """Write many deliveries by the database's own means."""
-    numbers = f"generate_series(1, {count}) AS n(i)"
+    numbers, nothing = f"generate_series(1, {count}) AS n(i)", "''"
     if connection.dialect.name == "sqlite":
         numbers = (
             "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
             f"WHERE i < {count}) SELECT i FROM n)"
         )
+        nothing = "x''"
     for rows in (
         (
             "messages (id, provider, sender, recipient, received_at, bridged_at, content_key) "
@@ -469,7 +534,7 @@ def fill(connection: Connection, count: int, state: str) -> None:
         ),
         (
             "events (id, message_id, format, type, planned, created_at, body) "
-            "SELECT 'm' || i, 'm' || i, 't', 't', 1, 0, ''"
+            f"SELECT 'm' || i, 'm' || i, 't', 't', 1, 0, {nothing}"
         ),
         (
             "deliveries (id, event_id, endpoint, state, attempts, step, schedule_from, due_at, "
@@ -477,6 +542,14 @@ def fill(connection: Connection, count: int, state: str) -> None:
         ),
     ):
         connection.execute(text(f"INSERT INTO {rows} FROM {numbers}"))
+    firsts = select(events).where(events.c.id.in_([f"m{number}" for number in range(1, 101)]))
+    connection.execute(
+        update(events).where(events.c.id == bindparam("of")).values(checksum=bindparam("new")),
+        [
+            {"of": row["id"], "new": checksums.of_event(row)}
+            for row in connection.execute(firsts).mappings()
+        ],
+    )
 
 
 def plan_of(connection: Connection, statement: object, values: dict[str, object]) -> str:
@@ -495,7 +568,7 @@ def test_claims_are_seeks_in_an_index_however_many_wait(crowded: Database) -> No
     """Neither claim nor next_due reads the waiting rows to find the oldest."""
     values = {"wanted": "crm", "now": START, "most": 10}
     with crowded.read() as connection:
-        for statement in (outbox._DUE, outbox._NEXT_DUE):
+        for statement in (due._DUE, outbox._NEXT_DUE):
             found = plan_of(connection, statement, values)
             assert "deliveries_due" in found
             assert "TEMP B-TREE" not in found

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Pool, event
+from sqlalchemy import Connection, Engine, Pool, event
 
 from bridge.config.retention import RetentionSettings
 from bridge.config.settings import StoreSettings
@@ -29,7 +30,7 @@ from bridge.model import (
     RetryAt,
 )
 from bridge.operations import quarantine
-from bridge.operations.retention import Retention
+from bridge.operations.retention import Retention, next_rows
 from bridge.store import Ingest, Store, queries
 from tests.store.making import (
     GIVE_UP,
@@ -240,6 +241,12 @@ async def test_the_writer_is_shared(settings: StoreSettings) -> None:
     """After each piece retention rests, mail comes in and goes out, and no piece is large."""
     clock = Clock()
     rests: list[float] = []
+    took = count(step=0.0015)  # as each piece should
+    unsynced: list[str] = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.endswith(("synchronous=NORMAL", "synchronous_commit TO off")):
+            unsynced.append(statement)
 
     async def rest(seconds: float) -> None:
         rests.append(seconds)
@@ -252,16 +259,33 @@ async def test_the_writer_is_shared(settings: StoreSettings) -> None:
         while await deliver(store):
             pass
         clock.forward(2 * DAY)
-        assert await Retention(store, {"bodies": DAY}, clock, rest).sweep() == {"bodies": 120}
+        sweeper = Retention(store, {"bodies": DAY}, clock, rest, lambda: next(took))
+        event.listen(Engine, "before_cursor_execute", look)
+        try:
+            assert await sweeper.sweep() == {"bodies": 120}
+        finally:
+            event.remove(Engine, "before_cursor_execute", look)
         listed = await store.read(partial(queries.list_messages, limit=200))
-        assert sum(row.message.sms.body == TEXT for row in listed) == 6
-    assert len(rests) == 6
-    assert all(each > 0 for each in rests)
+        assert sum(row.message.sms.body == TEXT for row in listed) == 12
+    assert rests == pytest.approx([19 * 0.0015] * 12)
+    assert len(unsynced) == 12  # and of the mails' commits, none
     assert audited(settings, clock()).ok
 
 
+@pytest.mark.parametrize(
+    ("rows", "seconds", "following"),
+    [(20, 0.0015, 20), (20, 0.0, 25), (100, 0.003, 50), (40, 9.0, 10), (190, 0.0001, 200)],
+    ids=["fits", "quick", "twice as long", "a stall", "bounded"],
+)
+def test_a_piece_has_as_many_rows_as_it_has_time_for(
+    rows: int, seconds: float, following: int
+) -> None:
+    """The line waits for a piece: large mails or a slow disk make it smaller, at once."""
+    assert next_rows(rows, seconds) == following
+
+
 async def test_a_sweep_takes_as_many_steps_for_each_row_of_many(tmp_path: Path) -> None:
-    """SQLite counts its own steps: it read all of a part anew for each piece of twenty rows."""
+    """SQLite counts its own steps: it read all of a part anew for each piece of rows."""
     few, many = [await _steps_of_a_row(tmp_path, count) for count in (60, 600)]
     assert few > 100
     assert many < 1.5 * few
@@ -287,7 +311,9 @@ async def _steps_of_a_row(folder: Path, count: int) -> float:
                 pass
             clock.forward(2 * DAY)
             hundreds = 0
-            assert (await retention(store, {"bodies": DAY}, clock).sweep()) == {"bodies": count}
+            ages = {"raw": DAY, "attempts": DAY, "messages": DAY, "records": DAY}
+            sweeper = Retention(store, ages, clock, pause, lambda: 0.0)
+            assert set(await sweeper.sweep()) == set(ages)
             return hundreds * 100 / count
     finally:
         event.remove(Pool, "connect", connect)
@@ -352,8 +378,7 @@ from bridge.operations.retention import Retention
 from tests.store.making import Clock, audited, opened
 from tests.store.test_retention import ALL, DAY, pause
 
-settings, clock = StoreSettings(url=sys.argv[1], min_free=0), Clock()
-clock.forward(float(sys.argv[2]))
+settings, later = StoreSettings(url=sys.argv[1], min_free=0), float(sys.argv[2])
 
 def die_at(step):
     steps = count(1)
@@ -367,8 +392,10 @@ def die_at(step):
     event.listen(Engine, "commit", look)
 
 async def sweep(step):
-    assert audited(settings, clock()).ok
+    clock = Clock()
     async with opened(settings, clock=clock) as store:
+        clock.forward(later)
+        assert audited(settings, clock()).ok
         die_at(step)
         await Retention(store, ALL | {"records": DAY}, clock, pause).sweep()
 

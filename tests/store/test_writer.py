@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, text
 
 from bridge import metrics
-from bridge.errors import StoreError, StoreUnavailable
+from bridge.errors import NotFound, StoreError, StoreUnavailable
 from bridge.model import ArrivalOutcome
 from bridge.store import writer
 from bridge.store.writer import Work, Writer
@@ -22,6 +23,14 @@ class Number(Work[int]):
 
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+class Spare(Number):
+    __slots__ = ()
+
+    @property
+    def spare(self) -> bool:
+        return True
 
 
 class Ledger:
@@ -155,6 +164,72 @@ async def test_close_commits_what_waits_and_takes_nothing_more(ledger: Ledger) -
     ledger.open.set()
     await closing
     assert await asyncio.gather(first, queued) == [0, 2]
+
+
+async def test_spare_work_waits_for_all_other(ledger: Ledger) -> None:
+    """It goes alone, when nothing else waits, so that nobody's commit is longer by it."""
+    made, first = await stalled(ledger)
+    waiting = [asyncio.create_task(made.submit(each)) for each in (Spare(1), Number(2), Spare(3))]
+    await asyncio.sleep(0)
+    ledger.open.set()
+    assert await asyncio.gather(first, *waiting) == [0, 2, 4, 6]
+    assert ledger.batches == [[0], [2], [1], [3]]
+    await made.close()
+
+
+async def test_spare_work_is_done_under_any_load(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was passed over often enough it goes first, or it would wait for ever."""
+    monkeypatch.setattr(writer, "_MAX_BATCH", 1)
+    monkeypatch.setattr(writer, "_PASSED_OVER", 3)
+    made, first = await stalled(ledger)
+    works = [Spare(1), *(Number(number) for number in range(2, 9)), Spare(9)]
+    waiting = [asyncio.create_task(made.submit(each)) for each in works]
+    await asyncio.sleep(0)
+    ledger.open.set()
+    await asyncio.gather(first, *waiting)
+    assert ledger.batches == [[0], [2], [3], [1], [4], [5], [6], [7], [8], [9]]
+    await made.close()
+
+
+async def test_spare_work_is_committed_at_the_end(ledger: Ledger) -> None:
+    """Nothing that was submitted before the end is forgotten, however little it matters."""
+    made, first = await stalled(ledger)
+    waiting = [asyncio.create_task(made.submit(each)) for each in (Spare(1), Number(2), Spare(3))]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(made.close())
+    await asyncio.sleep(0)
+    ledger.open.set()
+    await closing
+    assert await asyncio.gather(first, *waiting) == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_only_spare_changes_are_not_synced(settings, fails: bool) -> None:
+    """Whatever is committed after one is, also if that one fails."""
+
+    def level(connection: Connection) -> str:
+        asked = "PRAGMA synchronous" if settings.url.startswith("sqlite") else _COMMITS
+        return str(connection.execute(text(asked)).scalar_one())
+
+    def refuse(connection: Connection) -> None:
+        seen.append(level(connection))
+        raise NotFound("nothing is here")
+
+    seen: list[str] = []
+    async with opened(settings) as store:
+        for _ in range(2):
+            if fails:
+                with pytest.raises(NotFound):
+                    await store.change(refuse, spare=True)
+            else:
+                seen.append(await store.change(level, spare=True))
+            seen.append(await store.change(level))
+    assert seen in (["1", "2"] * 2, ["off", "on"] * 2)
+
+
+_COMMITS = "SHOW synchronous_commit"
 
 
 async def test_commits_are_measured(tmp_path) -> None:

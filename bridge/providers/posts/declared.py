@@ -229,6 +229,8 @@ def _read(
             context.name,
         )
     read = [_read_one(context, template, zone, sheet, at) for sheet in sheets]
+    if sheets[0].looks.over:
+        return Unreadable(Reason.UNREADABLE, sheets[0].looks.why(), context.name)
     found = [each for each in read if isinstance(each, SmsMessage)]
     # One that can't be read keeps all of the post in quarantine: a reparse reads them all.
     wrong = next((each for each in read if isinstance(each, Unreadable)), None)

@@ -10,9 +10,11 @@ from typing import Final
 
 from bridge import posts
 from bridge.config.json_path import JsonPath
+from bridge.config.pattern import Looks
 from bridge.config.post_template import PostPlaceSettings
 from bridge.model import Post
 
+_LOOKS: Final = 2_000  # 16 ms, which the event loop waits for
 _NOT_STORABLE: Final = re.compile("[\ud800-\udfff\0]")
 
 
@@ -25,7 +27,8 @@ def storable(text: str) -> str:
 class Sheet:
     """A post, opened: its parameters by name, the JSON in it, and one item of that.
 
-    `outside` has the values that were found in no item: they are the same for each.
+    `outside` has the values that were found in no item: they are the same for each. `looks` is
+    what all items together may take of it.
     """
 
     post: Post
@@ -33,6 +36,7 @@ class Sheet:
     document: object
     item: object = None
     outside: dict[int, str | None] = field(default_factory=dict)
+    looks: Looks = field(default_factory=lambda: Looks(_LOOKS))
 
     def at(self, path: JsonPath) -> Sequence[object]:
         """Return the values at a path, in order."""
@@ -68,7 +72,7 @@ class Sheet:
         value = storable(value)
         if place.pattern is None:
             return value
-        match = place.pattern.search(value)
+        match = place.pattern.search(value, self.looks)
         return match.value if match else None
 
     def _json(self, place: PostPlaceSettings) -> str | None:

@@ -1,6 +1,7 @@
-"""One SMTP connection without the dialogue: admission, closing, timeouts and TLS over aiosmtpd.
+"""One SMTP connection without the dialogue: admission, closing, timeouts, replies and TLS.
 
-Each override says which fault of aiosmtpd it fixes.
+aiosmtpd's own reads from a stream, in a task. This one is a plain protocol, needs neither, and
+leaves no reference cycle behind.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, cast
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from bridge import metrics
 from bridge.net.limits import Limit, Pace
@@ -20,8 +21,6 @@ from bridge.sources.smtp.shared import SharedState
 from bridge.sources.smtp.syntax import with_enhanced_code
 
 LINGER: Final = 3.0  # seconds until a peer that doesn't read our goodbye is aborted
-# Bytes; twice as many buffered pause reading. One mail with its commands fits in.
-_BUFFER: Final = 16 * 1024
 
 
 class Phase(Enum):
@@ -53,8 +52,11 @@ def common_attributes(shared: SharedState, loop: asyncio.AbstractEventLoop) -> M
         hostname=shared.hostname,  # otherwise it does a blocking name look-up
         loop=loop,
     )
+    stream = asyncio.StreamReader(loop=loop)
+    of_streams = vars(asyncio.StreamReaderProtocol(stream, lambda *_: None, loop=loop))
+    common = {name: value for name, value in vars(made).items() if name not in of_streams}
     # Those are this one instance's methods: `SmtpSession` looks the commands up, and has no AUTH.
-    return {**vars(made), "_smtp_methods": {}, "_auth_methods": {}}
+    return {**common, "_smtp_methods": {}, "_auth_methods": {}}
 
 
 class SmtpConnection(SMTP):
@@ -69,12 +71,6 @@ class SmtpConnection(SMTP):
         implicit_tls: bool,
     ) -> None:
         self.__dict__.update(common)
-        asyncio.StreamReaderProtocol.__init__(
-            self,
-            asyncio.StreamReader(limit=_BUFFER, loop=loop),
-            client_connected_cb=self._cb_client_connected,
-            loop=loop,
-        )
         self.peer: str | None = None
         self.handshake: asyncio.Task[None] | None = None  # of implicit TLS
         self._shared = shared
@@ -82,7 +78,10 @@ class SmtpConnection(SMTP):
         self._ended = False
         self._phase = Phase.TALK
         self._tls_on = implicit_tls
+        self.transport: asyncio.Transport | None = None  # until the connection is lost
         self._wire: asyncio.Transport | None = None  # the TCP connection, below any TLS
+        self._task: asyncio.Task[None] | None = None  # of a command that has to wait, or a commit
+        self._unread = bytearray()
         self._replies = bytearray()
         self._grouped = False
         self._mistakes = 0
@@ -97,10 +96,16 @@ class SmtpConnection(SMTP):
         if not self._admitted:  # with implicit TLS it was admitted before the handshake
             self.peer = peer_address(transport.get_extra_info("peername"))
             if not self.admit():
+                self._ended = True
                 wire.write(b"421 4.7.0 Too many connections, try again later\r\n")
                 wire.close()
                 return
-        super().connection_made(transport)
+        self.transport = wire
+        self.session = Session(self.loop)
+        self.session.peer = self.peer
+        self._forget_mail()
+        self._reset_timeout()
+        self._say(f"220 {self.hostname} ESMTP")
 
     def admit(self) -> bool:
         """Count against the connection limits; False if one is reached."""
@@ -116,29 +121,17 @@ class SmtpConnection(SMTP):
             self._shared.release(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Release everything; a session that waits for its commit goes on until then.
-
-        aiosmtpd would cancel it, and the commit with it.
-        """
+        """Release everything; a commit goes on, and only then the session ends."""
         self._ended = True
         if not self._admitted:
             return
         self.release()
-        asyncio.StreamReaderProtocol.connection_lost(self, error)
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
-        if self._handler_coroutine is not None and self._phase is not Phase.COMMIT:
-            self._handler_coroutine.cancel()
-        self.transport = None
-
-    def eof_received(self) -> bool:
-        """Let the session process what was received before EOF: aiosmtpd would cancel it at once.
-
-        A peer that has sent everything still gets the replies, except under TLS, where the end of
-        input ends the connection.
-        """
-        asyncio.StreamReaderProtocol.eof_received(self)
-        return not self._tls_on
+        if self._task is not None and self._phase is not Phase.COMMIT:
+            self._task.cancel()
+        self._unread.clear()
+        self.transport = self._wire = self._timeout_handle = None
 
     def hang_up(self, reply: str) -> None:
         """Send a last reply and close; a peer that doesn't read it is aborted after LINGER."""
@@ -147,7 +140,6 @@ class SmtpConnection(SMTP):
         self._ended = True
         self._count_reply(reply)
         self._replies += reply.encode() + b"\r\n"
-        self._flush()
         self._close()
 
     def finish(self) -> None:
@@ -174,15 +166,16 @@ class SmtpConnection(SMTP):
             self.handshake.cancel()
         if self._wire is not None:
             self._wire.abort()
-        if self._phase is Phase.HANDSHAKE and self._handler_coroutine is not None:
+        if self._phase is Phase.HANDSHAKE and self._task is not None:
             # asyncio's TLS layer doesn't wake the task that waits for a handshake.
-            self._handler_coroutine.cancel()
+            self._task.cancel()
 
     def _close(self) -> None:
         """Close once the replies are sent, and in any case after LINGER."""
         self._ended = True
         if self.transport is None:
             return
+        self._flush()
         self.transport.close()
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
@@ -238,7 +231,7 @@ class SmtpConnection(SMTP):
         reply = status.decode() if isinstance(status, bytes) else status
         assert self.session is not None
         self._count_reply(reply)
-        await self._say(with_enhanced_code(reply) if self.session.extended_smtp else reply)
+        self._say(with_enhanced_code(reply) if self.session.extended_smtp else reply)
 
     def _count_reply(self, reply: str) -> None:
         if reply[0] in "45":
@@ -246,24 +239,16 @@ class SmtpConnection(SMTP):
             if reply.startswith(("50", "550")):
                 self._mistakes += 1
 
-    async def _say(self, reply: str) -> None:
+    def _say(self, reply: str) -> None:
         """Send a reply, or buffer it while commands of the same group follow (RFC 2920 §3.2)."""
         self._replies += reply.encode() + b"\r\n"
-        if self._grouped and b"\n" in self._buffered:
-            return
-        self._flush()
-        await self._writer.drain()
+        if not (self._grouped and b"\n" in self._unread):
+            self._flush()
 
     def _flush(self) -> None:
         if self._replies and self.transport is not None:
-            self._writer.write(bytes(self._replies))
+            self.transport.write(bytes(self._replies))
             self._replies.clear()
-
-    @property
-    def _buffered(self) -> bytearray:
-        """What the peer has pipelined. The reader has no API for it; aiosmtpd reaches in, too."""
-        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001
-        return buffer
 
     # TLS
 
@@ -271,32 +256,27 @@ class SmtpConnection(SMTP):
         assert self._wire is not None
         assert self._shared.tls is not None
         assert self.session is not None
+        wire = self._wire
         self._phase = Phase.HANDSHAKE
+        # The loop's own timeout doesn't end the wait when the peer resets the connection.
+        deadline = self.loop.call_later(self._shared.patience, self.abort)
         try:
-            # The loop's own timeout doesn't end the wait when the peer resets the connection.
-            async with asyncio.timeout(self._shared.patience):
-                upgraded = await self.loop.start_tls(
-                    self._wire,
-                    self,
-                    self._shared.tls,
-                    server_side=True,
-                    ssl_shutdown_timeout=LINGER,
-                )
+            upgraded = await self.loop.start_tls(
+                wire, self, self._shared.tls, server_side=True, ssl_shutdown_timeout=LINGER
+            )
         except BaseException as error:
             self._shared.log.warning("smtp.tls_failed", peer=self.peer)
             # During the handshake nothing else reports that the connection is lost.
-            self._wire.abort()
+            wire.abort()
             self.connection_lost(error if isinstance(error, OSError) else None)
             raise
         finally:
+            deadline.cancel()
             self._phase = Phase.TALK
         if upgraded is None:  # the peer left; connection_lost has been called
             raise ConnectionResetError
         self._tls_on = True
         self.transport = upgraded
-        # StreamWriter.start_tls of Python 3.11 leaves the reader pausing the wrong transport.
-        self._writer._transport = upgraded  # type: ignore[attr-defined]  # noqa: SLF001
-        self._reader._transport = upgraded  # type: ignore[attr-defined]  # noqa: SLF001
         self._forget_mail()
         self.session.host_name = None
         self.session.extended_smtp = False
@@ -304,4 +284,4 @@ class SmtpConnection(SMTP):
 
     def _forget_mail(self) -> None:
         """Start over with an empty envelope."""
-        self.envelope = self._create_envelope()
+        self.envelope = Envelope()

@@ -8,14 +8,14 @@ exceptions.
 from __future__ import annotations
 
 import asyncio
-from asyncio import IncompleteReadError, LimitOverrunError
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bridge.model import Arrival, Envelope
-from bridge.net.limits import Limit, Share, network_of
-from bridge.sources.smtp.connection import Phase, SmtpConnection
-from bridge.sources.smtp.data import DataStream
+from bridge.net.limits import Limit, network_of
+from bridge.sources.smtp.connection import Phase
+from bridge.sources.smtp.incoming import IncomingMail
+from bridge.sources.smtp.reading import ReadingConnection
 from bridge.sources.smtp.shared import SharedState
 from bridge.sources.smtp.syntax import NULL_SENDER, ReceivedHeader, read_path
 
@@ -29,14 +29,11 @@ COMMANDS: Final = {
 _GROUPED: Final = ("MAIL", "RCPT", "RSET")  # RFC 2920: only their replies may be grouped
 _WEB: Final = (b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0")
 
-MAX_COMMAND: Final = 2048  # RFC 5321 wants 512; extensions and long tokens need more
 MAX_COMMANDS: Final = 1000  # since the last stored mail
 MAX_MISTAKES: Final = 20  # unknown and malformed commands, and wrong recipients, since then
-OVERRUN: Final = 1024**2  # bytes read beyond the size limit, so that the peer gets the 552
-_CHUNK: Final = 64 * 1024
 
 
-class SmtpSession(SmtpConnection):
+class SmtpSession(ReadingConnection):
     """The dialogue on one connection, from the greeting to the end."""
 
     def __init__(
@@ -52,43 +49,10 @@ class SmtpSession(SmtpConnection):
         self._listener = listener
         self._commands = 0  # since the last stored mail
 
-    async def handle_exception(self, error: Exception) -> str:
-        """Reply to a bug of ours: the peer keeps the mail and learns nothing about the error."""
-        self._shared.log.bug("smtp.bug", error, peer=self.peer)
-        return "451 4.3.0 An error of ours, try again later"
-
-    # Commands
-
-    async def _handle_client(self) -> None:
-        """Serve the peer from the greeting to the end, whatever it sends."""
-        try:
-            await self._say(f"220 {self.hostname} ESMTP")
-            while not self._ended:
-                await self._obey(await self._read_command())
-        except (OSError, IncompleteReadError):
-            pass  # the peer is gone, or its TLS failed: nobody is left to reply to
-        finally:
-            self._flush()
-            self._close()
-
-    async def _read_command(self) -> bytes | None:
-        """Read a line without its CRLF; None if it is too long.
-
-        A bare LF or CR is no line end: what ends a line for us must end one for every relay, or
-        commands could be smuggled inside what a relay takes for one line.
-        """
-        try:
-            line: bytes = await self._reader.readuntil(b"\n")
-        except LimitOverrunError:
-            self.hang_up("500 5.5.2 Line too long, goodbye")
-            raise ConnectionAbortedError from None
-        self.pace.add(len(line))
-        if not line.endswith(b"\r\n"):
-            self.hang_up("500 5.5.2 Lines must end with CRLF, goodbye")
-            raise ConnectionAbortedError
-        return line[:-2] if len(line) <= MAX_COMMAND else None
+    # Commands: none but STARTTLS, and RCPT with a wrong guess, waits for anything
 
     async def _obey(self, line: bytes | None) -> None:
+        """Obey a command; None is one that is too long."""
         if line is None:
             name, argument = "", None
         else:
@@ -108,12 +72,7 @@ class SmtpSession(SmtpConnection):
             await self.push("502 5.5.1 Not a command here" if line else "500 5.5.2 Empty line")
         else:
             self._reset_timeout()
-            try:
-                await getattr(self, method)(argument)
-            except OSError:
-                raise  # of the connection; the store's never get here
-            except Exception as error:  # noqa: BLE001 - a bug must not become a 5xx
-                await self.push(await self.handle_exception(error))
+            await getattr(self, method)(argument)
 
     def _refusal(self, line: bytes | None, name: str) -> str | None:
         """Return the reply that ends the session, if a limit is reached."""
@@ -153,7 +112,7 @@ class SmtpSession(SmtpConnection):
         if self._shared.tls is not None and not self._tls_on:
             lines.append("STARTTLS")
         *first, last = lines
-        await self._say("".join(f"250-{line}\r\n" for line in first) + f"250 {last}")
+        self._say("".join(f"250-{line}\r\n" for line in first) + f"250 {last}")
 
     async def smtp_VRFY(self, arg: str | None) -> None:  # noqa: N802
         """Reply the same for every address, so as not to disclose which ones exist."""
@@ -162,7 +121,7 @@ class SmtpSession(SmtpConnection):
     async def smtp_QUIT(self, arg: str | None) -> None:  # noqa: N802
         """Say goodbye and close."""
         await self.push("221 2.0.0 Bye")
-        self._ended = True
+        self._close()
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
         """Parse an address with our own grammar.
@@ -191,8 +150,8 @@ class SmtpSession(SmtpConnection):
             self._flush()
             # Pipelined commands could be injected by anybody: obeyed after the handshake, they
             # would count as received under TLS (CVE-2011-0411). Nothing can arrive in between:
-            # there is no await before the TLS layer takes over the connection.
-            self._buffered.clear()
+            # nothing is waited for before the TLS layer takes over the connection.
+            self._unread.clear()
             await self._start_tls()
 
     # DATA
@@ -211,28 +170,37 @@ class SmtpSession(SmtpConnection):
             self._shared.no_room(limit, self.peer)
             await self.push("452 4.3.1 Too much mail at the moment, try again later")
         else:
-            await self._take_mail()
-
-    async def _take_mail(self) -> None:
-        share = self._shared.budget.share(network_of(self.peer))
-        try:
             self._phase = Phase.DATA
-            await self._say("354 End with <CR><LF>.<CR><LF>")
-            taken = await self._read_content(share)
-            if isinstance(taken, DataStream):
-                self._phase = Phase.COMMIT
-                mail_id = self._shared.new_id()
-                arrival = self._arrival(taken, mail_id)
-                del taken  # the arrival has a copy
-                # A peer that hangs up now does not end the session (`connection_lost`).
-                reply = await self._shared.commit(arrival, mail_id)
-                del arrival
-            else:
-                reply = taken
+            self._mail = IncomingMail(self._shared, self.peer)
+            self._say("354 End with <CR><LF>.<CR><LF>")
+
+    async def _end_mail(self, mail: IncomingMail) -> None:
+        """Commit a mail, in a task that outlives the connection; or tell why not."""
+        if mail.refusal:
+            await self._reply_to(mail, mail.refusal)
+        else:
+            self._phase = Phase.COMMIT
+            self._task = self.loop.create_task(self._commit(mail))
+            self._shared.commits.add(self._task)  # the loop itself keeps only a weak reference
+
+    async def _commit(self, mail: IncomingMail) -> None:
+        assert self._task is not None
+        mail_id = self._shared.new_id()
+        try:
+            # Nothing but the arrival has the bytes now, and it goes with the commit.
+            reply = await self._shared.commit(self._arrival(mail, mail_id), mail_id)
+        except Exception as error:  # noqa: BLE001 - a bug; the store's errors are replies
+            reply = self._bug(error)
         finally:
-            self._phase = Phase.TALK
-            self._forget_mail()
-            share.close()
+            self._shared.commits.discard(self._task)
+            mail.close()
+        await self._wait_for(self._guarded(self._reply_to(mail, reply)))
+
+    async def _reply_to(self, mail: IncomingMail, reply: str) -> None:
+        """Forget a mail and tell what became of it."""
+        mail.close()
+        self._phase = Phase.TALK
+        self._forget_mail()
         if self.transport is None:
             return  # the connection was lost during the commit
         self._reset_timeout()
@@ -243,57 +211,7 @@ class SmtpSession(SmtpConnection):
         if self._shared.draining:
             self.finish()
 
-    async def _read_content(self, share: Share) -> DataStream | str:
-        """Read a mail to its end; return it, or the reply that refuses it.
-
-        In chunks, not lines: faster, resets the idle timer for a slow peer, and bounds the memory
-        used by a stream without line ends.
-        """
-        stream = DataStream()
-        refusal = ""
-        while True:
-            chunk = await self._reader.read(_CHUNK)
-            if not chunk:
-                raise ConnectionResetError
-            self._reset_timeout()
-            self.pace.add(len(chunk))
-            rest = stream.feed(chunk)
-            if not refusal:
-                refusal = self._over(stream, share)
-                if refusal:
-                    # Read to the end nevertheless: an honest peer doesn't read replies before.
-                    stream.discard()
-                    share.close()
-            if rest is not None:
-                self._buffered[:0] = rest  # pipelined commands
-                break
-            if stream.size > self._shared.max_message + OVERRUN:
-                self.hang_up(refusal)
-                raise ConnectionAbortedError
-        if refusal:
-            return refusal
-        if stream.size > self._shared.max_message:
-            return self._too_big()
-        if stream.has_line_over(self._shared.max_line):
-            self._shared.log.warning("smtp.line_too_long", peer=self.peer)
-            return f"552 5.3.4 A line is longer than {self._shared.max_line} bytes"
-        return stream
-
-    def _over(self, stream: DataStream, share: Share) -> str:
-        """Return the refusal of a mail, still being received, that exceeds a limit; "" if none."""
-        # The size includes the bytes of the end marker while it is incomplete.
-        if stream.size > self._shared.max_message + len(b"\r\n.\r\n"):
-            return self._too_big()
-        if not share.grow(max(0, stream.size - share.taken)):
-            self._shared.no_room(share.limit or Limit.MEMORY, self.peer)
-            return "452 4.3.1 Too much mail at the moment, try again later"
-        return ""
-
-    def _too_big(self) -> str:
-        self._shared.log.warning("smtp.too_big", peer=self.peer, most=self._shared.max_message)
-        return f"552 5.3.4 The mail is bigger than {self._shared.max_message} bytes"
-
-    def _arrival(self, content: DataStream, mail_id: str) -> Arrival:
+    def _arrival(self, mail: IncomingMail, mail_id: str) -> Arrival:
         assert self.envelope is not None
         assert self.session is not None
         at = self._shared.clock()
@@ -313,5 +231,5 @@ class SmtpSession(SmtpConnection):
             sender="" if sender in (None, NULL_SENDER) else sender,
             recipients=tuple(self.envelope.rcpt_tos),
         )
-        raw = content.content(received.to_bytes(content.line_end))
+        raw = mail.take(received.to_bytes(mail.line_end))
         return Arrival(envelope, self._listener, raw, at)

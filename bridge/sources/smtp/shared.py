@@ -73,6 +73,7 @@ class SharedState:
     turned_away: TurnedAway = field(default_factory=TurnedAway)
     guesses: Guesses = field(default_factory=lambda: Guesses(_GUESSES, _PER_GUESS))
     sessions: set[AdmittedConnection] = field(default_factory=set)
+    commits: set[asyncio.Task[None]] = field(default_factory=set)  # a lost connection's, too
     places: dict[AdmittedConnection, str] = field(default_factory=dict)  # and whose they are
     empty: asyncio.Event = field(default_factory=asyncio.Event)  # no connection is left
 
@@ -167,7 +168,8 @@ class SharedState:
         if not self.recipients.allow(address):
             self.log.warning("smtp.recipient_refused", peer=session.peer, to=logs.mask(address))
             delay = self.guesses.wrong(network_of(session.peer), asyncio.get_running_loop().time())
-            await asyncio.sleep(min(delay, MAX_DELAY))
+            if delay:
+                await asyncio.sleep(min(delay, MAX_DELAY))
             return "550 5.1.1 No such mailbox here"
         if len(envelope.rcpt_tos) >= self.max_recipients:
             return "452 4.5.3 Too many recipients"

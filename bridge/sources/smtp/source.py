@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from bridge import logs
 from bridge.config.settings import SmtpSettings
@@ -65,7 +65,6 @@ class SmtpSource:
         self._settings = settings
         self._accept = accept
         self._handed_over = sockets
-        self._commits: set[asyncio.Task[Any]] = set()  # the sessions that wait for one
         self._servers: list[asyncio.Server] = []
         self._tls_sockets: list[socket.socket] = []
         self._tls_servers: set[asyncio.Task[None]] = set()
@@ -84,11 +83,12 @@ class SmtpSource:
             max_recipients=settings.max_recipients,
             idle_timeout=settings.idle_timeout,
             session_timeout=settings.session_timeout,
-            commit=self._commit,
+            commit=self._store,
             clock=clock,
             new_id=new_id,
             log=self._throttled,
         )
+        self._commits = self._shared.commits
         self.listening = asyncio.Event()  # set once all addresses are bound
         self.addresses: tuple[str, ...] = ()  # of `listen`, with the actual port in place of 0
         self.tls_addresses: tuple[str, ...] = ()
@@ -196,16 +196,6 @@ class SmtpSource:
                 opened.callback(listening.close)
                 found.append((listening, partial(SmtpSession, self._shared, address, common, loop)))
         return found
-
-    async def _commit(self, arrival: Arrival, mail_id: str) -> str:
-        """Store an arrival; the session that waits outlives its connection until then."""
-        session = asyncio.current_task()
-        assert session is not None
-        self._commits.add(session)  # the loop itself keeps only a weak reference
-        try:
-            return await self._store(arrival, mail_id)
-        finally:
-            self._commits.discard(session)
 
     async def _store(self, arrival: Arrival, mail_id: str) -> str:
         """Return the reply to an arrival: 250 if and only if it is stored.

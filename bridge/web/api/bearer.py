@@ -14,7 +14,7 @@ from bridge import logs
 from bridge.net.limits import Guesses, network_of
 from bridge.net.listening import peer_address
 from bridge.sources.throttled_log import ThrottledLog
-from bridge.web.api.problems import problem
+from bridge.web.problems import problem
 
 log = logs.logger("api")
 

@@ -24,7 +24,7 @@ from bridge.operations.documents import when
 from bridge.store import Store
 from bridge.store.stream import Gone, Numbered, Page, read_page
 from bridge.web.api.bearer import Bearer
-from bridge.web.api.problems import problem
+from bridge.web.problems import problem
 
 log = logs.logger("api")
 

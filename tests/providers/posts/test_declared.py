@@ -399,6 +399,20 @@ def test_patterns_search_so_much_of_a_post_and_no_more(
     assert "patterns" not in str(provider.read(document({**long, "text": word[:100]}), NOW))
 
 
+def test_matches_without_a_value_are_passed_over_so_often_and_no_more() -> None:
+    """Two hundred of them in each of 200 items would take a third of a second."""
+    place = {"json": "@.text", "pattern": "({:.)*"}
+    provider = built({**TWO, "each": "$.m[*]", "body": place})
+    items = document({"m": [{"text": "ab" * 80}] * 200})
+    began = time.process_time()
+    assert "without giving a value" in why(provider, items)
+    assert time.process_time() - began < 0.1
+    few = document({"from": "1", "m": [{"text": "ab" * 80 + "{:x"}] * 10})
+    found = provider.read(few, NOW)
+    assert isinstance(found, tuple)
+    assert [each.body for each in found] == ["{:x"] * 10
+
+
 def test_patterns_in_items_search_each_item_once() -> None:
     """Fifty SMS in a long post are read with a common pattern."""
     place = {"json": "@.text", "pattern": r"^Code (\S+)"}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
@@ -23,6 +21,7 @@ from bridge import app
 from bridge.model import Post
 from bridge.providers.posts import FORMATS
 from bridge.providers.posts.openapi import Document, describe
+from tests.drawing import drawn
 from tests.providers.posts.everyone import CASES, PROVEN, provider_of, signed, table
 from tests.providers.posts.signers import SIGNERS, TOKEN, Keys
 from tests.sources.posts import lines
@@ -30,7 +29,6 @@ from tests.sources.posts import lines
 # Of each operation; `make posts-test` asks for more, with another seed each time.
 EXAMPLES: Final = int(os.environ.get("POSTS_EXAMPLES", "6"))
 SEED: Final = os.environ.get("POSTS_SEED", "1")
-Drawn = TypeVar("Drawn")
 Answers = Counter[tuple[str, int]]  # of each provider, by status
 RIGHT: Final = st.sampled_from([True, True, True, False])
 CHECKS: Final = [
@@ -87,30 +85,15 @@ def fuzz(document: Document, url: str) -> Answers:
         for operation in (each.ok() for each in schema.get_all_operations()):
             name = operation.path.split("/")[2]
             cases = st.one_of([operation.as_strategy(mode) for mode in GenerationMode])
-            for case, right, proof in drawn(name, st.tuples(cases, RIGHT, st.booleans())):
+            for case, right, proof in drawn(
+                f"{name} {SEED}", st.tuples(cases, RIGHT, st.booleans()), EXAMPLES
+            ):
                 if right:
                     case.path_parameters["token"] = TOKEN
                 auth = Proof(name) if proof else None
                 answer = case.call_and_validate(url, session, checks=CHECKS, auth=auth)
                 seen[name, answer.status_code] += 1
     return seen
-
-
-def drawn(name: str, strategy: st.SearchStrategy[Drawn]) -> list[Drawn]:
-    """Return examples of a strategy, the same ones for the same name and seed."""
-    found: list[Drawn] = []
-
-    @seed(zlib.crc32(f"{name} {SEED}".encode()))
-    @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(strategy)
-    def draw(example: Drawn) -> None:
-        found.append(example)
-
-    draw()
-    return found
 
 
 def listening(folder: Path, ask: Callable[[Document, str], Answers]) -> Answers:
