@@ -242,6 +242,12 @@ PULLS: Final = Counter(
     ("endpoint", "status"),
     registry=REGISTRY,
 )
+PULLS_BY_OLD_TOKEN: Final = Counter(
+    "smsbridge_pulls_by_old_token",
+    "Those of them with a token of pull_tokens that is not the first, the new one.",
+    ("endpoint",),
+    registry=REGISTRY,
+)
 API_REQUESTS: Final = Counter(
     "smsbridge_api_requests",
     "Requests to the admin API that were let in, by operation and status.",

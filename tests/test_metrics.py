@@ -43,6 +43,7 @@ LABELS = {
     "smsbridge_sequence": ("endpoint",),
     "smsbridge_digests": ("endpoint",),
     "smsbridge_pulls": ("endpoint", "status"),
+    "smsbridge_pulls_by_old_token": ("endpoint",),
     "smsbridge_oldest_due_seconds": ("endpoint",),
     "smsbridge_oldest_undelivered_seconds": ("endpoint",),
     "smsbridge_problems": ("kind",),
