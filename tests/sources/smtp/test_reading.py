@@ -282,13 +282,13 @@ async def test_tls_does_not_begin_while_replies_lie_unsent(
     cast("asyncio.Transport", peer.writer.transport).pause_reading()
     wire.set_write_buffer_limits(high=1 << 28)
     while not wire.get_write_buffer_size():
-        wire.write(b"250 x\r\n" * 50_000)
+        wire.write(b"250 " + b"x" * 50_000 + b"\r\n")
     # So that the next reply is the one that is too many.
     unsent = wire.get_write_buffer_size()
     wire.set_write_buffer_limits(high=unsent, low=unsent - 1)
     session.data_received(b"STARTTLS\r\n")
     cast("asyncio.Transport", peer.writer.transport).resume_reading()
-    while (said := await peer.reply()) == "250 x":
+    while (said := await peer.reply()).startswith("250 x"):
         pass
     assert said == "454 4.7.0 Read the replies first"
     assert (await peer.ask(b"STARTTLS")).startswith("220")
