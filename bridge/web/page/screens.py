@@ -117,8 +117,8 @@ class Screens:
         )
 
     async def _log_in(self, visit: Visit) -> web.Response:
-        form = await visit.request.post()
-        found = await self._door.log_in(visit.request, str(form.get("token", "")))
+        form = await visit.form()
+        found = await self._door.log_in(visit.request, form.get("token", ""))
         if isinstance(found, Refusal):
             problem = "This token opens nothing: is it whole, and not revoked?"
             if found.status is not HTTPStatus.UNAUTHORIZED:
@@ -126,7 +126,7 @@ class Screens:
             response = await self._show_login(visit, problem, found.status)
             response.headers.update(found.headers)
             return response
-        after = str(form.get("next", ""))
+        after = form.get("next", "")
         where = after if _OURS.fullmatch(after) else visit.at("/")
         response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": where})
         self._door.keep(response, found)
