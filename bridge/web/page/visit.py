@@ -25,7 +25,7 @@ SCREENS: Final = (
     ("/live", "Live"),
 )
 ROWS: Final = 50  # of a list on one page
-MAX_NUMBER: Final = 2**63 - 1
+MAX_NUMBER: Final = 2**63 - 2  # the one behind it is a number, too
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _FORM: Final = "application/x-www-form-urlencoded"
 _FIELDS: Final = 20  # of a form

@@ -99,8 +99,11 @@ async def test_what_is_asked_is_found(api: Served) -> None:
     for nothing in (
         {"number": NUMBER[:-1]}, {"number": NUMBER[-4:]}, {"provider": "x"}, {"source": "imap"},
         {"until": "2026-01-01T00:00:00Z"}, {"state": "held"}, {"endpoint": "nobody"},
+        {"since": "9999-12-31T23:59:59Z"}, {"until": "0001-01-01T00:00:00Z"},
     ):  # fmt: skip
         assert await ids("/messages", **nothing) == [], nothing
+    always = {"since": "0001-01-01T00:00:00Z", "until": "9999-12-31T23:59:59Z"}
+    assert await ids("/messages", **always) == [message_id]
     assert await ids("/messages", state="dead", endpoint="crm") == [message_id]
     assert await ids("/quarantine") == [UNTRUSTED, NO_SMS, QUARANTINED]
     assert await ids("/quarantine", reason="untrusted") == [UNTRUSTED]
@@ -118,6 +121,7 @@ async def test_what_is_asked_is_found(api: Served) -> None:
             ("/deliveries", {"state": "x"}, "state"),
         ("/messages", {"<script>": 1}, "a parameter"), ("/log", {"next": -1}, "next"),
         ("/messages", {"since": "2026-02-30T00:00:00Z"}, "since"),
+        ("/messages", {"since": "0001-01-01T00:00:00+23:59"}, "in UTC"),
     ):  # fmt: skip
         answer = await api.ask("GET", path, **query)
         assert answer.status_code == HTTPStatus.BAD_REQUEST, (path, query)
@@ -128,7 +132,8 @@ async def test_what_is_asked_is_found(api: Served) -> None:
 async def test_what_is_not_there_is_a_404(api: Served) -> None:
     """Also a path that looks like a file's, and a number that is none."""
     for path in (
-        "/messages/msg_NO", "/arrivals/99", "/arrivals/x", "/arrivals/%31%00", "/deliveries/-1",
+        "/messages/msg_NO", "/messages/9999999999999999999", "/arrivals/99", "/arrivals/x",
+        "/arrivals/%31%00", "/deliveries/-1",
         "/deliveries/9999999999999999999999", "/endpoints/nobody", "/nowhere",
         "/../../etc/passwd", "/%2e%2e%2f%2e%2e%2fetc/passwd", "/messages/..%2f..%2fetc%2fpasswd",
         "/openapi.json/../../admin.py", "/endpoints/crm%0d%0aSet-Cookie:%20a=b",
