@@ -101,7 +101,7 @@ class Screens:
         if refusal.status is not HTTPStatus.UNAUTHORIZED:
             return await visit.problem(refusal.status, refusal.status.phrase, f"{refusal.detail}.")
         if visit.request.method in {"GET", "HEAD"}:
-            return visit.go("/login", {"next": visit.request.path_qs})
+            return visit.go("/login", {"next": visit.asked_for})
         return visit.go("/login")
 
     async def _show_login(self, visit: Visit, problem: str = "", status: int = 200) -> web.Response:

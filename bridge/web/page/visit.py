@@ -72,6 +72,13 @@ class Visit:
         asked = {name: value for name, value in query.items() if value not in {None, ""}}
         return self.prefix + path + (f"?{urlencode(asked)}" if asked else "")
 
+    @property
+    def asked_for(self) -> str:
+        """Return the address that was asked for, as the browser has it: a proxy may cut it."""
+        path = self.request.path_qs
+        ours = path == self.prefix or path.startswith((f"{self.prefix}/", f"{self.prefix}?"))
+        return path if ours else self.prefix + path
+
     def asked(self, name: str, longest: int = 200) -> str:
         """Return what the address asks for; empty if it is too long to mean anything."""
         value = self.request.query.get(name, "").strip()

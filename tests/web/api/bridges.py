@@ -69,11 +69,15 @@ async def take_in(intake: Intake, raw: bytes, peer: str = "192.0.2.1") -> Receip
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Served]:
-    """Serve a store with a dead delivery, a filtered one, and mails in quarantine."""
+async def serving(folder: Path, more: str = "") -> AsyncIterator[Served]:
+    """Serve a store with a dead delivery, a filtered one, and mails in quarantine.
+
+    `more` is added to the config.
+    """
     config = folder / "config.toml"
     config.write_text(
         CONFIG.replace("trust = { anyone = true }", 'trust = { networks = ["192.0.2.0/24"] }')
+        + more
     )
     config.chmod(0o600)
     settings = load(config)
