@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
+from bridge.errors import StoreFull
 from bridge.model import DeliveryState
 from bridge.operations.acts import list_acts
+from bridge.store import acts
+from bridge.store import answers as kept
 from bridge.web.api import answers, openapi
 from bridge.web.api.routes import ROUTES
 from tests.cli.conftest import NUMBER
@@ -219,6 +223,27 @@ async def test_twice_at_once_acts_once(api: Served) -> None:
     assert set(statuses) <= {HTTPStatus.OK, HTTPStatus.CONFLICT}
     acts = await list_acts(api.store, limit=9)
     assert [each["what"] for each in acts].count("endpoints hold") == 1
+
+
+@pytest.mark.parametrize("written", [acts.end_act, kept.keep_answer])
+async def test_what_is_done_is_said_though_that_cannot_be_written(
+    api: Served, monkeypatch: pytest.MonkeyPatch, written: Callable[..., object]
+) -> None:
+    """Told to ask again, one would do it twice: so the answer is right, and the key stays taken."""
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(sys.modules[written.__module__], written.__name__, full)
+    order = {"filter": {"endpoint": "crm"}, "why": "they asked"}
+    asked = [
+        await api.ask("POST", "/retries", body=order, headers={"Idempotency-Key": "once"})
+        for _ in range(2)
+    ]
+    assert asked[0].status_code == HTTPStatus.OK
+    assert asked[1].status_code in {HTTPStatus.OK, HTTPStatus.CONFLICT}
+    ordered = await api.get("/retries")
+    assert [each["filter"] for each in ordered["data"]].count({"endpoint": "crm"}) == 1
 
 
 async def test_who_looked_before_somebody_else_acted_is_told(api: Served) -> None:
