@@ -7,10 +7,13 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from bridge.errors import BridgeError
+from bridge import logs
+from bridge.errors import BridgeError, StoreError
 from bridge.operations.documents import Document, when
 from bridge.store import Store, acts
 from bridge.store.acts import Act, LoggedAct
+
+log = logs.logger("operations")
 
 T = TypeVar("T")
 
@@ -21,7 +24,8 @@ async def logged(
     """Log an act, do it, log how it went; returns and raises what `do` does.
 
     Nothing is done that could not be logged: StoreUnavailable. One that is cut off stays in the
-    log without a result.
+    log without a result, and so does one that was done when its result could not be logged: whoever
+    were told that it failed would do it again.
     """
     now = clock()
     act_id = await store.change(partial(acts.begin_act, act=act, now=now))
@@ -34,7 +38,10 @@ async def logged(
     except BridgeError as error:
         await ended(f"not done: {error}")
         raise
-    await ended(acts.DONE)
+    try:
+        await ended(acts.DONE)
+    except StoreError as error:
+        log.warning("act.result_not_logged", act=act_id, detail=str(error))
     return done
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from bridge import logs
-from bridge.errors import NotFound, StoreError
+from bridge.errors import StoreError
 from bridge.operations.documents import Document, when
 from bridge.operations.replay import TICK, allowed_now
 from bridge.store import Store, retries
@@ -60,10 +60,7 @@ async def list_retries(store: Store) -> list[Document]:
 
 async def show_retry(store: Store, retry_id: int) -> Document:
     """Return a retry and how far it is; raises NotFound."""
-    for each in await store.read(retries.list_retries):
-        if each.id == retry_id:
-            return _document(each)
-    raise NotFound(f"there is no retry {retry_id}")
+    return _document(await store.read(partial(retries.find_retry, retry_id=retry_id)))
 
 
 async def cancel(store: Store, clock: Callable[[], datetime], retry_id: int) -> Document:

@@ -15,12 +15,12 @@ _UNORDERED: Final = timedelta(minutes=1)
 
 def arrivals_until(connection: Connection, moment: datetime) -> int:
     """Return an id above which nothing came before this time."""
-    return _halved(connection, moment + _UNORDERED)
+    return _halved(connection, moment, _UNORDERED)
 
 
 def arrivals_since(connection: Connection, moment: datetime) -> int:
     """Return an id up to which nothing came at this time or later."""
-    return _halved(connection, moment - _UNORDERED)
+    return _halved(connection, moment, -_UNORDERED)
 
 
 def arrival_time(connection: Connection, arrival_id: int) -> datetime | None:
@@ -40,14 +40,17 @@ def delivery_time(connection: Connection, delivery_id: int) -> datetime | None:
     return connection.execute(query).scalar()
 
 
-def _halved(connection: Connection, moment: datetime) -> int:
-    """Return the last id that came before a time, as if times rose with the ids."""
+def _halved(connection: Connection, moment: datetime, later: timedelta) -> int:
+    """Return the last id that came before a time and so much later, as if times rose with the ids.
+
+    What is added to times of ours is never added to one that is asked for: that may be the last.
+    """
     low = 0
     high = int(connection.execute(select(func.coalesce(func.max(arrivals.c.id), 0))).scalar_one())
     while low < high:
         middle = (low + high + 1) // 2
         found = _last_up_to(connection, middle)
-        if found is None or found[1] < moment:
+        if found is None or found[1] - later < moment:
             low = middle
         else:
             high = found[0] - 1

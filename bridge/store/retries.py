@@ -94,6 +94,14 @@ def list_retries(connection: Connection, *, running: bool = False) -> list[Retry
     return [_retry(row) for row in connection.execute(query).mappings()]
 
 
+def find_retry(connection: Connection, retry_id: int) -> Retry:
+    """Return a retry, however old; raises NotFound."""
+    query = select(replays).where(_OURS, replays.c.id == retry_id)
+    if (row := connection.execute(query).mappings().first()) is None:
+        raise NotFound(f"there is no retry {retry_id}")
+    return _retry(row)
+
+
 def cancel(connection: Connection, retry_id: int, now: datetime) -> None:
     """Cancel a running retry; what it has retried stays so.
 

@@ -16,6 +16,7 @@ from bridge.store.outbox import in_parts
 from bridge.store.tables import arrivals, attempts, deliveries, events, messages
 
 _SMTP_ID: Final = re.compile(r"[0-9a-f]{16}")
+_NO_NUMBER: Final = 19  # digits: they may be more than 64 bits
 _RECEIVED_BYTES: Final = 1000
 _NEWEST: Final = 10_000
 # What a message's state is if its deliveries' differ: the first of these.
@@ -89,7 +90,7 @@ def find_message(connection: Connection, wanted: str) -> str:
     """
     if _SMTP_ID.fullmatch(wanted):
         return _message_of_arrival(connection, find_arrival(connection, wanted))
-    if wanted.isascii() and wanted.isdigit():
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < _NO_NUMBER:
         return _message_of_arrival(connection, int(wanted))
     whole = select(messages.c.id).where(messages.c.id == wanted)
     if connection.execute(whole).first() is not None:

@@ -173,3 +173,18 @@ async def test_everything_is_refused(settings: StoreSettings) -> None:
             with pytest.raises(NotPossible):
                 await operations.start(store, Clock(), which, rate=1.0, who="ann", why=None)
         assert await operations.list_retries(store) == []
+
+
+async def test_one_that_is_in_no_list_any_more_is_shown(
+    settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is bounded; how far a long one is can be asked all the same."""
+    monkeypatch.setattr(retries, "SHOWN", 1)
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        for who in ("ann", "ben"):
+            await operations.start(store, clock, DEAD, rate=1.0, who=who, why=None)
+        assert [each["who"] for each in await operations.list_retries(store)] == ["ben"]
+        assert (await operations.show_retry(store, 1))["who"] == "ann"
+        with pytest.raises(NotFound):
+            await operations.show_retry(store, 3)

@@ -12,7 +12,8 @@ from typing import Final
 
 from aiohttp import web
 
-from bridge.errors import BridgeError, NotPossible
+from bridge import logs
+from bridge.errors import BridgeError, NotPossible, StoreError
 from bridge.intake import Intake
 from bridge.model import DeliveryState
 from bridge.net.tls import shared_client_context
@@ -28,6 +29,8 @@ from bridge.store.acts import Act
 from bridge.store.discard import QuarantineFilter
 from bridge.store.pages import DeliveryFilter
 from bridge.web.api.admin import Bridge, Call, Problem, answered
+
+log = logs.logger("api")
 
 _KEY: Final = re.compile(r"[!-~]{1,200}")
 _PING_SECONDS: Final = 45.0  # below those of a connection
@@ -142,7 +145,10 @@ async def act(
             answers.keep_answer, token_id=call.visitor.token_id, key=key, status=answer.status,
             body=_bytes_of(answer),
         )  # fmt: skip
-        await bridge.store.change(keep)
+        try:
+            await bridge.store.change(keep)
+        except StoreError as error:  # it is done; the same request again is told to look
+            log.warning("api.answer_not_kept", detail=str(error))
     return answer
 
 

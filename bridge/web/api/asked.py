@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from bridge.model import ArrivalOutcome, DeliveryState, Reason, SourceKind
 
@@ -34,7 +35,15 @@ def _moment(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+def _in_utc(value: datetime) -> datetime:
+    """Return the same in UTC, as it is shown; on the first and last day there may be none."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time of the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]
 Limit = Annotated[Annotated[int, Field(ge=1, le=MAX_LIMIT)], BeforeValidator(_whole)]
 Id = Annotated[Annotated[int, Field(ge=0, le=MAX_ID)], BeforeValidator(_whole)]
 Status = Annotated[Annotated[int, Field(ge=100, le=599)], BeforeValidator(_whole)]

@@ -31,9 +31,13 @@ class Origins:
         self._public = f"{public.scheme}://{public.netloc}".lower() if public else None
 
     def is_for_us(self, request: web.Request) -> bool:
-        """Whether its one Host is a name of ours, or the address that it was sent to."""
+        """Whether its one Host is a name of ours, or the address that it was sent to.
+
+        A request to a proxy names a host in its first line, too: that one counts, if there is one.
+        """
         written = request.headers.getall("Host", ())
-        host = _host_of(written[0]) if len(written) == 1 else None
+        named = {_host_of(each) for each in (*written, request.host)}
+        host = named.pop() if len(written) == len(named) == 1 else None
         return host is not None and (host in self._hosts or host == _own_address(request))
 
     def is_foreign(self, request: web.Request, *, from_browser: bool) -> bool:

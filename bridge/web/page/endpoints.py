@@ -40,7 +40,7 @@ async def hold(visit: Visit) -> web.Response:
     """Hold an endpoint, for the reason that the form has."""
     site = visit.site
     name = _name(visit)
-    reason = str((await visit.request.post()).get("reason", "")).strip()
+    reason = (await visit.form()).get("reason", "").strip()
     if not reason or len(reason) > _LONGEST:
         raise NotPossible(f"say why, in at most {_LONGEST} characters: it is shown in the lists")
     done = await _act(

@@ -188,6 +188,6 @@ def _time(written: str) -> datetime | None:
     """Return a time of the address, in UTC; None for what is none."""
     try:
         moment = datetime.fromisoformat(written)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

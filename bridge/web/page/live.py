@@ -62,7 +62,10 @@ async def show_live(visit: Visit) -> web.Response:
 
 
 async def stream(visit: Visit, still_in: Callable[[], Awaitable[bool]]) -> web.StreamResponse:
-    """Send what comes, until the visitor goes, is logged out, or the connection's time is over."""
+    """Send what comes, until the visitor goes, is logged out, or the connection's time is over.
+
+    Nobody ends what answers a browser that has gone: it has to look for itself.
+    """
     if _places.locked():
         return web.Response(status=503, headers={"Retry-After": "10"})
     async with _places:
@@ -82,7 +85,7 @@ async def _send(
     after = visit.request.headers.get("Last-Event-ID") or visit.asked("after")
     known = _seen(after)
     seen = await store.read(look_now) if known is None else known
-    while True:
+    while visit.request.transport is not None:  # else a quiet stream would keep its place for ever
         if not await still_in():
             await response.write(b"event: ended\ndata: \n\n")
             return

@@ -44,10 +44,10 @@ async def order(visit: Visit) -> web.Response:
     """Order a retry."""
     site = visit.site
     assert visit.visitor is not None
-    form = await visit.request.post()
-    query = Query(state=str(form.get("state", "")), endpoint=str(form.get("endpoint", "")))
-    rate = whole(str(form.get("rate", "")))
-    why = str(form.get("why", "")).strip()
+    form = await visit.form()
+    query = Query(state=form.get("state", ""), endpoint=form.get("endpoint", ""))
+    rate = whole(form.get("rate", ""))
+    why = form.get("why", "").strip()
     if rate not in _RATES or not why or len(why) > _LONGEST:
         raise NotPossible(f"say why, in at most {_LONGEST} characters, and at which rate")
     which = _filter(query)

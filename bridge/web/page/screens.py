@@ -101,7 +101,7 @@ class Screens:
         if refusal.status is not HTTPStatus.UNAUTHORIZED:
             return await visit.problem(refusal.status, refusal.status.phrase, f"{refusal.detail}.")
         if visit.request.method in {"GET", "HEAD"}:
-            return visit.go("/login", {"next": visit.request.path_qs})
+            return visit.go("/login", {"next": visit.asked_for})
         return visit.go("/login")
 
     async def _show_login(self, visit: Visit, problem: str = "", status: int = 200) -> web.Response:
@@ -117,8 +117,8 @@ class Screens:
         )
 
     async def _log_in(self, visit: Visit) -> web.Response:
-        form = await visit.request.post()
-        found = await self._door.log_in(visit.request, str(form.get("token", "")))
+        form = await visit.form()
+        found = await self._door.log_in(visit.request, form.get("token", ""))
         if isinstance(found, Refusal):
             problem = "This token opens nothing: is it whole, and not revoked?"
             if found.status is not HTTPStatus.UNAUTHORIZED:
@@ -126,7 +126,7 @@ class Screens:
             response = await self._show_login(visit, problem, found.status)
             response.headers.update(found.headers)
             return response
-        after = str(form.get("next", ""))
+        after = form.get("next", "")
         where = after if _OURS.fullmatch(after) else visit.at("/")
         response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": where})
         self._door.keep(response, found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 
@@ -25,8 +25,10 @@ SCREENS: Final = (
     ("/live", "Live"),
 )
 ROWS: Final = 50  # of a list on one page
-MAX_NUMBER: Final = 2**63 - 1
+MAX_NUMBER: Final = 2**63 - 2  # the one behind it is a number, too
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_FORM: Final = "application/x-www-form-urlencoded"
+_FIELDS: Final = 20  # of a form
 # What was done, as the address says it after a redirect: nobody else's words get onto the page.
 _DONE: Final = {
     "held": "Held: {n} deliveries wait now, and new ones will.",
@@ -70,6 +72,13 @@ class Visit:
         asked = {name: value for name, value in query.items() if value not in {None, ""}}
         return self.prefix + path + (f"?{urlencode(asked)}" if asked else "")
 
+    @property
+    def asked_for(self) -> str:
+        """Return the address that was asked for, as the browser has it: a proxy may cut it."""
+        path = self.request.path_qs
+        ours = path == self.prefix or path.startswith((f"{self.prefix}/", f"{self.prefix}?"))
+        return path if ours else self.prefix + path
+
     def asked(self, name: str, longest: int = 200) -> str:
         """Return what the address asks for; empty if it is too long to mean anything."""
         value = self.request.query.get(name, "").strip()
@@ -83,6 +92,21 @@ class Visit:
         """Return the member of an enumeration that the address names; None if it names none."""
         asked = self.asked(name)
         return values(asked) if asked in {each.value for each in values} else None
+
+    async def form(self) -> Mapping[str, str]:
+        """Return the fields of one of our forms; none of anything else.
+
+        Nothing is decoded as the request says: anybody may post to the login, and some charsets and
+        encodings raise, or take a second for a few bytes.
+        """
+        if self.request.content_type != _FORM:
+            return _NOTHING
+        written = await self.request.read()
+        try:
+            fields = parse_qsl(written.decode(), keep_blank_values=True, max_num_fields=_FIELDS)
+        except ValueError:
+            return _NOTHING
+        return dict(fields)
 
     async def show(
         self,

@@ -1,4 +1,4 @@
-"""A bridge with an API, on a real store with a bit of everything in it."""
+"""A bridge with API and page, on a real store with a bit of everything in it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from bridge.store import Store
 from bridge.store.pages import DeliveryFilter
 from bridge.web import Api, Bridge, Health, WebServer
 from bridge.web.door import Admission, Door, Sessions
+from bridge.web.page import Page, Pulse, Site
 from tests.cli.conftest import CONFIG, NUMBER, mail
 from tests.store.making import GIVE_UP, START, attempt, opened, sqlite_settings
 
@@ -69,11 +70,15 @@ async def take_in(intake: Intake, raw: bytes, peer: str = "192.0.2.1") -> Receip
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Served]:
-    """Serve a store with a dead delivery, a filtered one, and mails in quarantine."""
+async def serving(folder: Path, more: str = "") -> AsyncIterator[Served]:
+    """Serve a store with a dead delivery, a filtered one, and mails in quarantine.
+
+    `more` is added to the config.
+    """
     config = folder / "config.toml"
     config.write_text(
         CONFIG.replace("trust = { anyone = true }", 'trust = { networks = ["192.0.2.0/24"] }')
+        + more
     )
     config.chmod(0o600)
     settings = load(config)
@@ -107,7 +112,9 @@ async def serving(folder: Path) -> AsyncIterator[Served]:
         async def nothing() -> None:
             """Refresh nothing."""
 
-        routes = Api(bridge, door).routes()
+        pulse = Pulse(store, bridge.names, admission.is_open, app.now)
+        page = Page(door, Site(bridge, pulse, lambda: intake.reader))
+        routes = [*Api(bridge, door).routes(), *page.routes()]
         server = WebServer("127.0.0.1:0", bridge.health, nothing, api=routes, guard=door.guard)
         await server.start()
         host, port = server.addresses[0]

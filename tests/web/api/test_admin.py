@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
+from bridge.errors import StoreFull
 from bridge.model import DeliveryState
 from bridge.operations.acts import list_acts
+from bridge.store import acts
+from bridge.store import answers as kept
 from bridge.web.api import answers, openapi
 from bridge.web.api.routes import ROUTES
 from tests.cli.conftest import NUMBER
@@ -99,8 +103,11 @@ async def test_what_is_asked_is_found(api: Served) -> None:
     for nothing in (
         {"number": NUMBER[:-1]}, {"number": NUMBER[-4:]}, {"provider": "x"}, {"source": "imap"},
         {"until": "2026-01-01T00:00:00Z"}, {"state": "held"}, {"endpoint": "nobody"},
+        {"since": "9999-12-31T23:59:59Z"}, {"until": "0001-01-01T00:00:00Z"},
     ):  # fmt: skip
         assert await ids("/messages", **nothing) == [], nothing
+    always = {"since": "0001-01-01T00:00:00Z", "until": "9999-12-31T23:59:59Z"}
+    assert await ids("/messages", **always) == [message_id]
     assert await ids("/messages", state="dead", endpoint="crm") == [message_id]
     assert await ids("/quarantine") == [UNTRUSTED, NO_SMS, QUARANTINED]
     assert await ids("/quarantine", reason="untrusted") == [UNTRUSTED]
@@ -118,6 +125,7 @@ async def test_what_is_asked_is_found(api: Served) -> None:
             ("/deliveries", {"state": "x"}, "state"),
         ("/messages", {"<script>": 1}, "a parameter"), ("/log", {"next": -1}, "next"),
         ("/messages", {"since": "2026-02-30T00:00:00Z"}, "since"),
+        ("/messages", {"since": "0001-01-01T00:00:00+23:59"}, "in UTC"),
     ):  # fmt: skip
         answer = await api.ask("GET", path, **query)
         assert answer.status_code == HTTPStatus.BAD_REQUEST, (path, query)
@@ -128,7 +136,8 @@ async def test_what_is_asked_is_found(api: Served) -> None:
 async def test_what_is_not_there_is_a_404(api: Served) -> None:
     """Also a path that looks like a file's, and a number that is none."""
     for path in (
-        "/messages/msg_NO", "/arrivals/99", "/arrivals/x", "/arrivals/%31%00", "/deliveries/-1",
+        "/messages/msg_NO", "/messages/9999999999999999999", "/arrivals/99", "/arrivals/x",
+        "/arrivals/%31%00", "/deliveries/-1",
         "/deliveries/9999999999999999999999", "/endpoints/nobody", "/nowhere",
         "/../../etc/passwd", "/%2e%2e%2f%2e%2e%2fetc/passwd", "/messages/..%2f..%2fetc%2fpasswd",
         "/openapi.json/../../admin.py", "/endpoints/crm%0d%0aSet-Cookie:%20a=b",
@@ -214,6 +223,27 @@ async def test_twice_at_once_acts_once(api: Served) -> None:
     assert set(statuses) <= {HTTPStatus.OK, HTTPStatus.CONFLICT}
     acts = await list_acts(api.store, limit=9)
     assert [each["what"] for each in acts].count("endpoints hold") == 1
+
+
+@pytest.mark.parametrize("written", [acts.end_act, kept.keep_answer])
+async def test_what_is_done_is_said_though_that_cannot_be_written(
+    api: Served, monkeypatch: pytest.MonkeyPatch, written: Callable[..., object]
+) -> None:
+    """Told to ask again, one would do it twice: so the answer is right, and the key stays taken."""
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(sys.modules[written.__module__], written.__name__, full)
+    order = {"filter": {"endpoint": "crm"}, "why": "they asked"}
+    asked = [
+        await api.ask("POST", "/retries", body=order, headers={"Idempotency-Key": "once"})
+        for _ in range(2)
+    ]
+    assert asked[0].status_code == HTTPStatus.OK
+    assert asked[1].status_code in {HTTPStatus.OK, HTTPStatus.CONFLICT}
+    ordered = await api.get("/retries")
+    assert [each["filter"] for each in ordered["data"]].count({"endpoint": "crm"}) == 1
 
 
 async def test_who_looked_before_somebody_else_acted_is_told(api: Served) -> None:

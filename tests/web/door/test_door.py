@@ -177,6 +177,16 @@ async def test_two_hosts_are_none(store: Store, served: Served) -> None:
         assert answer.status in {HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.BAD_REQUEST}
 
 
+async def test_a_host_in_the_first_line_is_one_too(store: Store, served: Served) -> None:
+    """As it is written to a proxy: what lies between us may go by that one."""
+    shown = bearer(await token_of(store))
+    answers = [
+        await served.ask("GET", f"http://{host}/see", shown)
+        for host in ("evil.example", "evil.example:80", "127.0.0.1", "localhost", "localhost:8080")
+    ]
+    assert [each.status for each in answers] == [421, 421, 421, 200, 200]
+
+
 FOREIGN = [
     ("Sec-Fetch-Site: cross-site",),
     ("Sec-Fetch-Site: same-site",),  # another port or subdomain

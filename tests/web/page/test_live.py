@@ -1,7 +1,8 @@
-"""The live list reads a bounded part of the store, however long a browser was away."""
+"""The live list reads a bounded part of the store, and its streams end with who reads them."""
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from bridge.store import Lease, ingest_many
 from bridge.store.following import Seen
 from bridge.web.page import live
+from tests.patience import PATIENCE
 from tests.store.making import START, Clock, many, opened, sqlite_settings
+from tests.web.api.bridges import Served, serving
 
 
 @pytest.mark.parametrize("what", ["messages", "deliveries"])
@@ -31,3 +34,29 @@ def test_a_cursor_is_what_it_was() -> None:
     assert live._seen(live._cursor(Seen(1, 2, 3))) == Seen(1, 2, 3)
     for written in ("", "1.2", "1.2.x", "1.2.-3", "1.2.3.4", "1.2.99999999999999999999"):
         assert live._seen(written) is None
+
+
+async def test_a_stream_ends_with_its_browser_though_nothing_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a row to send it would never learn that nobody is there, and keep its place."""
+    monkeypatch.setattr(live, "_SECONDS", 0.01)
+    monkeypatch.setattr(live, "_places", asyncio.Semaphore(1))
+    async with serving(tmp_path) as served:
+        writer = await _stream(served)
+        assert live._places.locked()
+        writer.close()
+        async with asyncio.timeout(PATIENCE):
+            await live._places.acquire()
+
+
+async def _stream(served: Served) -> asyncio.StreamWriter:
+    """Open a stream that has nothing to say, and read the beginning of it."""
+    reader, writer = await asyncio.open_connection(*served.url.removeprefix("http://").split(":"))
+    lines = ["GET /live/stream?what=quarantine HTTP/1.1", "Host: localhost"]
+    lines += [f"Authorization: Bearer {served.read}", "", ""]
+    writer.write("\r\n".join(lines).encode())
+    async with asyncio.timeout(PATIENCE):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        await reader.readuntil(b"retry: ")
+    return writer
