@@ -22,7 +22,7 @@ from bridge.store.give_back import give_back
 from bridge.store.ingest import Ingest, ingest_many
 from bridge.store.keys import newest_arrival
 from bridge.store.lease import Lease
-from bridge.store.opening import take_up
+from bridge.store.opening import look_once, take_up
 from bridge.store.quota import Quota
 from bridge.store.record import record_many
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
@@ -320,9 +320,9 @@ class Store:
             # First what was done, since it may hold an endpoint; then what is new; then what is
             # to do, which sees both.
             if records:
-                made = [work.attempt for work in records]
-                _set(records, record_many(connection, made, now))
+                _set(records, record_many(connection, [work.attempt for work in records], now))
             if ingests:
+                look_once(self._database, connection, now)
                 _set(
                     ingests,
                     ingest_many(connection, [each.item for each in ingests], lease, self._quota),

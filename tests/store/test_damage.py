@@ -185,6 +185,23 @@ async def test_mails_that_are_missing_are_named_until_accepted(tmp_path: Path) -
     assert failed(settings) == {}
 
 
+async def test_a_command_gives_no_number_of_a_missing_mail_again(tmp_path: Path) -> None:
+    """It may be the first to write after a kill, before the daemon looks what is there."""
+    settings = sqlite_settings(tmp_path / "bridge.db")
+    async with opened(settings) as store:
+        for item in many(2):
+            await store.ingest(item)
+    lost = Witness(tmp_path / "bridge.db")
+    lost.note(4)
+    lost.close()
+    store = await Store.beside(settings, owner="import", clock=lambda: START)
+    assert (await store.ingest(many(1, first=2)[0])).arrival_id == 5
+    await store.close()
+    async with opened(settings) as store:
+        (found,) = await store.read(damage.list_damage)
+    assert (found.first, found.last) == (3, 4)
+
+
 async def test_the_witness_gives_no_false_alarm(tmp_path: Path) -> None:
     """Missing, behind, flipped or unwritable: it says less, and mail goes on."""
     settings = sqlite_settings(tmp_path / "bridge.db")
