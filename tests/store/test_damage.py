@@ -109,6 +109,24 @@ async def test_what_cannot_be_read_any_more_holds_up_nobody(tmp_path: Path, chan
     assert failed(settings)
 
 
+@pytest.mark.parametrize("change", ["body = CAST(body AS TEXT)", "created_at = x'00'"])
+async def test_a_stream_goes_on_past_an_event_that_cannot_be_read(
+    tmp_path: Path, change: str
+) -> None:
+    """Its receiver would ask for the same page for ever."""
+    settings = sqlite_settings(tmp_path / "bridge.db")
+    items = many(3)
+    async with opened(settings) as store:
+        for item in items:
+            await store.ingest(item)
+    altered = items[1].messages[0].events[0].id
+    tamper(settings, [f"UPDATE events SET {change} WHERE id = '{altered}'"])
+    async with opened(settings) as store:
+        page = await store.read(lambda connection: read_page(connection, "crm", 0, 9, 10**6))
+    assert page.gone == (Gone(2, 2, "damaged"),)
+    assert [each.sequence for each in page.deliveries] == [1, 3]
+
+
 async def test_what_was_altered_is_not_read_again(settings: StoreSettings) -> None:
     """A mail would become another SMS, and a message another event."""
     async with opened(settings) as store:
