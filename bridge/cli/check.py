@@ -177,7 +177,7 @@ def _print(file: ConfigFile, mailboxes: Sequence[Mapping[str, Any]], wrong: Sequ
     heading("endpoints")
     as_list(
         ("name", "url", "format", "secrets", "scheme", "login", "providers", "to", "concurrency",
-         "timeout", "rate"),
+         "timeout", "rate", "digest", "pull_tokens"),
         plan["endpoints"], "none",
     )  # fmt: skip
     found = warnings(file)

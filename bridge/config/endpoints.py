@@ -101,6 +101,7 @@ def _distinct(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
 
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[Secret, AfterValidator(_header_value)]
+PullToken = Annotated[Secret, AfterValidator(_pull_token)]
 Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(_distinct)]
 
 
@@ -163,7 +164,8 @@ class EndpointSettings(Strict):
     # A signed digest of what it was sent, so often; default: none.
     digest: Annotated[PositiveSeconds, AfterValidator(_at_least_a_second)] | None = None
     # Opens its events to whoever has it, on [http]; default: nobody.
-    pull_token: Annotated[Secret, AfterValidator(_pull_token)] | None = None
+    pull_token: PullToken | None = None
+    pull_tokens: tuple[PullToken, ...] = ()  # [new, old] while changing it
     rate: RateText | None = None  # "10/s": so many requests in that time
     burst: Count | None = None  # so many at once after a pause; default: 1
 
@@ -189,6 +191,14 @@ class EndpointSettings(Strict):
         unsigned = self.scheme is None and self.format != SMS_RECEIVED and not self.signing_secrets
         if (self.secret is None) == (not self.secrets) and not unsigned:
             raise ValueError("set secret, or secrets = [new, old] while rotating, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_form_of_pull_token(self) -> Self:
+        if self.pull_token is not None and self.pull_tokens:
+            raise ValueError(
+                "set pull_token, or pull_tokens = [new, old] while changing it, and not both"
+            )
         return self
 
     @model_validator(mode="after")
@@ -249,6 +259,11 @@ class EndpointSettings(Strict):
     def signing_secrets(self) -> tuple[SecretStr, ...]:
         """The signing secrets, newest first."""
         return self.secrets or ((self.secret,) if self.secret else ())
+
+    @property
+    def all_pull_tokens(self) -> tuple[SecretStr, ...]:
+        """What opens its events, newest first; none: nothing does."""
+        return self.pull_tokens or ((self.pull_token,) if self.pull_token else ())
 
     @property
     def login(self) -> str | None:

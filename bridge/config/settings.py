@@ -256,9 +256,10 @@ class Settings(BaseSettings):
     ) -> tuple[EndpointSettings, ...]:
         if "http" in info.data and not info.data["http"].listen:
             for endpoint in endpoints:
-                if endpoint.pull_token is not None:
+                if endpoint.all_pull_tokens:
+                    key = "pull_tokens" if endpoint.pull_tokens else "pull_token"
                     raise ValueError(
-                        f"{endpoint.name}.pull_token has no effect without an address in [http] "
+                        f"{endpoint.name}.{key} has no effect without an address in [http] "
                         "listen: set one"
                     )
         return endpoints

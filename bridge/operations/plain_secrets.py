@@ -27,13 +27,14 @@ def plain_secrets(file: ConfigFile, kinds: Kinds) -> Iterator[str]:
 
 
 def _of_endpoints(file: ConfigFile) -> Iterator[str]:
-    for name, secrets in _tables(file, "endpoints", ("secret", "secrets")):
-        values = secrets if isinstance(secrets, list) else [secrets]
-        if any(isinstance(value, str) for value in values):
-            yield f"the secret of endpoints.{name}"
+    for key in ("secret", "pull_token"):
+        for name, given in _tables(file, "endpoints", (key, f"{key}s")):
+            values = given if isinstance(given, list) else [given]
+            if any(isinstance(value, str) for value in values):
+                yield f"the {key} of endpoints.{name}"
     for name, failover in _tables(file, "endpoints", ("failover",)):
         yield from _of_failover(name, failover if isinstance(failover, dict) else {})
-    for key in ("bearer", "password", "pull_token"):
+    for key in ("bearer", "password"):
         for name, value in _tables(file, "endpoints", (key,)):
             if isinstance(value, str):
                 yield f"the {key} of endpoints.{name}"

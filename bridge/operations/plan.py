@@ -100,6 +100,8 @@ def describe(settings: Settings, kinds: Kinds = KINDS) -> dict[str, Any]:
                 "timeout": timeout_of(each, settings.delivery),
                 "give_up": each.give_up or settings.delivery.give_up,
                 "rate": each.rate and each.rate.text,
+                "digest": each.digest,
+                "pull_tokens": len(each.all_pull_tokens),
             }
             for each in settings.endpoints
         ],

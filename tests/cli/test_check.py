@@ -29,6 +29,7 @@ def test_a_right_config_says_what_would_run(smsbridge: Smsbridge, config: Path) 
     assert (agile["time_zone"], agile["trust"]) == ("Europe/Rome", ["anyone"])
     crm, other = plan["endpoints"]
     assert (crm["url"], crm["secrets"]) == ("https://crm.internal/…", 1)
+    assert (crm["digest"], crm["pull_tokens"]) == (None, 0)
     assert other["concurrency"] == 10
     text = smsbridge("check", "-c", config).out
     for hidden in (SECRET, "pass", "t0ken"):
@@ -132,6 +133,24 @@ def test_a_config_that_is_well_meant_has_no_warning(smsbridge: Smsbridge, config
     good = config.read_text().replace("anyone = true", 'networks = ["127.0.0.1/32"]')
     config.write_text(good)
     assert smsbridge("check", "-c", config, "--json").document["warnings"] == []
+
+
+def test_the_stream_of_an_endpoint_is_in_the_plan(smsbridge: Smsbridge, config: Path) -> None:
+    """How often a digest comes, and how many tokens open the events: never which."""
+    tokens = 'digest = "30m"\npull_tokens = ["0123456789abcdef", "fedcba9876543210"]\nsecret ='
+    config.write_text(config.read_text().replace("secret =", tokens, 1))
+    plan = smsbridge("check", "-c", config, "--json")
+    assert (
+        plan.document["endpoints"][0]["digest"],
+        plan.document["endpoints"][0]["pull_tokens"],
+    ) == (
+        1800.0,
+        2,
+    )
+    text = smsbridge("check", "-c", config).out
+    assert re.search(r"rate +digest +pull_tokens\n", text)
+    assert re.search(r"crm .* 1800\.0 +2\n", text)
+    assert "0123456789abcdef" not in plan.out + text
 
 
 def test_secrets_in_a_file_that_everybody_reads_are_warned_of(

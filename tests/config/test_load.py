@@ -252,6 +252,27 @@ BAD = [
         "line 1: endpoints.crm: set secret, or secrets = [new, old] while rotating, and not both",
     ),
     (
+        f'{ENDPOINT}pull_token = "{"p" * 16}"\npull_tokens = ["{"q" * 16}"]\n',
+        (
+            "line 1: endpoints.crm: set pull_token, or pull_tokens = [new, old] while changing it, "
+            "and not both"
+        ),
+    ),
+    (
+        f'{ENDPOINT}pull_tokens = ["{"p" * 16}", "short"]\n',
+        (
+            "line 5: endpoints.crm.pull_tokens[1]: a token has at least 16 characters "
+            "(`smsbridge secret`)"
+        ),
+    ),
+    (
+        f'http.listen = ""\n{ENDPOINT}pull_tokens = ["{"p" * 16}"]\n',
+        (
+            "line 2: endpoints: crm.pull_tokens has no effect without an address in [http] listen: "
+            "set one"
+        ),
+    ),
+    (
         ENDPOINT + 'behind = "pass"\n',
         'line 1: endpoints.crm: behind has no effect without order = "conversation"',
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -19,7 +20,7 @@ from bridge.web.problems import problem
 log = logs.logger("api")
 
 # Compared with where there is no token, so that it takes as long.
-_NO_TOKEN: Final = "-" * 32
+_NO_TOKENS: Final = ("-" * 32,)
 _BURST: Final = 10  # wrong tokens of one network
 _SECONDS: Final = 6.0  # then one in so many
 
@@ -31,17 +32,18 @@ class Bearer:
         self._guesses = Guesses(_BURST, _SECONDS)
         self._throttled = ThrottledLog(log)
 
-    def refusal(self, request: web.Request, token: str | None) -> web.Response | None:
-        """Return the answer to a request without this token; None if it has it.
+    def shown(self, request: web.Request, tokens: Sequence[str]) -> int | None:
+        """Return which of these tokens a request has, counted from 0; None: none of them.
 
-        No `token`: whatever was asked for is closed, or isn't there, and nobody learns which.
+        No `tokens`: whatever was asked for is closed, or isn't there, and nobody learns which.
         """
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(
-            given.strip().encode("utf-8", "surrogateescape"), (token or _NO_TOKEN).encode()
-        )
-        if token is not None and right and kind.lower() == "bearer":
-            return None
+        written = given.strip().encode("utf-8", "surrogateescape")
+        same = [hmac.compare_digest(written, each.encode()) for each in tokens or _NO_TOKENS]
+        return same.index(True) if tokens and any(same) and kind.lower() == "bearer" else None
+
+    def refusal(self, request: web.Request) -> web.Response:
+        """Return the answer to a request that has no token which opens what it asks for."""
         peer = peer_address(request.transport and request.transport.get_extra_info("peername"))
         self._throttled.warning("api.refused", peer=peer)
         now = asyncio.get_running_loop().time()

@@ -71,7 +71,7 @@ class EventPage:
 
 
 class EventsApi:
-    """Serves the streams of those endpoints that have a `pull_token`."""
+    """Serves the streams of those endpoints that have a `pull_token`, or two while it changes."""
 
     def __init__(self, store: Store, endpoints: Sequence[EndpointSettings]) -> None:
         self._store = store
@@ -82,9 +82,9 @@ class EventsApi:
     def use(self, endpoints: Sequence[EndpointSettings]) -> None:
         """Serve these endpoints from now on."""
         self._tokens = {
-            each.name: each.pull_token.get_secret_value()
+            each.name: [token.get_secret_value() for token in each.all_pull_tokens]
             for each in endpoints
-            if each.pull_token is not None
+            if each.all_pull_tokens
         }
 
     def routes(self) -> list[web.RouteDef]:
@@ -96,9 +96,13 @@ class EventsApi:
 
     async def _events(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        answer = self._bearer.refusal(request, self._tokens.get(name)) or await self._answer(
-            name, request
-        )
+        which = self._bearer.shown(request, self._tokens.get(name, ()))
+        if which is None:
+            answer = self._bearer.refusal(request)
+        else:
+            answer = await self._answer(name, request)
+        if which:
+            metrics.PULLS_BY_OLD_TOKEN.labels(name).inc()
         if name in self._tokens:  # a name that somebody made up would be a series for ever
             metrics.PULLS.labels(name, str(answer.status)).inc()
         return answer

@@ -28,9 +28,9 @@ TOKEN = "0123456789abcdef-crm"
 Get = Callable[..., Any]
 
 
-def endpoint(name: str, token: str | None) -> EndpointSettings:
+def endpoint(name: str, *tokens: str) -> EndpointSettings:
     return EndpointSettings(
-        name=name, url="http://127.0.0.1/hook", secret=generate_secret(), pull_token=token
+        name=name, url="http://127.0.0.1/hook", secret=generate_secret(), pull_tokens=tokens
     )
 
 
@@ -62,7 +62,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    api = EventsApi(store, [endpoint("crm", TOKEN), endpoint("erp", None)])
+    api = EventsApi(store, [endpoint("crm", TOKEN), endpoint("erp")])
     async with serving(store, api) as running:
         yield running
 
@@ -250,6 +250,21 @@ async def test_reload_changes_the_tokens(store: Store) -> None:
         assert (await client.get(CRM)).status_code == 401
         fresh = {"Authorization": "bearer another-0123456789"}
         assert (await client.get(CRM, headers=fresh)).status_code == 200
+
+
+async def test_two_tokens_open_it_while_they_change(store: Store) -> None:
+    """Both do, the old one is counted, and none of another endpoint does."""
+    old, new = TOKEN, "another-0123456789"
+    api = EventsApi(store, [endpoint("crm", new, old), endpoint("erp", "erp-0123456789abcdef")])
+    counted = metrics.PULLS_BY_OLD_TOKEN.labels("crm")._value.get
+    before = counted()
+    async with serving(store, api) as client:
+        codes = {
+            token: (await client.get(CRM, headers={"Authorization": f"Bearer {token}"})).status_code
+            for token in (new, old, "erp-0123456789abcdef", "-" * 32)
+        }
+    assert list(codes.values()) == [200, 200, 401, 401]
+    assert counted() == before + 1
 
 
 async def test_pulls_are_counted_for_endpoints_that_exist(client: httpx.AsyncClient) -> None:
