@@ -39,5 +39,6 @@ def restore(file: Path, replace: bool, config: Path | None, as_json: bool) -> No
             ("bytes", document["bytes"]),
             ("messages", document["totals"].get("messages")),
             ("kept", document["kept"]),
+            *(("failed", f"{each}: `smsbridge damage list`") for each in document["failed"]),
         ]
     )

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
+from typing import Any, TypeVar
 
 import httpx
 
@@ -29,6 +30,7 @@ from bridge.errors import StoreUnavailable
 from bridge.model import Attempt, Claim, Hold, RetryAt
 
 log = logs.logger("delivery")
+T = TypeVar("T")
 
 
 class Lane:
@@ -75,8 +77,9 @@ class Lane:
         self._backoff = 0.0  # seconds, of the pump, while the store is down; 0 while it is up
         self._early: list[Claim] = []  # started before `run`
         self._tasks: asyncio.TaskGroup | None = None
-        self._running: set[asyncio.Task[None]] = set()
-        self._forward: set[asyncio.Task[None]] = set()  # those that bring forward what waits
+        self._running: set[asyncio.Task[Any]] = set()
+        self._forward: set[asyncio.Task[object]] = set()  # those that bring forward what waits
+        self._again: asyncio.Task[object] | None = None  # the one of them that hasn't begun
         self._alarm: asyncio.TimerHandle | None = None  # when the rate lets the next one begin
         self._places: dict[bool, tuple[Endpoint, httpx.AsyncBaseTransport]] = {}  # by Way.failover
 
@@ -156,7 +159,7 @@ class Lane:
                         self._begin(claim)
                     self._early.clear()
                     self._spawn(self._pump())
-                    self._bring_forward(one=True)
+                    self._spawn_forward(self._recorder.try_one(self.over_since, self.kick))
             finally:
                 self._tasks = None
                 if self._alarm is not None:
@@ -206,7 +209,7 @@ class Lane:
         """
         await self._claiming.give_back()
         if await self._standing.fail_over(_monotonic):
-            self._bring_forward()
+            self._spawn_forward(self._recorder.bring_forward(self.over_since, self.kick))
         now = self._launch_waiting()
         if not self._claiming.due:
             return soonest(await self._claiming.until_due(), self._admission.wait(now, due=False))
@@ -255,7 +258,7 @@ class Lane:
     def _launch(self, begun: Begun) -> None:
         self._spawn(self._deliver(*begun))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         assert self._tasks is not None
         task = self._tasks.create_task(work)
         self._running.add(task)
@@ -296,17 +299,23 @@ class Lane:
             self._freed()
         if claim.conversation is not None:
             self.kick()  # the next one of the conversation may go
-        if ended:
-            self._bring_forward()
+        if ended and self._again is None and not self._stopping:
+            self._again = self._spawn_forward(self._bring_forward())
         if isinstance(decision, RetryAt) and (decision.at - now).total_seconds() < POLL_SECONDS:
             self._wake.set()  # due before the next poll
 
-    def _bring_forward(self, *, one: bool = False) -> None:
+    def _spawn_forward(self, bring: Coroutine[None, None, object]) -> asyncio.Task[object]:
         """Let what waits for a retry go, beside all else. A stop leaves it to the next start."""
-        if not self._stopping:
-            bring = self._recorder.try_one if one else self._recorder.bring_forward
-            self._forward.add(task := self._spawn(bring(self.over_since, self.kick)))
-            task.add_done_callback(self._forward.discard)
+        self._forward.add(task := self._spawn(bring))
+        task.add_done_callback(self._forward.discard)
+        return task
+
+    async def _bring_forward(self) -> None:
+        """Let it go after an outage, once it may; if there is another one by then, after that."""
+        await asyncio.sleep(self._routes.brings_forward(_monotonic()))
+        self._again = None
+        if not self._routes.open and await self._recorder.bring_forward(self.over_since, self.kick):
+            self._routes.brought_forward(_monotonic())
 
     def _freed(self) -> None:
         if self._claiming.due:

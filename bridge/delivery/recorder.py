@@ -36,11 +36,10 @@ class Recorder:
                 "delivery.forgotten", delivery=done.claim.delivery_id, endpoint=self._endpoint
             )
 
-    async def bring_forward(
-        self, over_since: datetime | None, progress: Callable[[], None]
-    ) -> None:
+    async def bring_forward(self, over_since: datetime | None, progress: Callable[[], None]) -> int:
         """Make due what failed, in several transactions; call `progress` after each.
 
+        Returns how many.
         Waits for a store that is down, since each would else wait for its own time, up to hours.
         """
         total = 0
@@ -56,6 +55,7 @@ class Recorder:
                 progress()
         if total:
             log.info("delivery.brought_forward", endpoint=self._endpoint, deliveries=total)
+        return total
 
     async def try_one(self, over_since: datetime | None, progress: Callable[[], None]) -> None:
         """Make one due that waits for a retry, if there is one; then call `progress`."""

@@ -11,6 +11,10 @@ OUTAGE: Final = 3  # failures in a row
 # delivery time, so the wait doubles with each failure.
 FIRST_PROBE: Final = 10.0
 LAST_PROBE: Final = 300.0
+# Three messages that an endpoint never takes look like an outage each time, and go out before what
+# is younger. So what waits is brought forward less and less often.
+FIRST_SPACING: Final = 60.0
+LAST_SPACING: Final = 3600.0
 
 
 class Way(NamedTuple):
@@ -45,6 +49,8 @@ class Routes:
         self._was_over = False
         self._relapsed = False
         self._proven = False  # by a success since the start
+        self._brought_at = 0.0
+        self._spacing = 0.0
 
     # What may begin: as a breaker.
 
@@ -98,6 +104,17 @@ class Routes:
         """
         breaker = self._other if way.failover else self._own
         return not self._proven or breaker.open or self._in_a_row[way.failover] >= OUTAGE
+
+    def brings_forward(self, now: float) -> float:
+        """Return the seconds until what waits may be brought forward again after an outage."""
+        return max(0.0, self._brought_at + self._spacing - now)
+
+    def brought_forward(self, now: float) -> None:
+        """Record that some were; after a long time without, the next ones may be at once."""
+        long_ago = now - self._brought_at >= self._spacing + LAST_SPACING
+        spacing = FIRST_SPACING if long_ago else 2 * self._spacing
+        self._spacing = min(max(FIRST_SPACING, spacing), LAST_SPACING)
+        self._brought_at = now
 
     def succeeded(self, way: Way) -> bool:
         """Record a success; True if the endpoint was failing until now: its own URL is in use."""

@@ -37,7 +37,8 @@ async def restore(
 ) -> Document:
     """Put a backup in the database's place, audited before; no daemon may run.
 
-    Returns what `backup` does, and "kept": where the former database is, or null. Raises
+    Returns what `backup` does, and "kept": where the former database is, or null. It is not "ok" if
+    damage is noted in the backup that nobody has accepted. Raises
     NotPossible or StoreError; the database is as it was then.
     """
     made, kept = await asyncio.to_thread(

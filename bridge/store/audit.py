@@ -41,7 +41,7 @@ _SUMS: Final = "the ledger adds up"
 _KEPT: Final = "the counts of what is open are right"
 _UNALTERED: Final = "every arrival, message and event is what was stored"
 _INDEXED: Final = "every row is in the indexes as it is in its table"
-_THERE: Final = "nothing is altered or missing that nobody has accepted"
+NOTED: Final = "nothing is altered or missing that nobody has accepted"
 _NUMBERED: Final = "every endpoint's numbers are there up to its last one"
 
 
@@ -133,7 +133,7 @@ class Audit:
         found.append(Check(_SUMS, not wrong, wrong))
         found.append(Check(_KEPT, not self.wrong_counts, self.wrong_counts))
         found.append(Check(_NUMBERED, not self.wrong_sequences, self.wrong_sequences))
-        found.append(Check(_THERE, not self.missing, self.missing))
+        found.append(Check(NOTED, not self.missing, self.missing))
         return AuditReport(tuple(found), self._totals() | self.deleted, tuple(self._notes()))
 
     def _judge(self, connection: Connection, table: Table, part: _Part, now: datetime) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError
 from bridge.config.settings import StoreSettings
 from bridge.errors import NotPossible, StoreUnusable
 from bridge.store import schema
-from bridge.store.audit import AuditReport, audit
+from bridge.store.audit import NOTED, AuditReport, audit
 from bridge.store.database import Database
 from bridge.store.faults import from_sqlite, translated
 from bridge.store.schema import Schema
@@ -96,7 +96,8 @@ def restore(
 
     The copy is brought up to this program's schema and audited before that; a database that is
     there is kept under another name, which is returned. Raises NotPossible if there is one and
-    `replace` is not set, or if the audit fails; StoreUnusable if the backup is damaged, newer or
+    `replace` is not set, or if the audit fails, other than for what was noted as damaged and is
+    noted from then on, too; StoreUnusable if the backup is damaged, newer or
     of another program, or a daemon runs.
     """
     file = database_file(settings)
@@ -113,8 +114,10 @@ def restore(
         with _partial(file.path) as partial_file:
             _copy(source, partial_file, f"the backup {source}", progress)
             report = _audit(partial_file, clock, migrate=True)
-            if report is None or not report.ok:
-                wrong = [] if report is None else [c.name for c in report.checks if not c.ok]
+            # What was noted as damaged stays so; a backup that has it may be the last one there is.
+            checks = () if report is None else report.checks
+            wrong = [each.name for each in checks if not each.ok and each.name != NOTED]
+            if report is None or wrong:
                 raise NotPossible(f"{source} fails the audit, so it was not put in place: {wrong}")
             _take_over_owner(partial_file, file.path)
             kept = _set_aside(file, clock()) if file.path.exists() else None

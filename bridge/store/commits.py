@@ -14,6 +14,7 @@ from bridge.store.heart import Heart
 from bridge.store.ingest import ingest_many
 from bridge.store.keys import newest_arrival
 from bridge.store.lease import UNBEGUN, Lease
+from bridge.store.opening import look_once
 from bridge.store.quota import Quota
 from bridge.store.record import record_many
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
@@ -94,6 +95,7 @@ class Commits:
                 made = [work.attempt for work in records]
                 _set(records, record_many(connection, made, lease.now))
             if ingests:
+                look_once(self._database, connection, lease.now)
                 _set(
                     ingests,
                     ingest_many(connection, [each.item for each in ingests], lease, self._quota),

@@ -33,6 +33,7 @@ class Database:
         self._busy_timeout = settings.busy_timeout
         self._engine = engine
         self._kept: Connection | None = None
+        self.written = False  # whether arrivals were committed by us
         if file is not None:
             self._writing: Engine = engine.execution_options(**{sqlite.WRITES: True})
             self._reading: Engine = engine
@@ -162,6 +163,7 @@ class Database:
 
     def acknowledge(self, newest: int) -> None:
         """Note the highest number of an arrival that was committed, before anybody is told."""
+        self.written = True
         if self.file is not None:
             self.file.witness.note(newest)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
 
 from bridge import logs
 from bridge.model import Order
@@ -47,3 +49,13 @@ def take_up(
             "store.readable_by_everybody",
             detail=f"{database.name} holds texts and numbers: chmod 600 it",
         )
+
+
+def look_once(database: Database, connection: Connection, now: datetime) -> None:
+    """Note what is missing before our first arrivals get its numbers.
+
+    After a kill a command may write before the daemon has looked. The write lock is held: what
+    anybody acknowledged is in this transaction, or lost.
+    """
+    if database.file is not None and not database.written:
+        note_missing(connection, database.acknowledged(), now)

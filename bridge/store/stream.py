@@ -6,8 +6,7 @@ the same however long the stream is, and its bodies are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -15,11 +14,11 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, bindparam, func, select
 
 from bridge.model import DeliveryState, Event
-from bridge.store import checksums
 from bridge.store.sequences import last_numbers
 from bridge.store.statements import Statement
 from bridge.store.stream_tables import deleted_numbers
 from bridge.store.tables import deliveries, events
+from bridge.store.unaltered import whole_bodies
 
 ERASED: Final = "erased"  # on request, before it was delivered
 DAMAGED: Final = "damaged"  # it is not what was stored: it is held, and never sent
@@ -72,7 +71,7 @@ def read_page(
     chosen = list(_within(found, most_bytes))
     whole = len(found) < most and len(chosen) == len(found)
     through = max(after, last) if whole else chosen[-1].sequence
-    bodies = _bodies(connection, {row.event_id for row in chosen if row.size})
+    bodies = whole_bodies(connection, {row.event_id for row in chosen if row.size})
     numbered, gone = [], list(_deleted(connection, endpoint, after, through))
     for row in chosen:
         if row.state == DeliveryState.FILTERED:
@@ -130,16 +129,6 @@ def _within(rows: Sequence[_Row], most_bytes: int) -> Iterator[_Row]:
         if size > most_bytes and row is not rows[0]:
             return
         yield row
-
-
-def _bodies(connection: Connection, ids: AbstractSet[str]) -> Mapping[str, bytes]:
-    """Read the bodies of the events that are what was stored."""
-    query = select(events).where(events.c.id.in_(ids))
-    return {
-        row["id"]: row["body"]
-        for row in connection.execute(query).mappings()
-        if checksums.of_event(row) == row["checksum"]
-    }
 
 
 def _deleted(connection: Connection, endpoint: str, after: int, through: int) -> Iterator[Gone]:

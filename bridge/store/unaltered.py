@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,6 +56,17 @@ def look(
         if wrong and key not in accepted:
             found.altered.append(str(key))
     return found
+
+
+def whole_bodies(connection: Connection, event_ids: Collection[str]) -> Mapping[str, bytes]:
+    """Return the bodies of those of the events that are what was stored."""
+    query, checksum = CHECKED[events]
+    found = _each(connection, query.where(events.c.id.in_(event_ids)), events.c.id)
+    return {
+        row["id"]: row["body"]
+        for _, row in found
+        if row is not None and not _differs(row, checksum)
+    }
 
 
 def altered_messages(connection: Connection, ids: Sequence[str]) -> set[str]:

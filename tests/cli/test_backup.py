@@ -17,6 +17,7 @@ from sqlalchemy import create_engine
 from bridge.config.load import load
 from bridge.store import Database, migrations
 from bridge.store import backup as copying
+from bridge.store.audit import NOTED
 from tests.cli.conftest import CONFIG, Filled, Ran, mail, store
 
 Smsbridge = Callable[..., Ran]
@@ -254,3 +255,19 @@ def test_postgres_has_its_own_tools(smsbridge: Smsbridge, config: Path, tmp_path
     for each in ("backup", "restore"):
         ran = smsbridge(each, tmp_path / "x.db", "-c", config)
         assert (ran.code, "pg_dump" in ran.err, "pw" in ran.err) == (2, True, False)
+
+
+def test_noted_damage_is_no_reason_to_refuse_a_backup(
+    smsbridge: Smsbridge, filled: Filled, tmp_path: Path
+) -> None:
+    """Nobody could accept it before: the daemon's database may be gone. It stays noted."""
+    change(
+        database(filled.config),
+        "INSERT INTO damage (kind, first, last, found_at) VALUES ('missing', 8, 9, 0)",
+    )
+    saved = tmp_path / "saved.db"
+    assert smsbridge("backup", saved, "-c", filled.config).code == 1
+    ran = smsbridge("restore", saved, "--replace", "-c", filled.config, "--json")
+    assert (ran.code, ran.document["ok"], ran.document["failed"]) == (0, False, [NOTED])
+    ran = smsbridge("damage", "list", "-c", filled.config)
+    assert (ran.code, "the mails 8 to 9" in ran.out) == (1, True)

@@ -542,6 +542,30 @@ async def test_one_bad_message_is_not_brought_forward_by_the_others(
     assert rows.forward_calls == calls
 
 
+async def test_messages_that_are_never_taken_do_not_hold_up_the_others(
+    endpoint_at: Make, opening: Opening
+) -> None:
+    """Three in a row look like an outage; brought forward at its end, they would be one again."""
+    rows = Rows(now)
+    bad = {f"msg_{number}" for number in range(1, 4)}
+    for _ in bad:
+        rows.add()
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        await says(400 if request.headers["webhook-id"] in bad else 200)(request, writer)
+
+    async with receiver(answer) as server:
+        dispatcher = _dispatcher(rows, opening, endpoint_at(server.url), schedule=(0, 21600))
+        async with _running(dispatcher):
+            await rows.have(3)
+            for count in range(1, 11):
+                rows.add()
+                dispatcher.kick()
+                await _eventually(lambda count=count: rows.states().count(DELIVERED) == count)
+    refused = [each for each in server.requests if each.headers["webhook-id"] in bad]
+    assert len(refused) <= 2 * len(bad)
+
+
 @pytest.mark.parametrize("failing", [False, True])
 async def test_a_start_tries_one_that_waits_and_its_success_brings_forward_the_others(
     endpoint_at: Make, opening: Opening, failing: bool

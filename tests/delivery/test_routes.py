@@ -211,3 +211,20 @@ def test_it_never_blocks(after: float | None, events: list[tuple[float, bool]]) 
         assert way == OWN or after is not None
         assert way.failover <= made.over
         _ = made.succeeded(way) if works else made.failed(way, now)
+
+
+def test_what_waits_is_brought_forward_less_and_less_often() -> None:
+    """Else messages that are never taken would be tried for ever, before all others."""
+    routes = Routes(10, None)
+    spacings = []
+    now = 1000.0
+    assert routes.brings_forward(now) == 0
+    for _ in range(8):
+        routes.brought_forward(now)
+        spacings.append(routes.brings_forward(now))
+        now += spacings[-1]
+        assert routes.brings_forward(now) == 0
+    assert spacings == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    now += 2 * 3600
+    routes.brought_forward(now)
+    assert routes.brings_forward(now) == 60

@@ -110,6 +110,24 @@ async def test_what_cannot_be_read_any_more_holds_up_nobody(tmp_path: Path, chan
     assert failed(settings)
 
 
+@pytest.mark.parametrize("change", ["body = CAST(body AS TEXT)", "created_at = x'00'"])
+async def test_a_stream_goes_on_past_an_event_that_cannot_be_read(
+    tmp_path: Path, change: str
+) -> None:
+    """Its receiver would ask for the same page for ever."""
+    settings = sqlite_settings(tmp_path / "bridge.db")
+    items = many(3)
+    async with opened(settings) as store:
+        for item in items:
+            await store.ingest(item)
+    altered = items[1].messages[0].events[0].id
+    tamper(settings, [f"UPDATE events SET {change} WHERE id = '{altered}'"])
+    async with opened(settings) as store:
+        page = await store.read(lambda connection: read_page(connection, "crm", 0, 9, 10**6))
+    assert page.gone == (Gone(2, 2, "damaged"),)
+    assert [each.sequence for each in page.deliveries] == [1, 3]
+
+
 async def test_what_was_altered_is_not_read_again(settings: StoreSettings) -> None:
     """A mail would become another SMS, and a message another event."""
     async with opened(settings) as store:
@@ -184,6 +202,23 @@ async def test_mails_that_are_missing_are_named_until_accepted(tmp_path: Path) -
         assert len(await store.read(damage.list_damage)) == 1  # not found once more
         await store.change(lambda c: damage.accept(c, found.id, "taken in again", START))
     assert failed(settings) == {}
+
+
+async def test_a_command_gives_no_number_of_a_missing_mail_again(tmp_path: Path) -> None:
+    """It may be the first to write after a kill, before the daemon looks what is there."""
+    settings = sqlite_settings(tmp_path / "bridge.db")
+    async with opened(settings) as store:
+        for item in many(2):
+            await store.ingest(item)
+    lost = Witness(tmp_path / "bridge.db")
+    lost.note(4)
+    lost.close()
+    store = await Store.beside(settings, owner="import", clock=Clock())
+    assert (await store.ingest(many(1, first=2)[0])).arrival_id == 5
+    await store.close()
+    async with opened(settings) as store:
+        (found,) = await store.read(damage.list_damage)
+    assert (found.first, found.last) == (3, 4)
 
 
 async def test_the_witness_gives_no_false_alarm(tmp_path: Path) -> None:
