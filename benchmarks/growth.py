@@ -25,6 +25,7 @@ from figures import Bench, Line, Report
 from filling import ENDPOINT
 from sqlalchemy import Connection
 
+from bridge.clock import Clock
 from bridge.config.settings import StoreSettings
 from bridge.model import Attempt, Claim, Delivered, DeliveryState, Outcome
 from bridge.store import (
@@ -101,7 +102,7 @@ class Subject:
                     owner="bench",
                     lease_seconds=60.0,
                     endpoints=[ENDPOINT],
-                    clock=lambda: datetime.now(UTC),
+                    clock=Clock(),
                 )
                 await store.next_due(ENDPOINT)
             await store.close()

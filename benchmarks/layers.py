@@ -57,8 +57,7 @@ class Kept:
         self.items.append(item)
         message = item.messages[0]
         number = len(self.items)
-        now = item.arrival.received_at
-        claim = Claim(number, "crm", message.events[0], 1, 0, now, "us:1", None)
+        claim = Claim(number, "crm", message.events[0], 1, 0, 0.0, "us:1", None)
         return Receipt(number, ArrivalOutcome.MESSAGE, message.message.id, (claim,))
 
     def plan(self, message: Message) -> tuple[PlannedDelivery, ...]:
@@ -108,7 +107,7 @@ async def measure(folder: Path, messages: int) -> None:
         began = time.thread_time()
         for number in range(messages):
             item = kept.items[number].messages[0]
-            claim = Claim(number, "crm", item.events[0], 1, 0, app.now(), "us:1", None)
+            claim = Claim(number, "crm", item.events[0], 1, 0, 0.0, "us:1", None)
             build_request(kept.endpoints[0], claim, app.now())
         _told("the request of an attempt, signed", began, messages)
         for batch in _BATCHES:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import filling
 
 from bridge.app import mails_of
+from bridge.clock import Clock
 from bridge.config.http import HttpSettings
 from bridge.config.settings import Settings
 from bridge.delivery.planner import Planner
@@ -75,7 +76,7 @@ def folder_for(where: Path | None) -> Iterator[Path]:
 async def measure(settings: Settings, rounds: int) -> None:
     """Print the p50 and p99 of each screen, and the longest that the loop was held."""
     store = await Store.open(
-        settings.store, owner="bench", lease_seconds=60, endpoints=[filling.ENDPOINT], clock=now
+        settings.store, owner="bench", lease_seconds=60, endpoints=[filling.ENDPOINT], clock=Clock()
     )
     try:
         name = f"bench-{time.time_ns()}"

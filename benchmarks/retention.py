@@ -24,6 +24,7 @@ from figures import Bench, Line, Report, Spread, Waits
 from programs import Daemon, Endpoint
 from sqlalchemy import text
 
+from bridge.clock import Clock
 from bridge.config.settings import StoreSettings
 from bridge.operations.retention import Retention
 from bridge.store import Database, Lease, Store, ingest_many
@@ -228,7 +229,11 @@ async def _sweep(settings: StoreSettings) -> None:
         """Rest for no time."""
 
     store = await Store.open(
-        settings, owner="bench", lease_seconds=60.0, endpoints=[filling.ENDPOINT], clock=now
+        settings,
+        owner="bench",
+        lease_seconds=60.0,
+        endpoints=[filling.ENDPOINT],
+        clock=Clock(now, alone=True),
     )
     try:
         await Retention(store, _AGES, now, pause).sweep()

@@ -46,7 +46,7 @@ CLAIM = Claim(
     ),
     attempt=1,
     step=0,
-    schedule_from=datetime.now(UTC),
+    elapsed=0.0,
     lease="lease",
 )
 Post = Callable[[], Awaitable[int | None]]  # gives the status

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
@@ -20,6 +20,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bridge import formats, logs, metrics, providers, systemd, trust
+from bridge.clock import Clock
+from bridge.clock import machine_time as now
 from bridge.config.imap import ImapSettings
 from bridge.config.load import ConfigFile
 from bridge.config.posts import PostsSettings
@@ -27,6 +29,7 @@ from bridge.config.settings import ProviderSettings, Settings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
 from bridge.delivery.planner import Planner
+from bridge.delivery.schedule import longest_waits
 from bridge.delivery.transport import EndpointTransport, open_transport
 from bridge.errors import ConfigError, first_bridge_error
 from bridge.intake import Intake
@@ -44,7 +47,7 @@ from bridge.reader import Reader
 from bridge.reload import Built, Reloaded, Reloader, lease_seconds, tokens_of
 from bridge.sources.imap.places import Places
 from bridge.sources.smtp.source import SmtpSource
-from bridge.store import LEAD_SECONDS, Mailboxes, Store, failed_over, failing_endpoints
+from bridge.store import LEAD_SECONDS, Longest, Mailboxes, Store, failed_over, failing_endpoints
 from bridge.supervisor import Parts, Source, serve
 from bridge.web import Api, Bridge, Gauges, Health, WebServer
 from bridge.web.door import Admission, Door, Sessions
@@ -65,11 +68,6 @@ _T = TypeVar("_T")
 
 Accept = Callable[[Arrival], Awaitable[Receipt]]
 Sockets = Mapping[str, Sequence[socket.socket]]
-
-
-def now() -> datetime:
-    """Return the current time, in UTC."""
-    return datetime.now(UTC)
 
 
 def run(settings: Settings, load: Callable[[], ConfigFile]) -> int:
@@ -99,6 +97,7 @@ class _Dependencies:
     health: Health
     refresh: Callable[[], Awaitable[None]]
     sockets: Sockets
+    clock: Callable[[], datetime]
     api: Api | None = None  # none for `check`, which serves nothing
     door: Door | None = None
     page: Page | None = None
@@ -173,7 +172,9 @@ def problems(settings: Settings) -> list[ConfigError]:
     return found
 
 
-_NO_DEPENDENCIES: Final = _Dependencies(NO_STORE.accept, NO_STORE, Health(), NO_STORE.refresh, {})
+_NO_DEPENDENCIES: Final = _Dependencies(
+    NO_STORE.accept, NO_STORE, Health(), NO_STORE.refresh, {}, now
+)
 
 
 def _store_url(settings: Settings) -> URL:
@@ -185,7 +186,9 @@ def _store_url(settings: Settings) -> URL:
 
 
 def _smtp(settings: Settings, dependencies: _Dependencies) -> Source:
-    return SmtpSource(settings.smtp, dependencies.accept, dependencies.sockets, clock=now)
+    return SmtpSource(
+        settings.smtp, dependencies.accept, dependencies.sockets, clock=dependencies.clock
+    )
 
 
 def _posts_of(settings: ProviderSettings, key: str, posts: PostsSettings) -> Posts:
@@ -203,14 +206,15 @@ def _posts(settings: Settings, dependencies: _Dependencies) -> Source:
         tokens_of(settings),
         dependencies.accept,
         dependencies.sockets,
-        clock=now,
+        clock=dependencies.clock,
     )
 
 
 def _mailbox(settings: ImapSettings, dependencies: _Dependencies) -> Source:
     from bridge.sources.imap import build  # 1 MB, which only those with mailboxes pay for
 
-    return build.source(settings, dependencies.accept, dependencies.mailboxes, LEAD_SECONDS, now)
+    accept, places, clock = dependencies.accept, dependencies.mailboxes, dependencies.clock
+    return build.source(settings, accept, places, LEAD_SECONDS, clock)
 
 
 def _transport_of(endpoint: Endpoint) -> EndpointTransport:
@@ -288,23 +292,25 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
     asyncio.get_running_loop().set_default_executor(started(_THREADS, "worker"))
     health = Health()
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    clock = Clock(now)
     store = await Store.open(
         settings.store,
         owner=owner,
         lease_seconds=lease_seconds(endpoints),
         endpoints=[each.name for each in endpoints],
         orders={each.name: each.order for each in endpoints},
-        clock=now,
+        clock=clock,
+        longest=Longest(*longest_waits(settings.delivery)),
     )
-    mailboxes = Mailboxes(store, owner, now)
-    admission = Admission(store, now)
+    mailboxes = Mailboxes(store, owner, clock)
+    admission = Admission(store, clock)
     try:
         dispatcher = Dispatcher(
             endpoints,
             settings.delivery,
             store,
             _transport_of,
-            clock=now,
+            clock=clock,
             rng=random.SystemRandom().random,
             failing=await store.read(failing_endpoints),
             over=await store.read(failed_over),
@@ -312,30 +318,30 @@ async def _run(settings: Settings, load: Callable[[], ConfigFile], sockets: Sock
         intake = Intake(reader, store, dispatcher)
         names = [each.name for each in endpoints]
         metrics.start_at_zero([each.name for each in settings.providers])
-        refresh = Gauges(store, names, now).refresh
+        refresh = Gauges(store, names, clock).refresh
         door = Door(settings.http, admission, Sessions())
 
         def believing(current: Settings, name: str) -> Intake:
             return Intake(reader_of(current, Trust("operator", name)), store, dispatcher)
 
-        bridge = Bridge(store, health, now, intake, believing, settings, endpoints)
-        pulse = Pulse(store, names, admission.is_open, now)
+        bridge = Bridge(store, health, clock, intake, believing, settings, endpoints)
+        pulse = Pulse(store, names, admission.is_open, clock)
         page = Page(door, Site(bridge, pulse, lambda: reloader.candidate()))
         api = Api(bridge, door)
-        found = intake.accept, mailboxes, health, refresh, sockets, api, door, page
+        found = intake.accept, mailboxes, health, refresh, sockets, clock, api, door, page
         dependent = _Dependent.of(limited, _Dependencies(*found))
         sources = _build(dependent.sources)
         (web,) = _build(dependent.servers)
         grace = settings.delivery.grace
-        replayer = Replayer(store, endpoints, now)
-        digester = Digester(store, dispatcher, endpoints, now)
+        replayer = Replayer(store, endpoints, clock)
+        digester = Digester(store, dispatcher, endpoints, clock)
         using = replayer.use, digester.use
-        taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, now)
+        taking = Reloaded(store, intake, dispatcher, using, sources, health, api, names, clock)
         reloader = Reloader(settings, built, load, _built, taking)
-        retention = Retention(store, settings.retention.ages, now)
-        steady = retention.run, replayer.run, Retrier(store, now).run, digester.run
+        retention = Retention(store, settings.retention.ages, clock)
+        steady = retention.run, replayer.run, Retrier(store, clock).run, digester.run
         endless = *steady, reloader.run, pulse.run
-        parts = Parts(store, dispatcher, sources, web, health, grace, names, now, endless)
+        parts = Parts(store, dispatcher, sources, web, health, grace, names, clock, endless)
         # What is here by now stays. Otherwise each full collection scans it all and pauses
         # everything for 25 ms: five times as long as a mail takes until its 250.
         gc.collect()

@@ -197,11 +197,25 @@ for _limit in ("all", "peer"):
     QUARANTINE_REFUSED.labels(_limit)  # alerts look for an increase
 PROBLEMS: Final = Gauge(
     "smsbridge_problems",
-    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources, log or "
-    "damage.",
+    "Problems that /healthz reports, by kind: store, source, progress, delivery, resources, log, "
+    "clock or damage.",
     ("kind",),
     registry=REGISTRY,
 )
+
+CLOCK_JUMPS: Final = Counter(
+    "smsbridge_clock_jumps",
+    "How often the clock was found to have been set by more than five seconds, ahead or back.",
+    ("way",),
+    registry=REGISTRY,
+)
+CLOCK_APART_SECONDS: Final = Gauge(
+    "smsbridge_clock_apart_seconds",
+    "How far the machine's clock is ahead of that of the database's server; 0 without one.",
+    registry=REGISTRY,
+)
+for _way in ("ahead", "back"):
+    CLOCK_JUMPS.labels(_way)
 
 # Read from the store at each scrape.
 DELIVERIES: Final = Gauge(

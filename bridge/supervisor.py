@@ -131,6 +131,8 @@ async def _probe(parts: Parts) -> None:
     pause = _PROBE_INTERVAL if wanted is None else min(_PROBE_INTERVAL, wanted / 3)
     while True:
         running = await _check_store(parts.store, parts.health)
+        for part, problem in parts.store.clock_problems.items():
+            _record(parts.health, "clock", problem, part)
         await _check_deliveries(parts)
         await _check_damage(parts)
         for source in parts.sources:
@@ -187,8 +189,11 @@ async def _check_damage(parts: Parts) -> None:
 
 
 def _waiting(endpoint: str, since: datetime, now: datetime) -> str | None:
-    """Say what is wrong if an endpoint's oldest delivery has waited since then; None: nothing."""
-    if now - since < _LONG_WAIT:
+    """Say what is wrong if an endpoint's oldest delivery has waited since then; None: nothing.
+
+    One of the future came when the clock was ahead, and nobody knows how long ago that was.
+    """
+    if abs(now - since) < _LONG_WAIT:
         return None
     return (
         f"endpoints.{endpoint}: a delivery has been waiting since "

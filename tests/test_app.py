@@ -30,7 +30,7 @@ def test_a_mailbox_keeps_its_tokens_from_turn_to_turn() -> None:
             "oauth": {"token_command": ["/bin/true"]},
         }
     )
-    unused: Any = SimpleNamespace(accept=None, mailboxes=SimpleNamespace(lead=print))
+    unused: Any = SimpleNamespace(clock=app.now, accept=None, mailboxes=SimpleNamespace(lead=print))
     source: Any = app._mailbox(settings, unused)
     one, another = source._make(), source._make()
     assert one is not another

@@ -15,6 +15,7 @@ from typing import cast
 import pytest
 
 from bridge import supervisor
+from bridge.clock import Clock as RealClock
 from bridge.errors import ConfigError, StoreFull, StoreUnavailable
 from bridge.model import Report
 from bridge.signing.standard_webhooks import generate_secret
@@ -153,6 +154,9 @@ async def test_a_delivery_that_waits_is_red_after_five_minutes(tmp_path: Path) -
             "delivery: endpoints.crm: a delivery has been waiting since "
             "2026-04-08T12:30:52+00:00; `smsbridge deliveries list --endpoint crm` shows why"
         )
+        clock.forward(-600)  # it came when the clock was ahead
+        await _check_deliveries(parts)
+        assert health.problems == seen[2]
         await store.record(attempt(claim))
         await _check_deliveries(parts)
         assert health.problems == ()
@@ -198,10 +202,9 @@ async def test_a_reader_that_hangs_holds_up_no_watchdog(monkeypatch: pytest.Monk
 @pytest.mark.processes
 async def test_the_daemon_removes_what_is_old_enough(tmp_path: Path) -> None:
     """`[retention]` acts on a running daemon, is logged and counted, and ends with it."""
-    clock = Clock()
-    clock.now = datetime(2020, 1, 1, tzinfo=UTC)
-    async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=clock) as store:
-        await store.ingest(sms(arrived=arrival(received_at=clock())))
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    async with opened(sqlite_settings(tmp_path / "bridge.db"), clock=RealClock()) as store:
+        await store.ingest(sms(arrived=arrival(received_at=long_ago)))
         (claim,) = await store.claim("crm", 1)
         await store.record(attempt(claim))
     extra = {"retention": ['bodies = "30d"']}

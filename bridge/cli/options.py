@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
+from bridge.clock import Clock
 from bridge.config.load import ENVIRONMENT, PLACES, ConfigFile, find_config, load_file
 from bridge.errors import ConfigErrors
 
@@ -63,6 +65,5 @@ def require_config(explicit: Path | None) -> ConfigFile:
     return load_file(path)
 
 
-def now() -> datetime:
-    """Return the current time, in UTC."""
-    return datetime.now(UTC)
+# The time of this process, set to that of the database where it opens one.
+now: Final = Clock()

@@ -31,8 +31,10 @@ def decide(
     """Return the decision on an attempt of `claim` that ended at `now`.
 
     Any 2xx is Delivered. 410 holds the whole endpoint. Anything else is retried, no sooner than
-    the schedule and the endpoint's Retry-After allow, until `give_up` seconds after the schedule
-    began: the first failure at or after that moment is Dead. `rng` returns numbers in [0, 1).
+    the schedule and the endpoint's Retry-After allow, until the schedule has gone on for `give_up`
+    seconds: the first failure at or after that moment is Dead. Only time counts in which a bridge
+    ran, so neither a clock that is set nor a long stop ends a schedule. `rng` returns numbers in
+    [0, 1).
 
     `over`: the endpoint's failover URL is in use. What failed at its own URL goes there at once, as
     the same step; a 410 there holds nothing, since the endpoint itself did not say so.
@@ -43,13 +45,12 @@ def decide(
         return Hold("the endpoint answered 410 Gone", whole_endpoint=True)
     if over and not way.failover:
         return RetryAt(now, claim.step)
-    if now - claim.schedule_from >= timedelta(seconds=settings.give_up):
+    if claim.elapsed + outcome.duration >= settings.give_up:
         return Dead(f"{failure(outcome)}, and the schedule is over after {claim.attempt} attempts")
     asked = _retry_after(outcome, settings)
-    wait = max(step_wait(claim.step, settings), asked)
-    wait += rng() * min(wait * JITTER_SHARE, JITTER_MAX)
+    wait = _with_jitter(max(step_wait(claim.step, settings), asked), rng())
     not_before = now + timedelta(seconds=asked) if asked else None
-    return RetryAt(now + timedelta(seconds=wait), claim.step + 1, not_before)
+    return RetryAt(now + wait, claim.step + 1, not_before)
 
 
 def delivered(outcome: Outcome) -> bool:
@@ -69,6 +70,16 @@ def step_wait(step: int, settings: DeliverySettings) -> float:
     # schedule[0] is the delay before the first try, which the store has applied already.
     following = step + 1
     return settings.schedule[following] if following < len(settings.schedule) else settings.repeat
+
+
+def longest_waits(settings: DeliverySettings) -> tuple[timedelta, timedelta]:
+    """Return the longest waits: by the schedule, and because an endpoint asked for it."""
+    by_schedule = max(*settings.schedule, settings.repeat)
+    return _with_jitter(by_schedule, 1), _with_jitter(settings.max_retry_after, 1)
+
+
+def _with_jitter(wait: float, share: float) -> timedelta:
+    return timedelta(seconds=wait + share * min(wait * JITTER_SHARE, JITTER_MAX))
 
 
 def _retry_after(outcome: Outcome, settings: DeliverySettings) -> float:

@@ -69,7 +69,8 @@ class Claim:
     """A delivery leased to us for one attempt, which the store has counted already.
 
     `attempt` counts every HTTP call ever made for this delivery, from 1. `step` counts from 0 in
-    the schedule that began at `schedule_from`; an operator's retry begins a new schedule.
+    its schedule, which had gone on for `elapsed` seconds that bridges have really lived; an
+    operator's retry begins a new one.
     """
 
     delivery_id: int
@@ -77,7 +78,7 @@ class Claim:
     event: Event
     attempt: int
     step: int
-    schedule_from: datetime
+    elapsed: float
     lease: str  # the token that `record` must present
     conversation: int | None = None  # in which the endpoint gets its deliveries one by one
     due_at: datetime | None = None  # before it was claimed; None if it was written as claimed

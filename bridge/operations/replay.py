@@ -106,7 +106,9 @@ def allowed_now(rate: float, since: datetime, now: datetime) -> int:
 
     Two ticks' worth at most, so that nothing is made up for after a stop.
     """
-    return min(math.ceil(rate * 2 * TICK), int(rate * (now - since).total_seconds()))
+    most = math.ceil(rate * 2 * TICK)
+    # The last step was in the future if the clock was set back since.
+    return most if since > now else min(most, int(rate * (now - since).total_seconds()))
 
 
 class Replayer:

@@ -178,7 +178,7 @@ async def ping(
     now = clock()
     body = json.dumps({"type": PING, "timestamp": when(now), "data": {}}).encode()
     event = Event(f"ping_{token}", SMS_RECEIVED, PING, body)
-    claim = Claim(0, endpoint.name, event, attempt=1, step=0, schedule_from=now, lease="")
+    claim = Claim(0, endpoint.name, event, attempt=1, step=0, elapsed=0.0, lease="")
     transport = PacedTransport(endpoint, tls, pace) if pace else open_transport(endpoint, tls)
     try:
         outcome = await attempt(transport, endpoint, claim, clock)

@@ -16,6 +16,7 @@ from bridge.store.endpoints import (
 from bridge.store.ingest import Ingest, PlannedMessage, ingest_many
 from bridge.store.lease import Lease
 from bridge.store.mailboxes import LEAD_SECONDS, Mailboxes, MailboxRow
+from bridge.store.mend import Longest
 from bridge.store.retry import count_retryable, retry_deliveries
 from bridge.store.snapshot import Snapshot, take_snapshot
 from bridge.store.store import Store
@@ -25,6 +26,7 @@ __all__ = [
     "Database",
     "Ingest",
     "Lease",
+    "Longest",
     "MailboxRow",
     "Mailboxes",
     "PlannedMessage",

@@ -9,7 +9,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from bridge.store.endpoints import BEHIND, PENDING, UNLEASED, WAITING_OR_HELD
 from bridge.store.tables import deliveries
@@ -90,16 +101,22 @@ def _may_be_earlier(now: datetime, over_since: datetime | None) -> ColumnElement
     return and_(
         PENDING,
         UNLEASED,
-        deliveries.c.due_at > deliveries.c.schedule_from,
+        deliveries.c.due_at > _began(now),
         deliveries.c.due_at < BEHIND,
         free,
     )
+
+
+def _began(now: datetime) -> ColumnElement[datetime]:
+    """Return when a schedule began: not in the future, where the clock may have been."""
+    began = deliveries.c.schedule_from
+    return case((began < now, began), else_=literal(now, began.type))
 
 
 def _make_due(connection: Connection, which: Select[int], now: datetime) -> int:
     made = connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_(which))
-        .values(due_at=deliveries.c.schedule_from, changed_at=now)
+        .values(due_at=_began(now), changed_at=now)
     )
     return made.rowcount

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from bridge.model import Order, PlannedDelivery
-from bridge.store.endpoints import BEHIND, EVER, PENDING, begun_by
+from bridge.store.endpoints import BEHIND, EVER, PENDING, WOKEN, begun_by
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries
 from bridge.store.types import Instant
@@ -128,6 +128,7 @@ def _wake(*which: ColumnElement[bool]) -> Statement:
             due_at=_now,
             # Its time begins when it may be tried for the first time, not when it came in.
             schedule_from=begun_by(_now),
+            lived_from=WOKEN,
         )
     )
 

@@ -132,6 +132,7 @@ def write(
         insert(deliveries).values(
             event_id=event.id, endpoint=digest.endpoint, state=state, reason=reason,
             attempts=int(claimed), step=0, schedule_from=now,
+            lived_from=lease.lived,
             due_at=lease.until if claimed else now, leased_by=lease.owner if claimed else None,
             created_at=now, changed_at=now,
         )
@@ -150,7 +151,7 @@ def write(
         return True
     token = lease.token(1)
     return Claim(
-        delivery, digest.endpoint, event, 1, 0, now, token, created_at=now, lane=planned.lane
+        delivery, digest.endpoint, event, 1, 0, 0.0, token, created_at=now, lane=planned.lane
     )
 
 

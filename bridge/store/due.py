@@ -39,7 +39,7 @@ _ROWS: Final = (
         deliveries.c.id,
         deliveries.c.attempts,
         deliveries.c.step,
-        deliveries.c.schedule_from,
+        deliveries.c.lived_from,
         deliveries.c.conversation,
         deliveries.c.due_at,
         deliveries.c.leased_by,
@@ -76,7 +76,7 @@ class Due(NamedTuple):
     id: int
     attempts: int
     step: int
-    schedule_from: datetime
+    lived_from: datetime
     conversation: int | None
     due_at: datetime
     leased_by: str | None  # whose lease has ended

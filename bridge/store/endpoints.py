@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from bridge.model import DeliveryState, EndpointState, EndpointStatus, Order
 from bridge.store import postgres
+from bridge.store.lease import UNBEGUN
 from bridge.store.statements import Statement
 from bridge.store.tables import deliveries, endpoints
 from bridge.store.tallies import PARKED, read_counts
@@ -56,6 +57,16 @@ IS_PARKED: Final = PENDING & (deliveries.c.due_at == literal_column(str(microsec
 
 _NOT_CONFIGURED: Final = (deliveries.c.state == literal_column("'held'")) & (
     deliveries.c.reason == literal_column(f"'{NOT_CONFIGURED}'")
+)
+
+_UNTRIED: Final = deliveries.c.attempts == literal_column("0")
+# `begun_by` in time lived: with its next claim.
+WOKEN: Final[ColumnElement[datetime]] = case(
+    (
+        _UNTRIED,
+        literal_column(str(microseconds(UNBEGUN)), deliveries.c.lived_from.type),
+    ),
+    else_=deliveries.c.lived_from,
 )
 
 _HELD_ENDPOINTS: Final = Statement(
@@ -196,15 +207,15 @@ def wake_all(
     if among is not None:
         which.append(deliveries.c.id.in_(among))
     connection.execute(
-        update(deliveries).where(*which).values(due_at=now, schedule_from=begun_by(moment))
+        update(deliveries)
+        .where(*which)
+        .values(due_at=now, schedule_from=begun_by(moment), lived_from=WOKEN)
     )
 
 
 def begun_by(now: ColumnElement[datetime]) -> ColumnElement[datetime]:
     """Return from when a delivery's schedule counts that is woken: now, if it was never tried."""
-    return case(
-        (deliveries.c.attempts == literal_column("0"), now), else_=deliveries.c.schedule_from
-    )
+    return case((_UNTRIED, now), else_=deliveries.c.schedule_from)
 
 
 def _status(row: Row[Any]) -> EndpointStatus:
@@ -236,6 +247,7 @@ def again(now: datetime) -> Mapping[str, object]:
         "reason": null(),
         "step": 0,
         "schedule_from": now,
+        "lived_from": UNBEGUN,
         "due_at": now,
         "leased_by": null(),
         "changed_at": now,

@@ -275,6 +275,7 @@ class _Batch:
                 "attempts": int(claimed),
                 "step": 0,
                 "schedule_from": lease.now,
+                "lived_from": lease.lived,
                 "due_at": lease.until if claimed else due,
                 "leased_by": lease.owner if claimed else None,
                 "created_at": lease.now,
@@ -287,7 +288,7 @@ class _Batch:
             return None
         token = lease.token(1)
         return Claim(
-            delivery_id, plan.endpoint, event, 1, 0, lease.now, token, plan.conversation,
+            delivery_id, plan.endpoint, event, 1, 0, 0.0, token, plan.conversation,
             sequence=sequence, created_at=lease.now, lane=plan.lane,
         )  # fmt: skip
 

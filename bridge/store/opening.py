@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import timedelta
 
 from bridge import logs
 from bridge.model import Order
@@ -11,26 +11,33 @@ from bridge.store import outbox
 from bridge.store.damage import note_missing
 from bridge.store.database import Database
 from bridge.store.endpoints import match_config
+from bridge.store.heart import Heart
 
 log = logs.logger("store")
 
 
 def take_up(
     database: Database,
+    heart: Heart,
+    lease: timedelta,
     owner: str,
     endpoints: Sequence[str],
     orders: Mapping[str, Order],
-    now: datetime,
 ) -> None:
     """Take up what a dead predecessor left, and say what is missing of what it acknowledged.
+
+    The first heartbeat comes before all else: it sets the clock.
 
     Raises StoreFull and StoreUnavailable.
     """
     with database.begin() as connection:
+        first = heart.beat(connection, lease, first=True)
+        now = first.now
         dead = owner if database.file is None else None
         freed = outbox.free_leases(connection, dead, now)
         match_config(connection, endpoints, now, orders)
         missing = note_missing(connection, database.acknowledged(), now)
+    heart.committed(first)
     if freed:
         log.info("store.leases_freed", deliveries=freed)
     if missing is not None:

@@ -27,7 +27,7 @@ from bridge.store.endpoints import (
 )
 from bridge.store.lease import Lease
 from bridge.store.statements import Statement
-from bridge.store.tables import deliveries, heartbeat
+from bridge.store.tables import deliveries
 
 _IDS_AT_ONCE: Final = 500
 _BEHIND: Final = bindparam("behind", BEHIND, type_=deliveries.c.due_at.type)
@@ -40,6 +40,7 @@ _LEASE: Final = Statement(
         attempts=bindparam("attempt"),
         leased_by=bindparam("owner"),
         due_at=bindparam("until"),
+        lived_from=bindparam("begun"),
         changed_at=bindparam("now"),
     )
 )
@@ -47,11 +48,6 @@ _NEXT_DUE: Final = select(func.min(deliveries.c.due_at)).where(
     deliveries.c.endpoint == bindparam("wanted"), PENDING, deliveries.c.due_at < _BEHIND
 )
 _READ_NEXT_DUE: Final = Statement(_NEXT_DUE)
-_BEAT: Final = (
-    update(heartbeat)
-    .where(heartbeat.c.id == 1)
-    .values(owner=bindparam("who"), beat_at=bindparam("now"))
-)
 
 
 def claim(
@@ -84,6 +80,7 @@ def claim(
                     "attempt": row.attempts + 1,
                     "owner": lease.owner,
                     "until": lease.until,
+                    "begun": lease.begun(row.lived_from),
                     "now": lease.now,
                 }
                 for row in due
@@ -96,7 +93,7 @@ def claim(
             event=Event(row.event_id, row.format, row.type, row.body),
             attempt=row.attempts + 1,
             step=row.step,
-            schedule_from=row.schedule_from,
+            elapsed=lease.elapsed(row.lived_from),
             lease=lease.token(row.attempts + 1),
             conversation=row.conversation,
             due_at=row.due_at,
@@ -115,11 +112,6 @@ def next_due(connection: Connection, endpoint: str) -> datetime | None:
     """
     ((due_at,),) = _READ_NEXT_DUE.select(connection, wanted=endpoint)
     return cast("datetime | None", due_at)
-
-
-def beat(connection: Connection, owner: str, now: datetime) -> None:
-    """Write the heartbeat: the smallest commit that proves that the store takes writes."""
-    connection.execute(_BEAT, {"who": owner, "now": now})
 
 
 def free_leases(connection: Connection, owner: str | None, now: datetime) -> int:

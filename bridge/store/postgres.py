@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Final, Protocol
 
@@ -105,6 +106,12 @@ def take_time(connection: Connection) -> None:
     """Let this transaction's statements run as long as they need: an audit, a migration."""
     if is_postgres(connection):
         connection.execute(text("SET LOCAL statement_timeout TO 0"))
+
+
+def read_time(connection: Connection) -> datetime:
+    """Return the server's time, as it is now and not at the transaction's start."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
 
 
 def leave_unsynced(connection: Connection) -> None:

@@ -161,7 +161,7 @@ _DELIVERY: Final = select(
     *(
         column
         for column in deliveries.c
-        if column.name not in {"event_id", "not_before", "conversation"}
+        if column.name not in {"event_id", "lived_from", "not_before", "conversation"}
     ),
     in_front().label("behind"),
 ).join(events, events.c.id == deliveries.c.event_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -125,7 +125,7 @@ def _record_all(
             continue
         ours = delivery.leased_as(attempt.claim.lease)
         rows.append({**_attempt_row(attempt), "lease_lost": not ours})
-        _apply(delivery, attempt, held, ours=ours)
+        _apply(delivery, attempt, held, now, ours=ours)
         results.append(None)
     if rows:
         _INSERT.change(connection, rows)
@@ -180,7 +180,9 @@ def _load(connection: Connection, made: Sequence[Attempt]) -> dict[int, _Deliver
     return {row.id: _Delivery(*row) for row in rows}
 
 
-def _apply(delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], *, ours: bool) -> None:
+def _apply(
+    delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], now: datetime, *, ours: bool
+) -> None:
     """Decide what the delivery becomes; `held` has the endpoints that are held by now."""
     if isinstance(attempt.decision, Delivered):
         # True whoever holds the lease now: the endpoint has it.
@@ -191,7 +193,8 @@ def _apply(delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], *, ou
         return
     match attempt.decision:
         case RetryAt(at, step, not_before):
-            delivery.due_at, delivery.step, delivery.not_before = at, step, not_before
+            delivery.due_at, delivery.step = _by_clock_of(now, at, attempt), step
+            delivery.not_before = not_before and _by_clock_of(now, not_before, attempt)
             if reason := held.get(attempt.claim.endpoint):
                 delivery.become(DeliveryState.HELD, reason)
             else:
@@ -200,6 +203,14 @@ def _apply(delivery: _Delivery, attempt: Attempt, held: Mapping[str, str], *, ou
             delivery.become(DeliveryState.HELD, reason)
         case Dead(reason):
             delivery.become(DeliveryState.DEAD, reason)
+
+
+def _by_clock_of(now: datetime, at: datetime, attempt: Attempt) -> datetime:
+    """Return a time that an attempt led to, unless the clock was set back meanwhile: then sooner.
+
+    By the clock of before, which was ahead, it would be far in the future.
+    """
+    return min(at, now + max(timedelta(), at - attempt.started_at))
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, object]:

@@ -19,6 +19,7 @@ from bridge.model import DeliveryState, Event, PlannedDelivery
 from bridge.store import postgres, rows
 from bridge.store.emptying import UNDELIVERED
 from bridge.store.endpoints import held_endpoints
+from bridge.store.lease import UNBEGUN
 from bridge.store.search import ALL, MessageFilter
 from bridge.store.sequences import Sequences
 from bridge.store.tables import arrivals, deliveries, events, messages, replays
@@ -185,9 +186,10 @@ def advance(
             [
                 {
                     "event_id": each.event.id, "endpoint": replay.endpoint, "state": state,
-                    "reason": held, "attempts": 0, "step": 0, "schedule_from": now, "due_at": now,
-                    "leased_by": None, "created_at": now, "changed_at": now, "replay": replay.id,
-                    "conversation": each.plan.conversation,
+                    "reason": held, "attempts": 0, "step": 0, "schedule_from": now,
+                    "lived_from": UNBEGUN,
+                    "due_at": now, "leased_by": None, "created_at": now, "changed_at": now,
+                    "replay": replay.id, "conversation": each.plan.conversation,
                     "sequence": sequences.next(replay.endpoint),
                 }
                 for each in writable

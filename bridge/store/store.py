@@ -7,29 +7,31 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from sqlalchemy import Connection
 
+from bridge.clock import Clock
 from bridge.config.settings import StoreSettings
-from bridge.errors import BridgeError, StoreFull, StoreUnavailable, StoreUnusable
+from bridge.errors import StoreUnavailable, StoreUnusable
 from bridge.model import Attempt, Claim, Order, Receipt
-from bridge.store import outbox, postgres
+from bridge.store import outbox
+from bridge.store.beat import behind
 from bridge.store.bring_forward import Brought, bring_forward, try_one
+from bridge.store.commits import Commits
 from bridge.store.database import Database
 from bridge.store.endpoints import set_failing, set_failover
 from bridge.store.give_back import give_back
-from bridge.store.ingest import Ingest, ingest_many
-from bridge.store.keys import newest_arrival
+from bridge.store.heart import Heart
+from bridge.store.ingest import Ingest
 from bridge.store.lease import Lease
+from bridge.store.mend import Longest
 from bridge.store.opening import take_up
 from bridge.store.quota import Quota
-from bridge.store.record import record_many
 from bridge.store.work import ChangeWork, ClaimWork, IngestWork, ProbeWork, RecordWork
-from bridge.store.writer import Work, Writer
+from bridge.store.writer import Writer
 from bridge.workers import started
 
-_ROOM_FOR_A_MAIL: Final = 1024**2  # bytes that must be free for the store to count as healthy
 _READERS: Final = 2  # so that a long snapshot does not hold up a lane's next_due
 T = TypeVar("T")
 
@@ -49,16 +51,18 @@ class Store:
         *,
         owner: str,
         lease_seconds: float,
-        clock: Callable[[], datetime],
+        clock: Clock,
         quota: Quota | None = None,
+        heart: Heart | None = None,
     ) -> None:
         self._database = database
-        self._quota = quota
         self._owner = owner
-        self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
+        self._heart = heart or Heart(owner, clock, Longest())
+        lease = timedelta(seconds=lease_seconds)
+        self._commits = Commits(database, owner, lease, clock, self._heart, quota)
         self._readers = started(_READERS, "store-reader")
-        self._writer = Writer(self._commit, database.name)
+        self._writer = Writer(self._commits.commit, database.name)
         self._closed = False
 
     @classmethod
@@ -70,7 +74,8 @@ class Store:
         lease_seconds: float,
         endpoints: Sequence[str],
         orders: Mapping[str, Order] = MappingProxyType({}),
-        clock: Callable[[], datetime],
+        clock: Clock,
+        longest: Longest | None = None,
     ) -> Self:
         """Open, check and migrate the database, and take up what a dead predecessor left.
 
@@ -78,16 +83,18 @@ class Store:
         one database. On SQLite, of which we are then the only daemon, every lease is freed; on
         PostgreSQL those of `owner`, and others when they end. Pending deliveries of endpoints that
         are not in `endpoints` are held, and released when their endpoint is back; `orders` are
-        the endpoints' orders within conversations.
+        the endpoints' orders within conversations. `clock` is set to the database's time, and kept
+        so by each `probe`; no delivery waits for more than `longest`.
 
         Raises StoreUnusable if the database is newer, damaged, not ours, or in use by another
         daemon (SQLite); StoreFull and StoreUnavailable if it cannot be opened now.
         """
+        heart = Heart(owner, clock, longest or Longest())
 
         def open_database() -> Database:
             database = Database.open(settings, migrate=True, lock=True)
             try:
-                take_up(database, owner, endpoints, orders, clock())
+                take_up(database, heart, timedelta(seconds=lease_seconds), owner, endpoints, orders)
             except BaseException:
                 database.close()
                 raise
@@ -95,18 +102,30 @@ class Store:
 
         database = await asyncio.to_thread(open_database)
         quota = Quota(settings.quarantine_mails, settings.quarantine_size)
-        return cls(database, owner=owner, lease_seconds=lease_seconds, clock=clock, quota=quota)
+        return cls(
+            database, owner=owner, lease_seconds=lease_seconds, clock=clock, quota=quota,
+            heart=heart,
+        )  # fmt: skip
 
     @classmethod
-    async def beside(
-        cls, settings: StoreSettings, *, owner: str, clock: Callable[[], datetime]
-    ) -> Self:
+    async def beside(cls, settings: StoreSettings, *, owner: str, clock: Clock) -> Self:
         """Open the database for a command, beside a daemon that may be running on it.
 
         It is not made, migrated or locked. What a command writes, it leaves to the daemon to send.
-        Raises as `open` does.
+        `clock` is set to the database's time. Raises as `open` does.
         """
-        database = await asyncio.to_thread(Database.open, settings)
+
+        def open_database() -> Database:
+            database = Database.open(settings)
+            try:
+                with database.read() as connection:
+                    clock.set_right(behind(connection, clock))
+            except BaseException:
+                database.close()
+                raise
+            return database
+
+        database = await asyncio.to_thread(open_database)
         return cls(database, owner=owner, lease_seconds=0.0, clock=clock)
 
     async def close(self) -> None:
@@ -121,17 +140,21 @@ class Store:
 
         A lane that a reload replaces still begins attempts by its own timeout.
         """
-        self._lease = max(self._lease, timedelta(seconds=seconds))
+        self._commits.lease = max(self._commits.lease, timedelta(seconds=seconds))
 
     def new_lease(self) -> Lease:
         """Return a lease of ours that begins now."""
-        now = self._clock()
-        return Lease(self._owner, now, now + self._lease)
+        return self._commits.new_lease()
 
     @property
     def lease_seconds(self) -> float:
         """For how long deliveries are leased."""
-        return self._lease.total_seconds()
+        return self._commits.lease.total_seconds()
+
+    @property
+    def clock_problems(self) -> Mapping[str, str | None]:
+        """What is wrong with the clock by the last `probe`, a sentence for each thing."""
+        return self._heart.problems
 
     @property
     def shared(self) -> bool:
@@ -278,69 +301,3 @@ class Store:
             return await asyncio.get_running_loop().run_in_executor(self._readers, run)
         except StoreUnusable as error:
             raise StoreUnavailable(str(error)) from None
-
-    # ---- on the writer's thread
-
-    def _commit(self, works: Sequence[Work[Any]]) -> None:
-        """Write a batch in one transaction; on a full disk, all of it but the arrivals."""
-        full = self._full()
-        if full is not None:
-            for work in works:
-                if isinstance(work, IngestWork):
-                    work.result = StoreFull(str(full))
-            works = [work for work in works if not isinstance(work, IngestWork)]
-        if works:
-            self._write(works)
-        probes = [work for work in works if isinstance(work, ProbeWork)]
-        # The probe's own row may still fit on a disk where no mail does.
-        if probes and (full := full or self._full(_ROOM_FOR_A_MAIL)):
-            for work in probes:
-                work.result = StoreFull(str(full))
-
-    def _full(self, least: int = 0) -> StoreFull | None:
-        try:
-            self._database.require_space(least)
-        except StoreFull as error:
-            return error
-        return None
-
-    def _write(self, works: Sequence[Work[Any]]) -> None:
-        ingests = [work for work in works if isinstance(work, IngestWork)]
-        records = [work for work in works if isinstance(work, RecordWork)]
-        changes = [work for work in works if isinstance(work, ChangeWork)]
-        newest = 0
-        synced = not all(work.spare for work in works)
-        with self._database.begin_again(synced=synced) as connection:
-            lease = self.new_lease()
-            now = lease.now
-            if ingests or changes:
-                postgres.lock_ingest(connection)  # before any other lock
-            if any(work.ordered for work in works):
-                postgres.lock_order(connection)
-            # First what was done, since it may hold an endpoint; then what is new; then what is
-            # to do, which sees both.
-            if records:
-                made = [work.attempt for work in records]
-                _set(records, record_many(connection, made, now))
-            if ingests:
-                _set(
-                    ingests,
-                    ingest_many(connection, [each.item for each in ingests], lease, self._quota),
-                )
-                newest = 0 if self.shared else newest_arrival(connection)
-            for change in changes:
-                change.result = change.change(connection)
-            for work in works:
-                if isinstance(work, ClaimWork):
-                    work.result = outbox.claim(
-                        connection, work.endpoint, work.limit, lease, work.order, work.since
-                    )
-            if any(isinstance(work, ProbeWork) for work in works):
-                outbox.beat(connection, self._owner, now)
-        if newest:
-            self._database.acknowledge(newest)
-
-
-def _set(works: Sequence[Work[T]], results: Sequence[T | BridgeError]) -> None:
-    for work, result in zip(works, results, strict=True):
-        work.result = result

@@ -173,6 +173,8 @@ deliveries: Final = Table(
     Column("attempts", Integer, nullable=False),  # calls counted, each before it is made
     Column("step", Integer, nullable=False),
     Column("schedule_from", Instant, nullable=False),
+    # The same in time lived, by which it ends; UNBEGUN: with its next claim.
+    Column("lived_from", Instant, nullable=False, server_default=text("0")),
     # When it may be claimed: the next try, or, while it is leased, the lease's end. One column
     # for both makes a claim one seek in one index, and an expired lease is due by itself.
     Column("due_at", Instant, nullable=False),
@@ -346,4 +348,8 @@ heartbeat: Final = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("owner", SafeText, nullable=False),
     Column("beat_at", Instant, nullable=False),
+    # What the bridges have lived, from any beginning: deliveries' `lived_from` goes by it.
+    Column("lived", Instant, nullable=False, server_default=text("0")),
+    Column("moved", BigInteger, nullable=False, server_default=text("0")),  # microseconds in all
+    Column("rest_until", Instant, nullable=False, server_default=text("0")),  # as `lived`
 )

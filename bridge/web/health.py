@@ -11,8 +11,11 @@ from bridge.model import Details, Report
 
 # The store accepts a write; a source takes mail in; a source has not stalled; an endpoint takes
 # what it is due; the process has the descriptors, threads and memory that it needs;
-# the log is read; nothing that was stored is altered or missing.
-Condition = Literal["store", "source", "progress", "delivery", "resources", "log", "damage"]
+# the log is read; the clock is right, as far as one can tell; nothing that was stored is altered or
+# missing.
+Condition = Literal[
+    "store", "source", "progress", "delivery", "resources", "log", "clock", "damage"
+]
 CONDITIONS: Final[tuple[Condition, ...]] = get_args(Condition)
 
 

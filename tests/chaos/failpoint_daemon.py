@@ -237,7 +237,7 @@ _POINTS: Final[dict[str, Callable[[str, _Commits], None]]] = {
     "failing": _at_change("UPDATE endpoints", "failing_since"),
     "failover": _at_change("UPDATE endpoints SET failover_since"),
     "failback": _at_change("UPDATE endpoints SET failing_since", "failover_since"),
-    "forward": _at_change("UPDATE deliveries SET due_at=deliveries.schedule_from"),
+    "forward": _at_change("UPDATE deliveries SET due_at=CASE WHEN (deliveries.schedule_from"),
     "retry": _at_change("UPDATE deliveries"),
     "replay order": _at_change("INSERT INTO replays"),
     "replay step": _at_change("UPDATE replays"),

@@ -18,6 +18,7 @@ from typing import Final
 import pytest
 from sqlalchemy import update
 
+from bridge.clock import Clock
 from bridge.store import Database, Store, queries, tables
 from bridge.store.queries import DeliveryRow
 from tests.patience import PATIENCE
@@ -50,7 +51,7 @@ def fill(folder: Path, *, dead: bool, messages: int = MESSAGES) -> None:
     async def work() -> None:
         store = await Store.open(
             sqlite_settings(folder / "bridge.db"),
-            owner="us", lease_seconds=60, endpoints=["crm"], clock=now,
+            owner="us", lease_seconds=60, endpoints=["crm"], clock=Clock(),
         )  # fmt: skip
         await asyncio.gather(*(store.ingest(each) for each in many(messages)))
         if dead:

@@ -14,8 +14,9 @@ from typing import Final
 
 import pytest
 
+from bridge.clock import Clock
 from bridge.store import Database, Store, failed_over, failing_endpoints
-from tests.chaos.test_changes import KILLS, assert_whole, deliveries, failing, fill, now
+from tests.chaos.test_changes import KILLS, assert_whole, deliveries, failing, fill
 from tests.servers.daemon import Config, Daemon
 from tests.servers.ports import steady_port
 from tests.servers.receiver import Exchange, Receiver, status, taken
@@ -108,7 +109,7 @@ def test_daemon_that_dies_as_it_changes_urls_goes_on(
 async def _fail_over(folder: Path) -> None:
     store = await Store.open(
         sqlite_settings(folder / "bridge.db"),
-        owner="us", lease_seconds=60, endpoints=["crm"], clock=now,
+        owner="us", lease_seconds=60, endpoints=["crm"], clock=Clock(),
     )  # fmt: skip
     await store.fail_over("crm")
     await store.close()

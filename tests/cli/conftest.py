@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from bridge import app
 from bridge.cli import root
+from bridge.clock import Clock
 from bridge.config.load import load
 from bridge.model import (
     Arrival,
@@ -118,7 +119,7 @@ def store(config: Path, raw: bytes) -> Receipt:
     Database.open(settings.store, migrate=True).close()
 
     async def take() -> Receipt:
-        store = await Store.beside(settings.store, owner="test", clock=lambda: moment)
+        store = await Store.beside(settings.store, owner="test", clock=Clock(lambda: moment))
         try:
             return await app.intake_of(settings, store).accept(arrival)
         finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.clock import Clock
 from bridge.config.load import load
 from bridge.errors import NotPossible
 from bridge.operations.audit import audit_ledger
@@ -34,7 +35,7 @@ async def audited(config: Path, mark: Path, parts: int) -> Document:
         if len(shown) == parts:
             raise Interrupted
 
-    store = await Store.beside(load(config).store, owner="test", clock=lambda: NOW)
+    store = await Store.beside(load(config).store, owner="test", clock=Clock(lambda: NOW))
     try:
         return await audit_ledger(store, lambda: NOW, progress, mark)
     finally:

@@ -58,7 +58,7 @@ def claim_of() -> Callable[..., Claim]:
             ),
             "attempt": 1,
             "step": 0,
-            "schedule_from": datetime(2026, 4, 8, 12, 0, tzinfo=UTC),
+            "elapsed": 0.0,
             "lease": f"lease-{delivery_id}",
         }
         return Claim(**(known | changes))  # type: ignore[arg-type]

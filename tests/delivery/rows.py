@@ -31,6 +31,12 @@ class Row:
     leased: bool = False
     not_before: datetime | None = None
 
+    @property
+    def born(self) -> datetime:
+        """When it was written, and its schedule began."""
+        assert self.claim.created_at is not None
+        return self.claim.created_at
+
 
 @dataclass
 class Rows:
@@ -59,7 +65,7 @@ class Rows:
         attempt = 1 if leased else 0
         now = self.clock()
         claim = Claim(
-            number, endpoint, event, attempt, 0, now, f"lease-{number}", created_at=now, lane=lane
+            number, endpoint, event, attempt, 0, 0.0, f"lease-{number}", created_at=now, lane=lane
         )
         self.rows[number] = Row(claim, now, now, leased=leased)
         return claim
@@ -97,7 +103,9 @@ class Rows:
         for row in taken:
             old = row.claim
             row.leased = True
-            row.claim = replace(old, attempt=old.attempt + 1)
+            assert old.created_at is not None
+            elapsed = (self.clock() - old.created_at).total_seconds()
+            row.claim = replace(old, attempt=old.attempt + 1, elapsed=elapsed)
         return [row.claim for row in taken]
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
@@ -133,7 +141,7 @@ class Rows:
         ][:limit]
         failed = [row for row in self._failed(endpoint, over_since) if row in behind]
         for row in failed:
-            row.due = row.claim.schedule_from
+            row.due = row.born
         return len(failed), behind[-1].claim.delivery_id if behind else None
 
     async def try_one(self, endpoint: str, over_since: datetime | None) -> int:
@@ -141,14 +149,14 @@ class Rows:
         await self._commit()
         later = [row for row in self._failed(endpoint, over_since) if row.due > self.clock()]
         for row in sorted(later, key=lambda row: row.due)[:1]:
-            row.due = row.claim.schedule_from
+            row.due = row.born
         return len(later[:1])
 
     def _failed(self, endpoint: str, over_since: datetime | None) -> list[Row]:
         return [
             row
             for row in self._pending(endpoint)
-            if row.due > row.claim.schedule_from
+            if row.due > row.born
             and (
                 row.not_before is None
                 or row.not_before <= self.clock()

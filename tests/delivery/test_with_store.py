@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from standardwebhooks import Webhook
 
 from bridge import event
+from bridge.clock import Clock
 from bridge.config.settings import DeliverySettings, StoreSettings
 from bridge.delivery import Dispatcher, Endpoint
 from bridge.model import (
@@ -57,7 +58,7 @@ async def _store(folder: Path, endpoints: Sequence[Endpoint]) -> AsyncIterator[S
         owner="test",
         lease_seconds=60.0,
         endpoints=[endpoint.name for endpoint in endpoints],
-        clock=utc_now,
+        clock=Clock(),
     )
     try:
         yield store

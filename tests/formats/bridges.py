@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bridge import app
+from bridge.clock import Clock
 from bridge.config.load import load
 from bridge.config.settings import Settings
 from bridge.delivery import Dispatcher
@@ -107,7 +108,7 @@ async def bridge(folder: Path, text: str) -> AsyncIterator[Bridge]:
             owner=folder.name,
             lease_seconds=60,
             endpoints=[each.name for each in endpoints],
-            clock=app.now,
+            clock=Clock(),
         )
         stack.push_async_callback(store.close)
         dispatcher = Dispatcher(

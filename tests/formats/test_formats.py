@@ -128,7 +128,7 @@ def test_a_format_brings_what_it_needs(name: str) -> None:
 
 
 def claim(event: Event) -> Claim:
-    return Claim(1, "crm", event, 1, 0, NOW, "lease")
+    return Claim(1, "crm", event, 1, 0, 0.0, "lease")
 
 
 def test_an_endpoint_may_wait_longer_than_its_format() -> None:

@@ -21,6 +21,7 @@ PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
         "dpkg-deb": "dpkg",
         "doveadm": "dovecot-imapd",
         "dovecot": "dovecot-imapd",
+        "faketime": "faketime",
         "lmtp": "dovecot-lmtpd",
         "node": "nodejs",
         "opendkim": "opendkim",

@@ -22,7 +22,7 @@ from bridge.delivery.slots import Slots
 from bridge.errors import StoreUnavailable
 from bridge.intake import Intake
 from bridge.model import ArrivalOutcome, Dead, Decision, Hold, Order, Outcome, Receipt, RetryAt
-from bridge.store import outbox, store
+from bridge.store import commits, outbox
 from bridge.store.dedupe import KnownMessages
 
 Bug = AbstractContextManager[object]
@@ -181,12 +181,12 @@ def _sends_what_nobody_wants() -> Bug:
 
 def _loses_half_of_a_batch() -> Bug:
     """Write only the first of the attempts that are recorded together."""
-    write = store.record_many
+    write = commits.record_many
 
     def first(connection: Any, made: Any, now: Any) -> Any:
         return [*write(connection, made[:1], now), *[None] * (len(made) - 1)]
 
-    return patch.object(store, "record_many", first)
+    return patch.object(commits, "record_many", first)
 
 
 def _decides(change: Callable[[Decision], Decision]) -> Bug:

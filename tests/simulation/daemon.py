@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,6 +12,7 @@ import httpx
 from sqlalchemy import Connection
 
 from bridge import app, formats
+from bridge.clock import Clock
 from bridge.config.settings import Settings, StoreSettings
 from bridge.delivery.dispatcher import Dispatcher
 from bridge.delivery.endpoint import Endpoint
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 _AWAY: Final = "the store is away"
 _GRACE: Final = 25.0  # seconds
+_BEAT: Final = 5.0
 
 
 class SimulatedWriter(Writer):
@@ -111,7 +114,7 @@ class SimulatedStore(Store):
         """Let things go wrong from now on."""
         self._readers.shutdown()
         self._read_fails = read_fails
-        self._writer: SimulatedWriter = SimulatedWriter(self._commit, self.name, fate, kill)
+        self._writer: SimulatedWriter = SimulatedWriter(self._commits.commit, self.name, fate, kill)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         if self._read_fails():
@@ -147,7 +150,7 @@ class Daemon:
         self._stopping = False
         self._dispatcher = dispatcher
         create = asyncio.get_running_loop().create_task
-        self._tasks = [create(dispatcher.run()), create(digester.run())]
+        self._tasks = [create(dispatcher.run()), create(digester.run()), create(self._beat())]
 
     @classmethod
     async def begin(cls, world: Any, settings: Settings, file: Path, name: str) -> Daemon:
@@ -159,7 +162,7 @@ class Daemon:
             lease_seconds=lease_seconds(endpoints),
             endpoints=[each.name for each in endpoints],
             orders={each.name: each.order for each in endpoints},
-            clock=world.now,
+            clock=Clock(world.now, world.seconds, world.seconds),
         )
         failing = await store.read(failing_endpoints)
         over = await store.read(failed_over)
@@ -182,6 +185,13 @@ class Daemon:
         return cls(
             store, dispatcher, intake, Digester(store, dispatcher, endpoints, world.now), alive
         )
+
+    async def _beat(self) -> None:
+        """Beat as the supervisor does, by which the time lived goes on."""
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                await self.store.probe()
+            await asyncio.sleep(_BEAT)
 
     def die(self) -> None:
         """Be killed: no commit, request or receipt of this life comes after this."""
@@ -212,7 +222,8 @@ class Daemon:
         """End as SIGTERM ends it."""
         self._stopping = True
         await self._dispatcher.drain(_GRACE)
-        self._tasks[1].cancel()
+        for endless in self._tasks[1:]:
+            endless.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not self.died.is_set():
             await self.store.close()

@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, make_url
 
+from bridge import clock
 from bridge.config.settings import StoreSettings
 from bridge.event import event_id
 from bridge.model import (
@@ -50,18 +51,45 @@ SMS_TIME = datetime(2026, 4, 8, 14, 30, 52, tzinfo=UTC)
 LEASE = 60.0
 
 
-class Clock:
-    """A clock that stands still until it is told to move on."""
+class Clock(clock.Clock):
+    """A clock that stands still until it is told to move on; nobody sets it."""
 
     def __init__(self) -> None:
         self.now = START
+        super().__init__(lambda: self.now, self._seconds, self._seconds, alone=True)
 
-    def __call__(self) -> datetime:
-        return self.now
+    def _seconds(self) -> float:
+        return (self.now - START).total_seconds()
 
     def forward(self, seconds: float) -> datetime:
         self.now += timedelta(seconds=seconds)
         return self.now
+
+
+class SettableClock(clock.Clock):
+    """A machine whose clock goes on, is set, and is suspended, as a test says."""
+
+    def __init__(self) -> None:
+        self.says = START
+        self.seconds = 0.0
+        self.lost = 0.0  # of those, while it was suspended
+        super().__init__(
+            lambda: self.says, lambda: self.seconds, lambda: self.seconds - self.lost, alone=True
+        )
+
+    def forward(self, seconds: float) -> None:
+        """Let time go by."""
+        self.says += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+    def suspend(self, seconds: float) -> None:
+        """Let time go by that nobody lives."""
+        self.forward(seconds)
+        self.lost += seconds
+
+    def put(self, by: timedelta) -> None:
+        """Set it."""
+        self.says += by
 
 
 def sqlite_settings(path: Path, **more: object) -> StoreSettings:
@@ -72,7 +100,7 @@ def sqlite_settings(path: Path, **more: object) -> StoreSettings:
 async def opened(
     settings: StoreSettings,
     *,
-    clock: Clock | None = None,
+    clock: clock.Clock | None = None,
     owner: str = "us",
     endpoints: Sequence[str] = ("crm", "erp"),
     orders: Mapping[str, Order] = MappingProxyType({}),

@@ -24,6 +24,7 @@ from bridge.store.unaltered import altered_messages, require_unaltered
 from bridge.store.witness import Witness
 from tests.store.making import (
     START,
+    Clock,
     arrival,
     audited,
     identity,
@@ -91,7 +92,7 @@ async def test_an_altered_event_is_held_and_the_others_go(
         "UPDATE events SET created_at = x'00'",
         "UPDATE deliveries SET step = x''",
         "UPDATE deliveries SET attempts = 'a'",
-        "UPDATE deliveries SET schedule_from = 'a'",
+        "UPDATE deliveries SET lived_from = 'a'",
         "UPDATE events SET checksum = NULL",
     ],
 )
@@ -170,7 +171,7 @@ async def test_mails_that_are_missing_are_named_until_accepted(tmp_path: Path) -
     for suffix in ("", "-wal"):
         (tmp_path / f"bridge.db{suffix}").unlink(missing_ok=True)
         (tmp_path / f"copy.db{suffix}").rename(tmp_path / f"bridge.db{suffix}")
-    store = await Store.beside(settings, owner="audit", clock=lambda: START)
+    store = await Store.beside(settings, owner="audit", clock=Clock())
     assert await store.acknowledged() == 8
     assert await store.read(lambda c: damage.find_missing(c, 8)) == (6, 8)
     await store.close()

@@ -16,7 +16,6 @@ from bridge.store.queries import (
     show_message,
 )
 from tests.store.making import (
-    START,
     Clock,
     arrival,
     audited,
@@ -39,7 +38,7 @@ async def test_message_comes_back_as_it_went_in(settings: StoreSettings) -> None
         receipt = await store.ingest(item)
     (claim,) = receipt.claims
     assert receipt.outcome is NEW
-    assert (claim.endpoint, claim.attempt, claim.step, claim.schedule_from) == ("crm", 1, 0, START)
+    assert (claim.endpoint, claim.attempt, claim.step, claim.elapsed) == ("crm", 1, 0, 0)
     assert claim.event == item.messages[0].events[0]
     database = Database.open(settings)
     with database.read() as connection:

@@ -153,6 +153,22 @@ async def test_several_bridges_carry_it_out_once(settings: StoreSettings) -> Non
     assert audited(settings, clock()).ok
 
 
+async def test_a_clock_that_is_set_back_stops_no_replay(settings: StoreSettings) -> None:
+    """Its last step was in the future then; it goes on with the next."""
+    clock = Clock()
+    async with opened(settings, clock=clock, endpoints=["crm"]) as store:
+        for number in range(4):
+            await store.ingest(message(number, clock))
+        await deliver(store)
+        await replay.start(store, CRM, Selection(filter=MessageFilter(since=START)), clock, rate=1)
+        clock.forward(-3 * 3600)
+        replayer = Replayer(store, [CRM], clock, pause)
+        for _ in range(4):
+            await replayer.step()
+            clock.forward(1.0)
+        assert len(await deliver(store)) == 4
+
+
 async def test_what_is_skipped(settings: StoreSettings) -> None:
     """Filtered, purged, and what the endpoint has yet to get; each is counted."""
     clock = Clock()

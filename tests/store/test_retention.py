@@ -378,8 +378,7 @@ from bridge.operations.retention import Retention
 from tests.store.making import Clock, audited, opened
 from tests.store.test_retention import ALL, DAY, pause
 
-settings, clock = StoreSettings(url=sys.argv[1], min_free=0), Clock()
-clock.forward(float(sys.argv[2]))
+settings, later = StoreSettings(url=sys.argv[1], min_free=0), float(sys.argv[2])
 
 def die_at(step):
     steps = count(1)
@@ -393,8 +392,10 @@ def die_at(step):
     event.listen(Engine, "commit", look)
 
 async def sweep(step):
-    assert audited(settings, clock()).ok
+    clock = Clock()
     async with opened(settings, clock=clock) as store:
+        clock.forward(later)
+        assert audited(settings, clock()).ok
         die_at(step)
         await Retention(store, ALL | {"records": DAY}, clock, pause).sweep()
 

@@ -6,5 +6,5 @@ imports Alembic, which would cost memory for as long as it runs.
 
 from typing import Final
 
-HEAD: Final = "0017"
+HEAD: Final = "0018"
 VERSION_TABLE: Final = "smsbridge_revision"  # not Alembic's default: a database may be shared

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from bridge import app
+from bridge.clock import Clock
 from bridge.config.load import load
 from bridge.config.settings import Settings
 from bridge.intake import Intake
@@ -87,7 +88,7 @@ def settings(folder: Path, providers: str, common: str = CONFIG) -> Settings:
 async def running(config: Settings, accept: Accept | None = None) -> AsyncIterator[Line]:
     """Run the source of the config; `accept` stands in for the intake."""
     store = await Store.open(
-        config.store, owner="us", lease_seconds=60, endpoints=["crm"], clock=app.now
+        config.store, owner="us", lease_seconds=60, endpoints=["crm"], clock=Clock()
     )
     intake = app.intake_of(config, store)
     tokens = {each.name: each.post.all_tokens for each in config.providers if each.post}

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from bridge import app
+from bridge.clock import Clock
 from bridge.config.load import load
 from bridge.config.settings import Settings
 from bridge.delivery.planner import Planner
@@ -78,7 +79,7 @@ async def serving(folder: Path) -> AsyncIterator[Served]:
     settings = load(config)
     endpoints = app.endpoints_of(settings)
     async with opened(
-        sqlite_settings(folder / "bridge.db"), clock=app.now, endpoints=["crm", "other"]
+        sqlite_settings(folder / "bridge.db"), clock=Clock(), endpoints=["crm", "other"]
     ) as store:
         planner = Planner(endpoints)
         intake = Intake(app.reader_of(settings), store, planner)

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import aiohttp
 
-from bridge.app import now
+from bridge.clock import Clock
 from bridge.config.load import load
 from bridge.model import Scope
 from bridge.operations.tokens import create_token
@@ -140,11 +140,11 @@ def open_house(folder: Path) -> Iterator[House]:
 
 async def _tokens(config: Path) -> list[str]:
     store = await Store.open(
-        load(config).store, owner="test", lease_seconds=1, endpoints=[], clock=now
+        load(config).store, owner="test", lease_seconds=1, endpoints=[], clock=Clock()
     )
     try:
         return [
-            (await create_token(store, now, scope.value, scope, "test"))["token"]
+            (await create_token(store, Clock(), scope.value, scope, "test"))["token"]
             for scope in (Scope.OPERATE, Scope.READ)
         ]
     finally:
