@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +22,9 @@ from bridge.store.digests import Standing, draft, read_standing, write
 log = logs.logger("digest")
 
 _TICK: Final = 1.0  # seconds between two looks at the clock
+# A digest counts all that is not delivered yet, which may be a million. However short the period,
+# the pause is this many times as long as that took.
+_REST: Final = 9.0
 
 
 class Lanes(Protocol):
@@ -50,11 +54,14 @@ class Digester:
         endpoints: Sequence[Endpoint],
         clock: Callable[[], datetime],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._lanes = lanes
         self._clock = clock
         self._pause = pause
+        self._timer = timer
+        self._took = 0.0  # what was counted since the last pause
         self._made: dict[str, datetime] = {}  # until when, so that the store is asked once a period
         self.use(endpoints)
 
@@ -70,7 +77,8 @@ class Digester:
                 await self.step()
             except StoreError as error:
                 log.warning("digest.failed", detail=str(error))
-            await self._pause(_TICK)
+            took, self._took = self._took, 0.0
+            await self._pause(max(_TICK, _REST * took))
 
     async def step(self) -> None:
         """Make the digests that are due. Raises StoreError."""
@@ -88,7 +96,9 @@ class Digester:
                 return standing, None
             return standing, draft(connection, name, standing, due_at, every)
 
+        began = self._timer()
         standing, digest = await self._store.read(look)
+        self._took += self._timer() - began
         if digest is None:
             self._made[name] = due_at
             return

@@ -23,7 +23,7 @@ from bridge.store.sequences import last_numbers
 from bridge.store.stream_tables import digests
 from bridge.store.tables import deliveries, events
 
-KEPT: Final = 100  # digests of an endpoint
+KEPT: Final = 100  # digests of an endpoint, beside those that are not at rest
 _NOT_COMING: Final = 100  # numbers that one digest names
 _FAR: Final = 2  # periods
 _REPLACED: Final = "replaced by a later digest"
@@ -65,7 +65,6 @@ def read_standing(connection: Connection, endpoint: str, now: datetime) -> Stand
         .join(deliveries, deliveries.c.id == digests.c.delivery_id)
         .where(digests.c.endpoint == endpoint)
         .order_by(digests.c.number.desc())
-        .limit(KEPT)
     )
     found = connection.execute(query).all()
     if not found:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from bridge.model import DeliveryState
 from bridge.store.among import IDS, among
 from bridge.store.sequences import forget_numbers
 from bridge.store.statements import Statement
@@ -82,9 +83,18 @@ _ARRIVALS: Final = Statement(delete(arrivals).where(among(arrivals.c.id)))
 
 
 def forget_digests(connection: Connection, endpoint: str, up_to: int) -> None:
-    """Delete an endpoint's digests with numbers up to this one. Needs a write transaction."""
-    old = select(digests.c.delivery_id).where(
-        digests.c.endpoint == endpoint, digests.c.number <= up_to
+    """Delete an endpoint's digests with numbers up to this one. Needs a write transaction.
+
+    Only those at rest: if one in flight fails, the next one goes back to where that one began.
+    """
+    old = (
+        select(digests.c.delivery_id)
+        .join(deliveries, deliveries.c.id == digests.c.delivery_id)
+        .where(
+            digests.c.endpoint == endpoint,
+            digests.c.number <= up_to,
+            deliveries.c.state.in_([DeliveryState.DELIVERED, DeliveryState.FILTERED]),
+        )
     )
     ids = list(connection.execute(old).scalars())
     if not ids:

@@ -17,6 +17,7 @@ from bridge.store.forget import deleted_of
 from bridge.store.sequence_rules import (
     number_before_missing,
     number_not_counted,
+    number_not_given,
     number_twice,
 )
 from bridge.store.stream_tables import digests
@@ -235,6 +236,7 @@ RULES: Final = (
     Rule("no number of an endpoint is there twice", deliveries, number_twice()),
     Rule("no number of an endpoint is missing", deliveries, number_before_missing()),
     Rule("every number of an endpoint was counted", deliveries, number_not_counted()),
+    Rule("every delivery that goes out has a number", deliveries, number_not_given()),
     Rule("every replay has all its deliveries", replays, _replay_miscounted()),
     Rule("every replayed delivery has its replay", deliveries, _replayed_by_none()),
     Rule("whatever waits behind another delivery has one in front", deliveries, behind_nothing()),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
+from bridge.model import BRIDGE_DIGEST, DeliveryState
 from bridge.store.stream_tables import deleted_numbers, sequences
-from bridge.store.tables import deliveries
+from bridge.store.tables import deliveries, events
 
 _other: Final = deliveries.alias("other")
 _NUMBERED: Final = deliveries.c.sequence.is_not(None)
@@ -42,6 +43,20 @@ def number_not_counted() -> Select[object]:
     return select(deliveries.c.id).where(_NUMBERED, ~counted)
 
 
+def number_not_given() -> Select[object]:
+    """Select deliveries without a number, written since there are numbers.
+
+    A receiver would miss nothing if it never came. Filtered ones and digests have none.
+    """
+    of_digest = exists().where(events.c.id == deliveries.c.event_id, events.c.type == BRIDGE_DIGEST)
+    return select(deliveries.c.id).where(
+        deliveries.c.id > _first_numbered(),
+        ~_NUMBERED,
+        deliveries.c.state != DeliveryState.FILTERED,
+        ~of_digest,
+    )
+
+
 def wrong_sequences(connection: Connection) -> str:
     """Name the endpoints whose last number is missing, or one before those that were deleted."""
     last = select(sequences.c.endpoint).where(~_is_known(sequences.c.endpoint, sequences.c.last))
@@ -50,6 +65,20 @@ def wrong_sequences(connection: Connection) -> str:
     deleted = select(c.endpoint).where(or_(before, ~_is_counted(c.endpoint, c.last)))
     wrong = {each for query in (last, deleted) for each in connection.execute(query).scalars()}
     return ", ".join(sorted(wrong))
+
+
+def _first_numbered() -> ColumnElement[int]:
+    """Return the key of the first delivery with a number: a look in the index per endpoint."""
+    first = (
+        select(_other.c.id)
+        .where(_other.c.endpoint == sequences.c.endpoint, _other.c.sequence.is_not(None))
+        .order_by(_other.c.sequence)
+        .limit(1)
+        .correlate(sequences)
+        .scalar_subquery()
+    )
+    each = select(first.label("id")).select_from(sequences).subquery()
+    return select(func.min(each.c.id)).scalar_subquery()
 
 
 def _is_known(endpoint: ColumnElement[str], number: ColumnElement[int]) -> ColumnElement[bool]:

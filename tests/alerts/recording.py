@@ -57,6 +57,11 @@ class Recording:
         """Return which of the shipped alerts fire at the end, and how many of each."""
         return self._ask(_FIRING, folder)
 
+    def endpoints_of(self, alert: str, folder: Path) -> set[str]:
+        """Return the endpoints for which an alert fires now."""
+        firing = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
+        return set(self._ask(f"count by (endpoint) ({firing})", folder))
+
     def ever_fired(self, folder: Path) -> dict[str, int]:
         """Return which of the shipped alerts fired at any time."""
         return self._ask(_EVER, folder)
@@ -110,10 +115,9 @@ def _number(value: float) -> str:
 
 
 def _counts(said: str) -> dict[str, int]:
-    """Read `got:[ {alertname="A"} 1E+00 …]` or `got: nil` out of promtool's complaint."""
+    """Read `got:[ {label="A"} 1E+00 …]` or `got: nil` out of promtool's complaint."""
     _, found, got = said.partition("got:")
     assert found, said
     return {
-        name: int(float(count))
-        for name, count in re.findall(r'\{alertname="(\w+)"\} ([\d.E+]+)', got)
+        name: int(float(count)) for name, count in re.findall(r'\{\w+="(\w+)"\} ([\d.E+]+)', got)
     }

@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from queue import Queue
 from typing import Final
 
 import pytest
 
 from tests.alerts.recording import RULES, Recording
 from tests.chaos.mails import SmsMail, sms_mails
+from tests.patience import PATIENCE
 from tests.servers.absence import cannot
 from tests.servers.daemon import Config
 from tests.servers.ports import steady_port
@@ -61,17 +63,36 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-async def _by_path(exchange: Exchange) -> None:
-    """Answer as endpoints do that are healthy, broken, gone for good, or hang."""
-    match exchange.webhook.path.rpartition("/")[2]:
-        case "refusing":
-            await status(500)(exchange)
-        case "gone":
-            await status(410)(exchange)
-        case "hanging":
-            await asyncio.Event().wait()
-        case _:
-            await taken(exchange)
+class _Turns:
+    """Answers as endpoints do that are healthy, broken, gone for good, hang, or take one a turn."""
+
+    def __init__(self) -> None:
+        self._waiting: Queue[Callable[[], object]] = Queue()
+
+    def begin(self) -> None:
+        """Wait for the first that waits for its turn."""
+        self._next = self._waiting.get(timeout=PATIENCE)
+
+    def take_one(self) -> None:
+        """Take the one that waits, and wait for the next: none is old when the clock goes on."""
+        self._next()
+        self.begin()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        match exchange.webhook.path.rpartition("/")[2]:
+            case "refusing":
+                await status(500)(exchange)
+            case "gone":
+                await status(410)(exchange)
+            case "hanging":
+                await asyncio.Event().wait()
+            case "draining":
+                turn, loop = asyncio.Event(), asyncio.get_running_loop()
+                self._waiting.put(partial(loop.call_soon_threadsafe, turn.set))
+                await turn.wait()
+                await taken(exchange)
+            case _:
+                await taken(exchange)
 
 
 def _mailbox(port: int) -> str:
@@ -124,7 +145,8 @@ def _bad_day(
     folder: Path, disk: Path, receiver: Receiver, imap: int, lock_out: Callable[[], None]
 ) -> None:
     posts = steady_port()
-    names = ("well", "refusing", "gone", "hanging")
+    names = ("well", "refusing", "gone", "hanging", "draining")
+    turns = _Turns()
     config = Config(
         {name: f"{receiver.url}/{name}" for name in names},
         _SECRET,
@@ -133,6 +155,7 @@ def _bad_day(
             "store": ("quarantine_mails = 8",),  # of one peer: a quarter
             "smtp": ("max_connections = 5",),
             "hanging": ("concurrency = 1",),
+            "draining": ("concurrency = 1",),
         },
     )
     path = _written(folder, config, _mailbox(imap), _TWILIO.format(port=posts, token=_TOKEN))
@@ -144,8 +167,8 @@ def _bad_day(
         recording.forward(2 * _MINUTE)
         assert recording.ever_fired(folder) == {}
 
-        receiver.answer = _by_path
-        assert {_send(recording, mail) for mail in sms_mails("an SMS", 12)} == {250}
+        receiver.answer = turns
+        assert {_send(recording, mail) for mail in sms_mails("an SMS", 16)} == {250}
         strangers = {_send(recording, mail, "x@y.example") for mail in sms_mails("spam", 4)}
         assert strangers == {250, 452}
         assert _post_unsigned(posts) == 401
@@ -154,8 +177,14 @@ def _bad_day(
         for _ in range(8):
             one = connections.enter_context(socket.create_connection(daemon.smtp))
             assert one.recv(4) in (b"220 ", b"421 ")
-        recording.forward(3 * _MINUTE)
+        turns.begin()
+        for _ in range(3 * _MINUTE // 15):
+            turns.take_one()
+            recording.forward(15)
         assert set(recording.firing(folder)) == _ALERTS - {"SmsbridgeDown"}
+        due = recording.endpoints_of("SmsbridgeDeliveriesDue", folder)
+        assert "hanging" in due
+        assert "draining" not in due, "its backlog becomes smaller"
 
         daemon.kill()
         recording.miss(3 * _MINUTE)

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.config.settings import DeliverySettings
+from bridge.delivery.routes import Way
 from bridge.delivery.schedule import JITTER_MAX, JITTER_SHARE, decide, step_wait
-from bridge.model import Claim, Dead, Delivered, Event, Hold, Outcome, RetryAt
+from bridge.model import Claim, Dead, Decision, Delivered, Event, Hold, Outcome, RetryAt
 
 START = datetime(2026, 4, 8, 12, 0, tzinfo=UTC)
 DEFAULT = DeliverySettings()
@@ -89,6 +90,25 @@ def test_gone_holds_the_whole_endpoint() -> None:
         claim = replace(CLAIM, elapsed=weeks * WEEK.total_seconds())
         decision = decide(Outcome(410, 1), claim, now=START, rng=_no_jitter, settings=DEFAULT)
         assert decision == Hold("the endpoint answered 410 Gone", whole_endpoint=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "failover", "expected"),
+    [
+        (500, False, RetryAt(START, 3)),  # at once, and the same step
+        (410, False, Hold("the endpoint answered 410 Gone", whole_endpoint=True)),
+        (410, True, RetryAt(START + timedelta(seconds=DEFAULT.schedule[4]), 4)),
+        (500, True, RetryAt(START + timedelta(seconds=DEFAULT.schedule[4]), 4)),
+    ],
+)
+def test_while_the_failover_url_is_in_use(status: int, failover: bool, expected: Decision) -> None:
+    """What failed at its own URL goes to the other one at once; there it waits as usual."""
+    claim, way = replace(CLAIM, step=3), Way(failover=failover)
+    outcome = Outcome(status, 1)
+    decision = decide(
+        outcome, claim, now=START, rng=_no_jitter, settings=DEFAULT, way=way, over=True
+    )
+    assert decision == expected
 
 
 @given(

@@ -127,6 +127,10 @@ TAMPERED = {
         "DELETE FROM deliveries WHERE endpoint = 'crm' AND sequence = 2"
     ],
     "every number of an endpoint was counted": ["UPDATE sequences SET last = 5"],
+    "every delivery that goes out has a number": [
+        "UPDATE deliveries SET sequence = NULL WHERE endpoint = 'crm' AND sequence = 6",
+        "UPDATE sequences SET last = 5 WHERE endpoint = 'crm'",
+    ],
     "every endpoint's numbers are there up to its last one": ["UPDATE sequences SET last = 9"],
     "every replay has all its deliveries": [
         (

@@ -311,6 +311,45 @@ async def test_old_digests_are_deleted_and_counted(settings: StoreSettings) -> N
     assert report.totals["deleted.deliveries"] == 5
 
 
+async def test_digest_that_flies_for_a_hundred_periods_is_kept(settings: StoreSettings) -> None:
+    """It may fail yet: then the next one tells of its numbers as well."""
+    clock = Clock()
+    async with opened(settings, clock=clock) as store:
+        made = Digester(store, Lanes(), [endpoint("crm", digest=0.5)], clock)
+        await come(store, 0, 1)
+        await made.step()
+        claims = await store.claim("crm", 5)
+        [flying] = [each for each in claims if each.event.format == "bridge.digest"]
+        for _ in range(KEPT + 1):
+            clock.forward(0.5)
+            await made.step()
+        await store.record(attempt(flying, later(HOUR)))
+        clock.forward(1)
+        await made.step()
+        [told] = await take(store)
+        assert (told["number"], told["after"], told["last"]) == (KEPT + 3, 0, 1)
+    assert audited(settings, clock.now).ok
+
+
+async def test_counting_takes_a_tenth_of_the_time(settings: StoreSettings) -> None:
+    """However short the period is, and however long it takes to count a backlog."""
+    clock, pauses = Clock(), list[float]()
+    times = iter([0.0, 0.05, 10.0, 13.0])
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.forward(1)
+        if len(pauses) == 3:
+            raise asyncio.CancelledError
+
+    async with opened(settings, clock=clock) as store:
+        crm = endpoint("crm", digest=2.0)
+        made = Digester(store, Lanes(), [crm], clock, pause, lambda: next(times))
+        with pytest.raises(asyncio.CancelledError):
+            await made.run()
+    assert sorted(pauses) == [1.0, 1.0, 27.0]
+
+
 async def test_dropped_digest_is_missed_by_the_audit(settings: StoreSettings) -> None:
     """A digest's event that nothing belongs to is found."""
     clock = Clock()

@@ -11,7 +11,7 @@ import pytest
 from bridge.config.settings import StoreSettings
 from bridge.model import Attempt, Claim
 from bridge.store import Store, retry_deliveries
-from bridge.store.retention import empty_attempts
+from bridge.store.emptying import emptying_attempts
 from bridge.store.tables import attempts
 from tests.store.making import LEASE, START, Clock, attempt, later, opened, plan, sms
 
@@ -45,7 +45,8 @@ async def _purged(store: Store, claim: Claim, clock: Clock) -> None:
     """Retention deletes the row of a failed attempt."""
     await store.record(_failed(claim, sent=False))
     mine = attempts.c.delivery_id == claim.delivery_id
-    await store.change(partial(empty_attempts, which=mine))
+    for statement in emptying_attempts(mine):
+        await store.change(partial(statement.change, rows=[{}]))
 
 
 async def _retried(store: Store, claim: Claim, clock: Clock) -> None:
