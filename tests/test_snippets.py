@@ -29,6 +29,7 @@ FENCED: Final[Mapping[str, Mapping[str, str]]] = {
         "toml": "tests/providers/test_docs.py", "json": "tests/providers/test_docs.py",
         "eml": "tests/providers/test_docs.py", "python": "tests/providers/test_docs.py",
     },
+    "docs/api.md": {"sh": "tests/web/api/test_admin.py"},
     "docs/architecture.md": {"": "tests/test_docs.py"},
     "docs/deployment.md": {
         "toml": "tests/test_docs.py", "ini": "tests/packaging/test_mail_server_recipes.py",

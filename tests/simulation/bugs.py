@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final
 from unittest.mock import patch
@@ -77,17 +76,6 @@ def _gives_up_at_once() -> Bug:
 def _gives_up_on_a_refusal() -> Bug:
     """End a delivery with a 410 instead of holding it."""
     return _decides(lambda decision: Dead("gone") if isinstance(decision, Hold) else decision)
-
-
-def _waits_for_ever() -> Bug:
-    """Try again in a year."""
-
-    def late(decision: Any) -> Any:
-        if isinstance(decision, RetryAt):
-            return replace(decision, at=decision.at + timedelta(days=365))
-        return decision
-
-    return _decides(late)
 
 
 def _leaks_slots() -> Bug:
@@ -204,7 +192,6 @@ BUGS: Final[Mapping[str, Callable[[], Bug]]] = MappingProxyType(
             _takes_a_broken_answer_for_a_yes,
             _gives_up_at_once,
             _gives_up_on_a_refusal,
-            _waits_for_ever,
             _leaks_slots,
             _ignores_the_order,
             _signs_other_bytes,

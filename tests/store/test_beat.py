@@ -173,7 +173,7 @@ async def test_an_attempt_in_flight_while_the_clock_is_set_back(settings: StoreS
         await store.record(attempt(claim, asked))
         assert await _due(store) == [START - THREE_HOURS + _seconds(60)]
         clock.forward(31)
-        assert await store.bring_forward("crm", 1) == 1
+        assert (await store.bring_forward("crm", 0, 1))[0] == 1
 
 
 @pytest.mark.parametrize("leased", [False, True])

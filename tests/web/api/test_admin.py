@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
@@ -19,6 +22,7 @@ from bridge.store import answers as kept
 from bridge.web.api import answers, openapi
 from bridge.web.api.routes import ROUTES
 from tests.cli.conftest import NUMBER
+from tests.documents import PROJECT
 from tests.store.making import GIVE_UP, attempt
 from tests.web.api.bridges import (
     DEAD,
@@ -301,6 +305,23 @@ async def test_many_are_retried_by_a_filter(api: Served) -> None:
         assert (await api.ask("POST", "/retries", body=body)).status_code == status, body
     assert (await api.ask("POST", "/retries", reading=True, body=order)).status_code == 403
     assert len((await api.get("/retries"))["data"]) == 2
+
+
+@pytest.mark.processes
+async def test_the_commands_in_the_docs_do_what_they_say(api: Served) -> None:
+    """The page's `sh` lines, as they stand: what is dead is shown, and an endpoint is held."""
+    page = (PROJECT / "docs/api.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert "http://127.0.0.1:8080" in block
+    shell = await asyncio.create_subprocess_exec(
+        "sh", "-ec", block.replace("http://127.0.0.1:8080", api.url).replace("curl ", "curl -sSf "),
+        env=os.environ | {"TOKEN": api.operate}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    said, _ = await shell.communicate()
+    assert shell.returncode == 0
+    first, rest = json.JSONDecoder().raw_decode(text := said.decode())
+    assert [each["state"] for each in first["data"]] == ["dead"]
+    assert "held" in json.loads(text[rest:])
 
 
 async def test_the_config_has_no_secret(api: Served) -> None:
