@@ -46,13 +46,20 @@ class Outbox(Protocol):
         ...
 
     async def bring_forward(
-        self, endpoint: str, after: int, limit: int, over_since: datetime | None
-    ) -> tuple[int, int | None]:
+        self,
+        endpoint: str,
+        after: int,
+        limit: int,
+        over_since: datetime | None,
+        again_since: datetime | None,
+    ) -> tuple[int, int | None, datetime]:
         """Make due what failed, of the next `limit` open deliveries behind the id `after`.
 
-        Returns how many those were, and the id to go on behind; None: there are no more. The oldest
-        is claimed first. Those that wait because the endpoint asked for it (Retry-After) go on
-        waiting, unless that was before `over_since`, when its failover URL came into use.
+        Returns how many those were, the id to go on behind (None: there are no more), and when that
+        was. The oldest is claimed first; but what failed again since `again_since`, when this was
+        done before, goes behind the others. Those that wait because the endpoint asked for it
+        (Retry-After) go on waiting, unless that was before `over_since`, when its failover URL came
+        into use.
         """
         ...
 

@@ -25,6 +25,7 @@ class Recorder:
         self._endpoint = endpoint
         self._outbox = outbox
         self.unrecorded = 0
+        self._brought_at: datetime | None = None  # the end of the last time, by the store's clock
 
     async def record(self, done: Attempt) -> None:
         """Record an attempt, retrying until the store accepts it."""
@@ -45,14 +46,16 @@ class Recorder:
         total = 0
         after: int | None = 0
         while after is not None:
-            brought, after = await self._waiting_for_store(
+            brought, after, at = await self._waiting_for_store(
                 partial(
-                    self._outbox.bring_forward, self._endpoint, after, LOOKED_AT_ONCE, over_since
+                    self._outbox.bring_forward, self._endpoint, after, LOOKED_AT_ONCE, over_since,
+                    self._brought_at,
                 )
-            )
+            )  # fmt: skip
             total += brought
             if brought:
                 progress()
+        self._brought_at = at
         if total:
             log.info("delivery.brought_forward", endpoint=self._endpoint, deliveries=total)
         return total

@@ -202,14 +202,22 @@ class Store:
         await self.change(lambda to: give_back(to, claims, self._owner, self._clock()))
 
     async def bring_forward(
-        self, endpoint: str, after: int, limit: int, over_since: datetime | None = None
+        self,
+        endpoint: str,
+        after: int,
+        limit: int,
+        over_since: datetime | None = None,
+        again_since: datetime | None = None,
     ) -> Brought:
         """Make due what failed, by age, of the endpoint's next `limit` open ones behind `after`.
 
         Not where the endpoint asked to wait, unless before `over_since`, the use of its failover.
+        What failed again since `again_since`, when this was done before, goes behind the others.
         """
         return await self.change(
-            lambda to: bring_forward(to, endpoint, after, limit, self._clock(), over_since)
+            lambda to: bring_forward(
+                to, endpoint, after, limit, self._clock(), over_since, again_since
+            )
         )
 
     async def try_one(self, endpoint: str, over_since: datetime | None = None) -> int:

@@ -127,8 +127,13 @@ class Rows:
         return min((row.due for row in self._pending(endpoint)), default=None)
 
     async def bring_forward(
-        self, endpoint: str, after: int, limit: int, over_since: datetime | None
-    ) -> tuple[int, int | None]:
+        self,
+        endpoint: str,
+        after: int,
+        limit: int,
+        over_since: datetime | None,
+        again_since: datetime | None,
+    ) -> tuple[int, int | None, datetime]:
         """Make due what failed, unless the endpoint asked for its wait since `over_since`."""
         self.forward_calls += 1
         await self._commit()
@@ -141,8 +146,9 @@ class Rows:
         ][:limit]
         failed = [row for row in self._failed(endpoint, over_since) if row in behind]
         for row in failed:
-            row.due = row.born
-        return len(failed), behind[-1].claim.delivery_id if behind else None
+            again = again_since is not None and row.born < again_since <= row.changed
+            row.due = self.clock() if again else row.born
+        return len(failed), behind[-1].claim.delivery_id if behind else None, self.clock()
 
     async def try_one(self, endpoint: str, over_since: datetime | None) -> int:
         """Make one of these due that isn't yet."""

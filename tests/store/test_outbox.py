@@ -394,12 +394,34 @@ async def test_what_is_brought_forward_goes_by_age(
                 )
         after: int | None = 0
         while after is not None:
-            _, after = await store.bring_forward("crm", after, limit)
+            _, after, _ = await store.bring_forward("crm", after, limit)
             clock.forward(1)
         claims = [await store.claim("crm", 1) for _ in expected]
         assert [each.delivery_id for (each,) in claims] == [ids[each] for each in expected]
         assert await store.claim("crm", 9) == []
     assert audited(settings).ok
+
+
+async def test_what_failed_again_goes_behind_all_others(
+    settings: StoreSettings, clock: Clock
+) -> None:
+    """An endpoint that never takes one SMS must not be kept from the others by it, each time."""
+    async with opened(settings, clock=clock) as store:
+        for item in many(2):
+            await store.ingest(item)
+        bad, good = await store.claim("crm", 2)
+        for claim in (bad, good):
+            await store.record(attempt(claim, later(600)))
+        clock.forward(60)
+        made, _, at = await store.bring_forward("crm", 0, 9)
+        assert made == 2
+        clock.forward(1)
+        (bad,) = await store.claim("crm", 1)
+        await store.record(attempt(bad, later(1200)))
+        assert await store.bring_forward("crm", 0, 9, None, at) == (1, good.delivery_id, clock())
+        assert [each.delivery_id for each in await store.claim("crm", 9)] == [
+            good.delivery_id, bad.delivery_id
+        ]  # fmt: skip
 
 
 async def test_what_came_when_the_clock_was_ahead_is_brought_forward_to_now(
