@@ -26,7 +26,9 @@ class Recording:
     """A forwarded daemon's series, one sample each `step` seconds of its own clock."""
 
     def __init__(self, config: Path, step: int) -> None:
-        self.daemon = Daemon(config, ("-m", "tests.alerts.forwarded_daemon", str(step)))
+        # In a Python of its own: the clocks are changed before the daemon's modules are imported.
+        command = "-m", "tests.alerts.forwarded_daemon", str(step)
+        self.daemon = Daemon(config, command, within=("env",))
         self._step = step
         self._scrapes: list[Mapping[str, float]] = []
 

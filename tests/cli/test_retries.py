@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,10 @@ def test_a_daemon_goes_on_over_a_kill(tmp_path: Path) -> None:
                 base_url=f"http://{host}:{port}/api/v1", trust_env=False, timeout=PATIENCE,
                 headers={"Authorization": f"Bearer {made.strip()}"},
             ) as api:  # fmt: skip
+                patience = time.monotonic() + PATIENCE
+                while api.get("/retries").status_code == 404:  # tokens are looked up once a second
+                    assert time.monotonic() < patience
+                    time.sleep(0.05)
                 assert api.post("/retries/preview", json=order | {"rate": 1}).status_code == 400
                 del order["rate"]
                 assert api.post("/retries/preview", json=order).json() == {"deliveries": 30}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -607,13 +608,11 @@ async def test_what_waits_is_brought_forward_when_the_store_is_back(
     rows.wait(hours=6)
     real, breaks = rows.bring_forward, [True]  # after the first thousand
 
-    async def breaks_off(
-        endpoint: str, after: int, limit: int, over_since: datetime | None
-    ) -> tuple[int, int | None]:
+    async def breaks_off(endpoint: str, after: int, *more: Any) -> tuple[int, int | None, datetime]:
         if after and breaks and breaks.pop():
             rows.down = True
             asyncio.get_running_loop().call_later(0.3, setattr, rows, "down", False)
-        return await real(endpoint, after, limit, over_since)
+        return await real(endpoint, after, *more)
 
     monkeypatch.setattr(rows, "bring_forward", breaks_off)
     async with (

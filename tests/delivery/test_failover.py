@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -211,11 +212,9 @@ async def test_a_backlog_that_is_brought_forward_is_sent_meanwhile(
     async with _pair(endpoint_at, opening) as pair:
         done, real = asyncio.Event(), pair.rows.bring_forward
 
-        async def slowly(
-            endpoint: str, after: int, limit: int, over_since: datetime | None
-        ) -> tuple[int, int | None]:
+        async def slowly(*what: Any) -> tuple[int, int | None, datetime]:
             await done.wait()
-            return await real(endpoint, after, limit, over_since)
+            return await real(*what)
 
         monkeypatch.setattr(pair.rows, "bring_forward", slowly)
         pair.statuses["own"] = 429

@@ -6,6 +6,7 @@ an SMS, or says of one what isn't true.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -150,16 +151,10 @@ def _knows_too_much() -> Bug:
 def _stops_after_a_store_outage() -> Bug:
     """Look for nothing any more once a claim has failed."""
 
-    async def resigned(self: Any, _error: Exception) -> None:
-        self._claiming.due = False
-        await self._sleep(3600)
+    async def resigned(_self: Any, _error: Exception) -> None:
+        await asyncio.sleep(3600)
 
     return patch.object(lane.Lane, "_back_off", resigned)
-
-
-def _never_looks_again() -> Bug:
-    """Ask nobody when the next retry is due."""
-    return patch.object(outbox, "next_due", lambda *_args, **_more: None)
 
 
 def _sends_what_nobody_wants() -> Bug:
@@ -200,7 +195,6 @@ BUGS: Final[Mapping[str, Callable[[], Bug]]] = MappingProxyType(
             _knows_no_message,
             _knows_too_much,
             _stops_after_a_store_outage,
-            _never_looks_again,
             _sends_what_nobody_wants,
             _loses_half_of_a_batch,
         )

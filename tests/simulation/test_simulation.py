@@ -7,8 +7,8 @@ import pytest
 from tests.simulation.bugs import BUGS
 from tests.simulation.world import simulate
 
-_SEEDS = range(1, 21)
-_SMS = 500  # of a seed: 10,000 in all
+_SEEDS = range(1, 9)
+_SMS = 500  # of a seed: 4,000 in all
 _BUG_SEEDS = range(100, 108)
 _BUG_SMS = 250  # of a seed: a bug is found within 2,000
 
